@@ -1,0 +1,91 @@
+/* THE communication table. A communicator joins the ranks of one axis of the grid.
+ *
+ * Two kinds of calls:
+ *  - collectives of a step are prepared once and then started and waited for, without allocation;
+ *  - control-plane calls (barrier, broadcast, gather) block, work on host memory, and are used outside steps.
+ * Every function is collective over the communicator unless it says otherwise: all its ranks must call it, in the
+ * same order, with arguments that agree. Errors: DL_ERR_PEER names the call. Collectives sum; nobody averages. */
+#ifndef DLTRAIN_COMM_COMM_H
+#define DLTRAIN_COMM_COMM_H
+
+#include "base/pieces.h"
+#include "base/tensor.h"
+
+typedef struct dl_comm dl_comm;
+typedef struct dl_collective dl_collective;
+
+typedef enum dl_reduction { DL_REDUCE_SUM, DL_REDUCE_MAX } dl_reduction;
+
+/* One all-reduce to prepare. `buffer` (n_elements of dtype) ends with the same value on all ranks.
+ * With n_blocks > 0 (reproducible mode) this rank brings n_blocks partial sums instead of one: block[i] is the
+ * sum over pieces block_pieces[i], n_elements each, block[0] == buffer; the result is the sum over all ranks'
+ * blocks in the binary tree over DL_PIECES pieces, and lands in `buffer`. */
+typedef struct dl_reduce_desc {
+    dl_reduction reduction;
+    dl_dtype dtype; /* DL_F32 or DL_F64 for sums, DL_I32 for max */
+    int64_t n_elements;
+    void *buffer;
+    int n_blocks;
+    void *block[DL_MAX_BLOCKS];
+    dl_range block_pieces[DL_MAX_BLOCKS];
+    const char *name; /* "bucket 2": for messages and traces */
+} dl_reduce_desc;
+
+typedef struct dl_comm_functions {
+    const char *name; /* "self", "mpi" */
+    const char *doc;
+    /* Memory that peers can reach quickly (gradient arenas): zeroed, page aligned. Falls back to private memory
+     * where shared windows cannot be had, saying so once. */
+    dl_status (*memory_create)(dl_comm *comm, size_t n_bytes, void **out);
+    void (*memory_destroy)(dl_comm *comm, void *memory);
+    /* Prepares an all-reduce; buffers inside memory from memory_create go the fast way. */
+    dl_status (*all_reduce_prepare)(dl_comm *comm, const dl_reduce_desc *desc, dl_collective **out);
+    void (*collective_destroy)(dl_collective *collective);
+    /* Starts it: the buffer is full, and may not be touched until wait() returned. Does not block. */
+    dl_status (*start)(dl_collective *collective);
+    /* Returns when `buffer` holds the result. */
+    dl_status (*wait)(dl_collective *collective);
+    /* Control plane, host memory, blocking. */
+    dl_status (*barrier)(dl_comm *comm);
+    dl_status (*broadcast)(dl_comm *comm, void *bytes, size_t n_bytes, int root);
+    /* out: n_bytes from each rank, in rank order. */
+    dl_status (*all_gather)(dl_comm *comm, const void *bytes, size_t n_bytes, void *out);
+    /* Ends the whole job at once with this exit code; called by one rank, returns only on self. */
+    void (*abort_job)(dl_comm *comm, int exit_code);
+    void (*destroy)(dl_comm *comm);
+} dl_comm_functions;
+
+/* The head of every communicator. */
+struct dl_comm {
+    const dl_comm_functions *functions;
+    int rank, size;             /* in this communicator */
+    int node_rank, node_size;   /* among its ranks on this host */
+    int n_nodes;
+    int reduce_calls;           /* collectives prepared so far: part of the digest ranks compare */
+};
+
+/* A communicator of one rank: never blocks, never fails. */
+DL_NODISCARD dl_status dl_comm_self_create(dl_comm **out);
+
+/* Was this process started by an MPI launcher (environment only; nothing is initialised)? */
+bool dl_comm_mpi_launched(void);
+
+/* Starts MPI and makes the world communicator. Called once, by launcher/bootstrap.c. Not with self. */
+DL_NODISCARD dl_status dl_comm_mpi_create(dl_comm **out);
+
+/* Ends MPI after an orderly run (all ranks must come). */
+void dl_comm_mpi_finish(void);
+
+/* Destroys any communicator; sets *comm to NULL. */
+void dl_comm_destroy(dl_comm **comm);
+
+/* All ranks learn whether any failed: returns `status` when all passed DL_OK; otherwise every rank returns the
+ * lowest failing rank's code, and its error record holds that rank's message with *failed_rank set (the failing
+ * rank keeps its own trace). For phases that all ranks go through together. */
+DL_NODISCARD dl_status dl_comm_agree(dl_comm *comm, dl_status status, int *failed_rank);
+
+/* Compares a text over ranks ("config", "data", ...). DL_ERR_USAGE on all ranks when they differ, naming the first
+ * differing line's key and both values: "seed is 1 on rank 0 and 2 on rank 1". Lines are "key: value". */
+DL_NODISCARD dl_status dl_comm_compare(dl_comm *comm, const char *what, const char *text);
+
+#endif

@@ -1,0 +1,34 @@
+/* Small blocks in device memory that instructions share. Both C and CUDA C include this. */
+#ifndef DLTRAIN_KERNELS_COMMON_BLOCKS_H
+#define DLTRAIN_KERNELS_COMMON_BLOCKS_H
+
+#include <stdint.h>
+
+/* What the host gives a step before it starts; loaded on the copy lane. */
+typedef struct dl_step_block {
+    int64_t step;        /* from 1 */
+    int64_t t;           /* optimizer steps including this one: Adam's bias correction */
+    double weight;       /* samples (unmasked tokens) of this rank in this step */
+    double learning_rate;
+    int32_t control[8];  /* this rank's requests: stop, save, ... (DL_CONTROL_...) */
+} dl_step_block;
+
+/* Sums over the global batch, in double. Reduced by sum over the data axis. */
+enum {
+    DL_TOTAL_WEIGHT, /* samples (unmasked tokens) */
+    DL_TOTAL_LOSS,
+    DL_TOTAL_METRIC, /* first metric; others follow */
+    DL_N_TOTALS = 8
+};
+
+/* The control word: reduced by maximum over all ranks every step. Zero means no. */
+enum {
+    DL_CONTROL_NONFINITE, /* a gradient or the loss is NaN or Inf */
+    DL_CONTROL_STOP,      /* a signal asked to stop; the value is its number */
+    DL_CONTROL_SAVE,
+    DL_CONTROL_BAD_DATA,
+    DL_CONTROL_ERROR,
+    DL_N_CONTROLS = 8
+};
+
+#endif

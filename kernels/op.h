@@ -1,0 +1,164 @@
+/* Operation kinds: what a step is made of, described once for all backends.
+ *
+ * A kind is one row of kernels/ops.def and one dl_op_info (kernels/ops/FAMILY.c). It lists its slots by name and
+ * role, says whether it works sample by sample or sums over samples, checks shapes, counts FLOPs, and names the
+ * kinds that compute its gradients. Gradients go by slot names: in a gradient kind, slot "dNAME" is the gradient
+ * of the forward kind's slot NAME, and slot NAME is that slot itself. The compiler needs nothing else.
+ *
+ * Meaning of tensors: images [N, H, W, C]; vectors [N, F]; convolution weights [K, C/groups, R, S];
+ * dense weights [out, in]. Dimension 0 of a `batched` slot counts samples. */
+#ifndef DLTRAIN_KERNELS_OP_H
+#define DLTRAIN_KERNELS_OP_H
+
+#include "base/tensor.h"
+
+enum { DL_OP_MAX_SLOTS = 8, DL_OP_MAX_GRADIENTS = 3, DL_MAX_CHANNEL_VALUES = 16 };
+
+typedef enum dl_op_kind {
+#define DL_OP_KIND(NAME, name) DL_OP_##NAME,
+#include "kernels/ops.def"
+#undef DL_OP_KIND
+    DL_N_OP_KINDS
+} dl_op_kind;
+
+typedef enum dl_slot_role {
+    DL_SLOT_IN,
+    DL_SLOT_OUT,   /* written whole, never read */
+    DL_SLOT_INOUT, /* read and written: accumulators, parameters in an update */
+} dl_slot_role;
+
+typedef struct dl_slot_info {
+    const char *name;
+    dl_slot_role role;
+    bool batched;   /* dimension 0 counts samples */
+    bool optional;  /* may be absent (dl_tensor_desc.present false) */
+    bool saved;     /* its layout is the backend's own: made by the forward kind, read by its gradient kind */
+    bool layout_free; /* takes any layout a neighbour likes; others are plain */
+    int in_place_of;  /* number of the IN slot whose memory this OUT slot may take, -1: none */
+} dl_slot_info;
+
+typedef enum dl_op_batch {
+    DL_BATCH_PER_SAMPLE,   /* output row n depends on input rows n only */
+    DL_BATCH_SUMS_SAMPLES, /* adds over samples: runs in pieces in reproducible mode */
+    DL_BATCH_NONE,         /* has no samples: parameter updates, packing */
+} dl_op_batch;
+
+typedef enum dl_activation { DL_ACT_NONE, DL_ACT_RELU, DL_ACT_TANH, DL_ACT_SIGMOID, DL_N_ACTIVATIONS } dl_activation;
+
+/* A memory layout that is not plain row-major. Interned by the device that made it: equal layouts are one
+ * pointer. NULL stands for plain. */
+typedef struct dl_layout {
+    const char *name; /* "nChw16c", "winograd": for people */
+    size_t n_bytes;   /* of the whole tensor, padding included */
+    const void *impl; /* the backend's own description */
+} dl_layout;
+
+/* Asks prepare() to choose: read the answer in dl_op.layout. */
+extern const dl_layout dl_layout_any;
+
+typedef struct dl_tensor_desc {
+    bool present;
+    dl_dtype dtype;
+    dl_shape shape;
+    const dl_layout *layout; /* NULL plain, &dl_layout_any, or one a backend made */
+} dl_tensor_desc;
+
+typedef struct dl_conv_attr {
+    int64_t stride[2];  /* rows, columns */
+    int64_t padding[4]; /* top, bottom, left, right */
+    int64_t groups;
+} dl_conv_attr;
+
+typedef struct dl_pool_attr {
+    int64_t window[2], stride[2], padding[4];
+} dl_pool_attr;
+
+typedef struct dl_dropout_attr {
+    double rate;      /* share of elements set to zero; the others are scaled by 1 / (1 - rate) */
+    uint64_t seed;
+    uint32_t purpose; /* DL_RNG_DROPOUT + the layer's number */
+} dl_dropout_attr;
+
+typedef struct dl_loss_attr {
+    double scale; /* gradients are multiplied by this: 1 / capacity of the global batch */
+} dl_loss_attr;
+
+typedef struct dl_normalize_attr {
+    double scale; /* applied first: 1/255 for uint8 pixels */
+    int n_values; /* channels, or 1 for all */
+    double mean[DL_MAX_CHANNEL_VALUES], std[DL_MAX_CHANNEL_VALUES];
+} dl_normalize_attr;
+
+/* Updates multiply the summed gradient by capacity / (true weight of the global batch). */
+typedef struct dl_sgd_attr {
+    double capacity, momentum, weight_decay;
+    bool nesterov;
+} dl_sgd_attr;
+
+typedef struct dl_adam_attr {
+    double capacity, beta_1, beta_2, epsilon, weight_decay;
+} dl_adam_attr;
+
+typedef struct dl_op_attr {
+    dl_activation activation; /* activation kinds; fused into convolution and dense kinds */
+    bool accumulate;          /* OUT slot is added to instead of written (unpack, sum) */
+    bool training;            /* forward kinds that differ: dropout */
+    union {
+        dl_conv_attr conv;
+        dl_pool_attr pool;
+        dl_dropout_attr dropout;
+        dl_loss_attr loss;
+        dl_normalize_attr normalize;
+        dl_sgd_attr sgd;
+        dl_adam_attr adam;
+    } u;
+} dl_op_attr;
+
+/* One operation to prepare: kind, attributes, tensors slot by slot, the algorithm wished for. */
+typedef struct dl_op_desc {
+    dl_op_kind kind;
+    dl_op_attr attr;
+    dl_tensor_desc slot[DL_OP_MAX_SLOTS];
+    int algorithm; /* 0: the backend's default; others: see dl_backend.n_algorithms */
+} dl_op_desc;
+
+/* A kind that computes gradients of another: which, by its slot names. */
+typedef struct dl_op_gradient {
+    dl_op_kind kind;
+    const char *of[2]; /* forward slots whose gradients it writes, "x" or "w","b" */
+} dl_op_gradient;
+
+typedef struct dl_op_info {
+    const char *name; /* "conv2d_backward_data" */
+    const char *doc;  /* one line: the formula */
+    dl_op_batch batch;
+    int n_slots;
+    const dl_slot_info *slots;
+    int n_gradients;
+    dl_op_gradient gradients[DL_OP_MAX_GRADIENTS];
+    bool fuses_activation; /* attr.activation other than none may be asked for */
+    /* Shapes, dtypes and attributes agree; DL_ERR_INTERNAL names the slot otherwise (layers give the user's
+     * message before this is asked). */
+    dl_status (*check)(const dl_op_desc *desc);
+    double (*flops)(const dl_op_desc *desc); /* multiply and add count as two; NULL: not counted */
+} dl_op_info;
+
+/* The description of a kind; never NULL for kinds below DL_N_OP_KINDS. */
+const dl_op_info *dl_op_info_of(dl_op_kind kind);
+
+/* Slot number of a name in a kind, or -1. */
+int dl_op_slot(const dl_op_info *info, const char *name);
+
+/* Generic checks (presence, roles) and then the kind's own. */
+DL_NODISCARD dl_status dl_op_check(const dl_op_desc *desc);
+
+/* Elements times element size: the bytes of the plain layout. */
+size_t dl_tensor_plain_bytes(const dl_tensor_desc *tensor);
+
+/* Samples in the batched slots of a desc; -1 when it has none. */
+int64_t dl_op_samples(const dl_op_desc *desc);
+
+/* The same desc for another number of samples (dimension 0 of every batched slot). */
+dl_op_desc dl_op_with_samples(const dl_op_desc *desc, int64_t n_samples);
+
+#endif

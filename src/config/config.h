@@ -1,0 +1,83 @@
+/* The checked configuration of a run: the structs that the option table fills. */
+#ifndef DLTRAIN_CONFIG_CONFIG_H
+#define DLTRAIN_CONFIG_CONFIG_H
+
+#include "config/option.h"
+
+typedef enum dl_backend_choice { DL_BACKEND_AUTO, DL_BACKEND_REF, DL_BACKEND_REF_STRICT, DL_BACKEND_CPU, DL_BACKEND_CUDA } dl_backend_choice;
+
+typedef struct dl_data_config {
+    const char *path; /* folder of shards */
+    int make;         /* index into dl_config_makers; what to make when path is absent (0: nothing) */
+    double valid;     /* share of the training samples kept for validation */
+    dl_float_list mean, std;
+    const dl_node *augment;
+} dl_data_config;
+
+typedef struct dl_input_config {
+    dl_int_list shape; /* of one sample, channels last */
+    int dtype;         /* 0 float32 (images as pixels/255), 1 tokens */
+} dl_input_config;
+
+typedef struct dl_model_config {
+    dl_input_config input;
+    const dl_node *layers; /* read by src/model, with the layers' own tables */
+} dl_model_config;
+
+typedef struct dl_train_config {
+    int64_t epochs, max_steps, batch_size, accumulate;
+    int loss;              /* always softmax cross entropy now; aliases accepted */
+    dl_int_list metrics;   /* indices into dl_config_metrics */
+    dl_variant optimizer, schedule;
+    double clip_norm;
+} dl_train_config;
+
+typedef struct dl_parallel_config {
+    int64_t data; /* DL_WORD(0): auto, all ranks */
+    int64_t tensor, pipeline;
+} dl_parallel_config;
+
+typedef struct dl_run_config {
+    const char *dir;
+    int64_t log_every;
+    bool audit;
+} dl_run_config;
+
+typedef struct dl_config {
+    const char *name;
+    int64_t seed;
+    int backend; /* dl_backend_choice */
+    int precision;
+    bool reproducible;
+    dl_data_config data;
+    dl_model_config model;
+    dl_train_config train;
+    dl_parallel_config parallel;
+    dl_run_config run;
+    /* not options */
+    const char *file;          /* the config file's name for messages, "built-in example" */
+    dl_place model_place;      /* where the model is described, for messages */
+} dl_config;
+
+/* The whole table. `optimizers` and `schedules` are given by the caller (src/optim) so that config knows nobody. */
+DL_NODISCARD dl_status dl_config_table(const dl_variant_kind *const *optimizers,
+                                       const dl_variant_kind *const *schedules, dl_pool *pool,
+                                       const dl_option **out);
+
+/* Loads, overrides, checks. path NULL: the built-in example (dl_config_example). Every mistake is reported to
+ * `diagnostics` first; then the status is DL_ERR_USAGE, reported. The result lives in `pool`. */
+DL_NODISCARD dl_status dl_config_load(const char *path, const char *const *overrides, int n_overrides,
+                                      const dl_option *table, dl_pool *pool, dl_diagnostics *diagnostics,
+                                      dl_config **out);
+
+/* The resolved configuration as YAML; given back to dl_config_load it is the same run. */
+DL_NODISCARD dl_status dl_config_print(const dl_config *config, const dl_option *table, dl_text *out);
+
+/* The text of the built-in MNIST example; equal to configs/mnist_cnn.yaml (a test compares them). */
+const char *dl_config_example(void);
+
+/* Names behind the indices above, NULL-terminated. */
+extern const char *const dl_config_backends[], *const dl_config_makers[], *const dl_config_metrics[],
+    *const dl_config_losses[], *const dl_config_precisions[];
+
+#endif
