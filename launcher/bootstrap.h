@@ -1,0 +1,28 @@
+/* Who am I: ranks, threads, binding. The only place that starts MPI. */
+#ifndef DLTRAIN_LAUNCHER_BOOTSTRAP_H
+#define DLTRAIN_LAUNCHER_BOOTSTRAP_H
+
+#include "comm/comm.h"
+
+typedef struct dl_runtime {
+    dl_comm *world;      /* self when not started by an MPI launcher */
+    int n_threads;       /* this rank may use: max(1, cores it may use / ranks on its node), or DLTRAIN_THREADS */
+    bool oversubscribed; /* more ranks than cores on this node */
+    char host[64];
+} dl_runtime;
+
+/* Starts MPI when launched by it, decides threads and binding, tells log who we are. Collective over the job.
+ * DL_ERR_USAGE for a wrong DLTRAIN_THREADS. Warnings about binding and oversubscription are said once. */
+DL_NODISCARD dl_status dl_runtime_start(dl_runtime **out);
+
+/* The runtime in use, NULL before dl_runtime_start: for the last act in main. */
+dl_runtime *dl_runtime_current(void);
+
+/* Orderly end: all ranks come with the same status. */
+void dl_runtime_finish(dl_runtime **runtime);
+
+/* This rank failed with the others not knowing: prints its error once in the whole job (a claim shared by the
+ * ranks of the node keeps it to one message) and ends all ranks with its code. Does not return. */
+_Noreturn void dl_runtime_abort(dl_runtime *runtime, const dl_error *error);
+
+#endif
