@@ -1,0 +1,182 @@
+/* What layers use to build themselves: values, parameters, operations. */
+#include "model/layer.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+const char *const dl_layer_activations[] = {"linear", "relu", "tanh", "sigmoid", "softmax", NULL};
+enum { FUNCTION_LINEAR, FUNCTION_RELU, FUNCTION_TANH, FUNCTION_SIGMOID, FUNCTION_SOFTMAX };
+
+#define DL_LAYER(name) extern const dl_layer_kind dl_layer_##name;
+#include "model/layers.def"
+#undef DL_LAYER
+
+const dl_layer_kind *const *dl_layer_kinds(void) {
+    static const dl_layer_kind *const kinds[] = {
+#define DL_LAYER(name) &dl_layer_##name,
+#include "model/layers.def"
+#undef DL_LAYER
+        NULL};
+    return kinds;
+}
+
+const dl_variant_kind *const *dl_layer_variants(void) {
+    static const dl_variant_kind *const variants[] = {
+#define DL_LAYER(name) &dl_layer_##name.variant,
+#include "model/layers.def"
+#undef DL_LAYER
+        NULL};
+    return variants;
+}
+
+dl_status dl_layer_mistake(dl_layer_build *build, const char *format, ...) {
+    char text[512];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    const dl_layer *layer = &build->model->layer[build->layer];
+    build->failed = true;
+    return dl_diagnose(build->diagnostics, layer->place, "%s '%s': %s", layer->kind, layer->name, text);
+}
+
+const char *dl_layer_source_name(const dl_layer_build *build, int value) {
+    const int layer = build->model->value[value].layer;
+    return layer < 0 ? "the input" : build->model->layer[layer].name;
+}
+
+static dl_status append_value(dl_model *model, const dl_value *value, int *number) {
+    DL_RETURN_IF_ERROR(
+        dl_grow(&model->value, &model->capacity_values, model->n_values + 1, sizeof *model->value));
+    *number = model->n_values;
+    model->value[model->n_values++] = *value;
+    return DL_OK;
+}
+
+dl_status dl_layer_value(dl_layer_build *build, const char *suffix, dl_dtype dtype, const dl_shape *shape, int *value) {
+    dl_model *model = build->model;
+    char *name = NULL;
+    const char *layer = model->layer[build->layer].name;
+    DL_RETURN_IF_ERROR(dl_pool_printf(model->pool, &name, "%s%s%s", layer, suffix == NULL ? "" : ".",
+                                      suffix == NULL ? "" : suffix));
+    const dl_value made = {.kind = DL_VALUE_COMPUTED,
+                           .name = name,
+                           .layer = build->layer,
+                           .dtype = dtype,
+                           .batched = true,
+                           .shape = *shape,
+                           .source = -1};
+    return append_value(model, &made, value);
+}
+
+dl_status dl_layer_view(dl_layer_build *build, int source, const dl_shape *shape, int *value) {
+    dl_value view = build->model->value[source];
+    DL_RETURN_ERROR_IF(dl_shape_elements(&view.shape) != dl_shape_elements(shape), DL_ERR_INTERNAL,
+                       "a view of '%s' has another number of elements", view.name);
+    view.kind = DL_VALUE_VIEW;
+    view.name = build->model->layer[build->layer].name;
+    view.layer = build->layer;
+    view.shape = *shape;
+    view.source = source;
+    return append_value(build->model, &view, value);
+}
+
+dl_status dl_layer_parameter(dl_layer_build *build, const char *tensor, const dl_shape *shape, dl_init_kind init,
+                             double fan_in, double fan_out, int *value) {
+    dl_model *model = build->model;
+    dl_layer *layer = &model->layer[build->layer];
+    DL_RETURN_IF_ERROR(dl_shape_check(shape));
+    DL_RETURN_IF_ERROR(dl_grow(&model->parameter, &model->capacity_parameters, model->n_parameters + 1,
+                               sizeof *model->parameter));
+    char *path = NULL;
+    DL_RETURN_IF_ERROR(dl_pool_printf(model->pool, &path, "/%s/%s", layer->name, tensor));
+    dl_parameter *parameter = &model->parameter[model->n_parameters];
+    *parameter = (dl_parameter){.layer = layer->name,
+                                .tensor = tensor,
+                                .path = path,
+                                .shape = *shape,
+                                .init = init,
+                                .fan_in = fan_in,
+                                .fan_out = fan_out,
+                                .trainable = layer->trainable,
+                                .layer_index = build->layer,
+                                .bucket = -1,
+                                .n_elements = dl_shape_elements(shape)};
+    layer->n_parameters += parameter->n_elements;
+    const dl_value made = {.kind = DL_VALUE_PARAMETER,
+                           .name = path,
+                           .layer = build->layer,
+                           .dtype = DL_F32,
+                           .batched = false,
+                           .shape = *shape,
+                           .source = model->n_parameters++,
+                           .trainable = layer->trainable};
+    return append_value(model, &made, value);
+}
+
+/* The desc of a model operation for one sample, to ask its info for FLOPs. */
+static dl_op_desc one_sample_desc(const dl_model *model, const dl_model_op *op) {
+    dl_op_desc desc = {.kind = op->kind, .attr = op->attr};
+    for (int i = 0; i < dl_op_info_of(op->kind)->n_slots; i++) {
+        if (op->slot[i] < 0) {
+            continue;
+        }
+        const dl_value *value = &model->value[op->slot[i]];
+        dl_tensor_desc *tensor = &desc.slot[i];
+        tensor->present = true;
+        tensor->dtype = value->dtype;
+        tensor->shape = value->shape;
+        if (value->batched) {
+            tensor->shape.n_dims++;
+            tensor->shape.dim[0] = 1;
+            memcpy(&tensor->shape.dim[1], value->shape.dim, (DL_MAX_DIMS - 1) * sizeof(int64_t));
+        }
+    }
+    return desc;
+}
+
+dl_status dl_layer_op(dl_layer_build *build, dl_op_kind kind, const dl_op_attr *attr, const int *slots, int n_slots,
+                      dl_model_op **out) {
+    dl_model *model = build->model;
+    DL_RETURN_IF_ERROR(dl_grow(&model->op, &model->capacity_ops, model->n_ops + 1, sizeof *model->op));
+    dl_model_op *op = &model->op[model->n_ops++];
+    *op = (dl_model_op){.kind = kind, .attr = *attr, .layer = build->layer, .identity_of = -1};
+    for (int i = 0; i < DL_OP_MAX_SLOTS; i++) {
+        op->slot[i] = i < n_slots ? slots[i] : -1;
+    }
+    const dl_op_info *info = dl_op_info_of(kind);
+    if (info->flops != NULL && build->layer >= 0) {
+        const dl_op_desc desc = one_sample_desc(model, op);
+        model->layer[build->layer].forward_flops += info->flops(&desc);
+    }
+    if (out != NULL) {
+        *out = op;
+    }
+    return DL_OK;
+}
+
+dl_status dl_layer_activate(dl_layer_build *build, int function, int input, int *output) {
+    *output = input;
+    if (function == FUNCTION_LINEAR) {
+        return DL_OK;
+    }
+    const dl_value *value = &build->model->value[input];
+    if (function == FUNCTION_SOFTMAX && value->shape.n_dims != 1) {
+        char text[DL_SHAPE_TEXT_BYTES];
+        return dl_layer_mistake(build, "activation softmax needs a vector, but here the shape is %s; use flatten first",
+                                dl_shape_text(&value->shape, text));
+    }
+    static const dl_activation kinds[] = {[FUNCTION_RELU] = DL_ACT_RELU,
+                                          [FUNCTION_TANH] = DL_ACT_TANH,
+                                          [FUNCTION_SIGMOID] = DL_ACT_SIGMOID};
+    const dl_shape shape = value->shape;
+    DL_RETURN_IF_ERROR(dl_layer_value(build, function == FUNCTION_SOFTMAX ? "softmax" : dl_layer_activations[function],
+                                      DL_F32, &shape, output));
+    const int slots[] = {input, *output};
+    if (function == FUNCTION_SOFTMAX) {
+        return dl_layer_op(build, DL_OP_SOFTMAX_FORWARD, &(dl_op_attr){0}, slots, 2, NULL);
+    }
+    const dl_op_attr attr = {.activation = kinds[function]};
+    return dl_layer_op(build, DL_OP_ACTIVATION_FORWARD, &attr, slots, 2, NULL);
+}

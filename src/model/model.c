@@ -1,0 +1,267 @@
+/* From the config's list of layers to a model. */
+#include "model/model.h"
+
+#include "kernels/common/blocks.h"
+#include "model/layer.h"
+#include "model/output.h"
+#include "model/table.h"
+
+#include <string.h>
+
+/* What goes round while a model is built. */
+typedef struct builder {
+    dl_model *model;
+    const dl_model_options *options;
+    dl_diagnostics *diagnostics;
+    int previous; /* output of the layer above, -1 after a mistake */
+} builder;
+
+static dl_status add_source(dl_model *model, dl_value_kind kind, const char *name, dl_dtype dtype, bool batched,
+                            const dl_shape *shape, int *value) {
+    DL_RETURN_IF_ERROR(
+        dl_grow(&model->value, &model->capacity_values, model->n_values + 1, sizeof *model->value));
+    *value = model->n_values++;
+    model->value[*value] = (dl_value){
+        .kind = kind, .name = name, .layer = -1, .dtype = dtype, .batched = batched, .shape = *shape, .source = -1};
+    return DL_OK;
+}
+
+/* The field x, and the operation that turns pixels into numbers. */
+static dl_status add_input(builder *b) {
+    dl_model *model = b->model;
+    const dl_model_data *data = b->options->data;
+    const dl_shape *shape = &b->options->input_shape;
+    if (data->sample_shape.n_dims > 0 && !dl_shape_equal(shape, &data->sample_shape)) {
+        char want[DL_SHAPE_TEXT_BYTES], have[DL_SHAPE_TEXT_BYTES];
+        DL_RETURN_IF_ERROR(dl_diagnose(b->diagnostics, b->options->place,
+                                       "model.input.shape is %s, but the samples of the data set are %s",
+                                       dl_shape_text(shape, want), dl_shape_text(&data->sample_shape, have)));
+    }
+    DL_RETURN_IF_ERROR(dl_shape_check(shape));
+    int x = -1;
+    DL_RETURN_IF_ERROR(add_source(model, DL_VALUE_FIELD, "x", data->dtype, true, shape, &x));
+    DL_RETURN_IF_ERROR(add_source(model, DL_VALUE_IDS, "ids", DL_I64, true, &(dl_shape){0}, &model->ids));
+    DL_RETURN_IF_ERROR(
+        add_source(model, DL_VALUE_STEP, "step", DL_U8, false, &DL_SHAPE(sizeof(dl_step_block)), &model->step));
+    DL_RETURN_IF_ERROR(add_source(model, DL_VALUE_COMPUTED, "input", DL_F32, true, shape, &b->previous));
+    dl_op_attr attr = {.u.normalize = {.scale = data->dtype == DL_U8 ? 1.0 / 255.0 : 1.0, .n_values = 1}};
+    const int64_t channels = shape->dim[shape->n_dims - 1];
+    attr.u.normalize.n_values = data->n_normalize;
+    if (data->n_normalize != 1 && data->n_normalize != channels) {
+        return dl_diagnose(b->diagnostics, b->options->place,
+                           "data.mean and data.std have %d values, but the input has %lld channels; give 1 or as many "
+                           "as channels",
+                           data->n_normalize, (long long)channels);
+    }
+    for (int i = 0; i < data->n_normalize; i++) {
+        attr.u.normalize.mean[i] = data->mean[i];
+        attr.u.normalize.std[i] = data->std[i];
+    }
+    dl_layer_build build = {.model = model, .layer = -1};
+    const int slots[] = {x, b->previous};
+    return dl_layer_op(&build, DL_OP_NORMALIZE_IMAGES, &attr, slots, 2, NULL);
+}
+
+static int find_layer(const dl_model *model, const char *name) {
+    for (int i = 0; i < model->n_layers; i++) {
+        if (strcmp(model->layer[i].name, name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+/* "conv2d", "conv2d_1", "conv2d_2": the kind and how many nameless ones came before (Keras's rule). */
+static dl_status default_name(dl_model *model, const char *kind, char **name) {
+    DL_RETURN_IF_ERROR(dl_pool_strdup(model->pool, kind, name));
+    for (int n = 1; find_layer(model, *name) >= 0; n++) {
+        DL_RETURN_IF_ERROR(dl_pool_printf(model->pool, name, "%s_%d", kind, n));
+    }
+    return DL_OK;
+}
+
+static bool good_name(const char *name) {
+    return name[0] != '\0' && strlen(name) <= 64 && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                                                 "0123456789_-") == strlen(name);
+}
+
+static dl_status unknown_source(builder *b, const dl_node *node) {
+    const dl_model *model = b->model;
+    const char **names = NULL;
+    DL_RETURN_IF_ERROR(dl_pool_alloc(model->pool, (size_t)model->n_layers + 1, sizeof *names, &names));
+    for (int i = 0; i < model->n_layers; i++) {
+        names[i] = model->layer[i].name;
+    }
+    const char *nearest = dl_nearest_name(node->text, names, (size_t)model->n_layers);
+    return dl_diagnose(b->diagnostics, node->place, "there is no layer '%s' above this one%s%s%s", node->text,
+                       nearest == NULL ? "" : "; did you mean '", nearest == NULL ? "" : nearest,
+                       nearest == NULL ? "" : "'?");
+}
+
+/* The values a layer takes: `from`, or the layer above. A negative count after a mistake. */
+static dl_status find_inputs(builder *b, const dl_node *from, int inputs[], int *n) {
+    *n = 0;
+    if (from == NULL || (from->kind == DL_NODE_SCALAR && from->text[0] == '\0')) {
+        inputs[(*n)++] = b->previous;
+        return DL_OK;
+    }
+    const int64_t n_names = from->kind == DL_NODE_LIST ? from->n_children : 1;
+    for (int64_t i = 0; i < n_names && i < DL_OP_MAX_SLOTS; i++) {
+        const dl_node *name = from->kind == DL_NODE_LIST ? from->child[i] : from;
+        const int layer = name->kind == DL_NODE_SCALAR ? find_layer(b->model, name->text) : -1;
+        if (layer < 0) {
+            *n = -1;
+            return unknown_source(b, name);
+        }
+        inputs[(*n)++] = b->model->layer[layer].output;
+    }
+    return DL_OK;
+}
+
+static dl_status check_inputs(builder *b, dl_layer_build *build, const dl_layer_kind *kind, const int *inputs, int n) {
+    for (int i = 0; i < n; i++) {
+        if (inputs[i] < 0) { /* follows from an earlier mistake */
+            build->failed = true;
+        }
+    }
+    if (n >= 0 && (n < kind->min_inputs || n > kind->max_inputs)) {
+        return dl_layer_mistake(build, "takes %d to %d inputs, but `from` names %d", kind->min_inputs, kind->max_inputs,
+                                n);
+    }
+    (void)b;
+    return DL_OK;
+}
+
+static const dl_layer_kind *kind_of(const dl_variant *variant) {
+    for (const dl_layer_kind *const *kind = dl_layer_kinds(); *kind != NULL; kind++) {
+        if (&(*kind)->variant == variant->kind) {
+            return *kind;
+        }
+    }
+    return NULL;
+}
+
+static dl_status name_layer(builder *b, const dl_layer_common *common, dl_layer *layer) {
+    dl_model *model = b->model;
+    if (common->name == NULL || common->name[0] == '\0') {
+        char *name = NULL;
+        DL_RETURN_IF_ERROR(default_name(model, layer->kind, &name));
+        layer->name = name;
+        return DL_OK;
+    }
+    layer->name = common->name;
+    if (!good_name(common->name)) {
+        return dl_diagnose(b->diagnostics, layer->place,
+                           "the layer name '%s' may have letters, digits, '_' and '-' only, at most 64", common->name);
+    }
+    if (find_layer(model, common->name) >= 0) {
+        return dl_diagnose(b->diagnostics, layer->place, "there are two layers named '%s'", common->name);
+    }
+    return DL_OK;
+}
+
+static dl_status build_layer(builder *b, const dl_variant *variant, const dl_layer_kind *kind) {
+    dl_model *model = b->model;
+    const dl_layer_common *common = variant->values;
+    dl_layer layer = {.kind = variant->kind->name, .place = variant->place, .trainable = common->trainable, .output = -1};
+    DL_RETURN_IF_ERROR(name_layer(b, common, &layer));
+    int inputs[DL_OP_MAX_SLOTS], n_inputs = 0, *kept = NULL;
+    DL_RETURN_IF_ERROR(find_inputs(b, common->from, inputs, &n_inputs));
+    DL_RETURN_IF_ERROR(dl_grow(&model->layer, &model->capacity_layers, model->n_layers + 1, sizeof *model->layer));
+    model->layer[model->n_layers] = layer;
+    dl_layer_build build = {.model = model,
+                            .diagnostics = b->diagnostics,
+                            .data = b->options->data,
+                            .seed = b->options->seed,
+                            .variant = variant,
+                            .layer = model->n_layers++};
+    DL_RETURN_IF_ERROR(check_inputs(b, &build, kind, inputs, n_inputs));
+    int output = -1;
+    if (!build.failed && n_inputs > 0) {
+        DL_RETURN_IF_ERROR(kind->build(&build, variant->values, inputs, n_inputs, &output));
+        DL_RETURN_IF_ERROR(dl_pool_alloc(model->pool, (size_t)n_inputs, sizeof *kept, &kept));
+        memcpy(kept, inputs, (size_t)n_inputs * sizeof *kept);
+    }
+    b->previous = build.failed ? -1 : output;
+    dl_layer *built = &model->layer[build.layer];
+    built->output = b->previous;
+    built->input = kept;
+    built->n_inputs = kept == NULL ? 0 : n_inputs;
+    if (b->previous >= 0) {
+        built->output_shape = model->value[b->previous].shape;
+    }
+    return DL_OK;
+}
+
+static dl_status build_layers(builder *b) {
+    const dl_node *layers = b->options->layers;
+    if (layers == NULL || layers->kind != DL_NODE_LIST || layers->n_children == 0) {
+        return dl_diagnose(b->diagnostics, layers == NULL ? b->options->place : layers->place,
+                           "model.layers must be a list of at least one layer");
+    }
+    for (int64_t i = 0; i < layers->n_children; i++) {
+        dl_variant variant = {0};
+        DL_RETURN_IF_ERROR(dl_variant_read(dl_layer_variants(), "layer", layers->child[i], &variant, b->model->pool,
+                                           b->diagnostics));
+        if (variant.kind == NULL) {
+            b->previous = -1;
+            continue;
+        }
+        DL_RETURN_IF_ERROR(build_layer(b, &variant, kind_of(&variant)));
+    }
+    return DL_OK;
+}
+
+static dl_status build_all(builder *b) {
+    DL_RETURN_IF_ERROR(dl_pool_create(&b->model->pool));
+    DL_RETURN_IF_ERROR(add_input(b));
+    if (b->diagnostics->n_errors > 0) {
+        b->previous = -1; /* still read the layers, for their mistakes */
+    }
+    DL_RETURN_IF_ERROR(build_layers(b));
+    if (b->previous >= 0) {
+        DL_RETURN_IF_ERROR(dl_model_add_output(b->model, b->previous, b->options, b->diagnostics));
+    }
+    DL_RETURN_IF_ERROR(dl_diagnostics_finish(b->diagnostics));
+    return dl_parameter_table_make(b->model, b->options->bucket_bytes);
+}
+
+dl_status dl_model_build(const dl_model_options *options, dl_diagnostics *diagnostics, dl_model **out) {
+    builder b = {.options = options, .diagnostics = diagnostics, .previous = -1};
+    DL_RETURN_IF_ERROR(dl_alloc(1, sizeof(dl_model), &b.model));
+    const dl_status status = build_all(&b);
+    if (status != DL_OK) {
+        dl_model_destroy(&b.model);
+        return dl_error_add_frame(status, __FILE__, __LINE__, __func__, "building the model");
+    }
+    *out = b.model;
+    return DL_OK;
+}
+
+void dl_model_destroy(dl_model **model) {
+    if (*model == NULL) {
+        return;
+    }
+    dl_free(&(*model)->layer);
+    dl_free(&(*model)->value);
+    dl_free(&(*model)->op);
+    dl_free(&(*model)->parameter);
+    dl_pool_destroy(&(*model)->pool);
+    dl_free(model);
+}
+
+double dl_model_training_flops(const dl_model *model) {
+    int lowest = model->n_layers; /* trainable layer: below it there is no backward pass */
+    for (int i = model->n_layers - 1; i >= 0; i--) {
+        if (model->layer[i].trainable && model->layer[i].n_parameters > 0) {
+            lowest = i;
+        }
+    }
+    double flops = 0.0;
+    for (int i = 0; i < model->n_layers; i++) {
+        const dl_layer *layer = &model->layer[i];
+        const bool data_gradient = i > lowest, weight_gradient = layer->trainable && layer->n_parameters > 0;
+        flops += layer->forward_flops * (1.0 + (data_gradient ? 1.0 : 0.0) + (weight_gradient ? 1.0 : 0.0));
+    }
+    return flops;
+}

@@ -1,0 +1,109 @@
+/* A model: layers with shapes and named parameters, lowered to a graph of forward operations over values.
+ *
+ * It knows no device, no rank and no batch size: shapes of batched values are those of one sample. Gradients are not
+ * in it: the compiler derives them from the operation kinds (kernels/op.h). */
+#ifndef DLTRAIN_MODEL_MODEL_H
+#define DLTRAIN_MODEL_MODEL_H
+
+#include "config/node.h"
+#include "kernels/op.h"
+#include "model/parameter.h"
+
+typedef enum dl_value_kind {
+    DL_VALUE_FIELD,     /* a field of the data set: "x", "y" */
+    DL_VALUE_IDS,       /* sample numbers, int64 */
+    DL_VALUE_STEP,      /* the step block (kernels/common/blocks.h) */
+    DL_VALUE_PARAMETER,
+    DL_VALUE_COMPUTED,  /* written by one operation */
+    DL_VALUE_VIEW,      /* the bytes of another value under another shape (flatten) */
+} dl_value_kind;
+
+/* A tensor of the graph. */
+typedef struct dl_value {
+    dl_value_kind kind;
+    const char *name; /* "conv2d", "conv2d.index", "/conv2d/weight", "x" */
+    int layer;        /* that makes it, -1: none */
+    dl_dtype dtype;
+    bool batched;     /* one of `shape` for each sample */
+    dl_shape shape;
+    int source;       /* VIEW: the value viewed; PARAMETER: number in model->parameter */
+    bool trainable;   /* PARAMETER */
+} dl_value;
+
+/* A forward operation: slots are value numbers, -1 absent. */
+typedef struct dl_model_op {
+    dl_op_kind kind;
+    dl_op_attr attr;
+    int layer;
+    int slot[DL_OP_MAX_SLOTS];
+    int identity_of; /* in evaluation the op is left out and its last slot is this value; -1: never */
+} dl_model_op;
+
+/* One layer, as a person knows it. */
+typedef struct dl_layer {
+    const char *kind, *name;
+    dl_place place; /* in the config */
+    dl_shape output_shape;
+    int output; /* value */
+    int n_inputs;
+    const int *input; /* values */
+    bool trainable;
+    int64_t n_parameters;
+    double forward_flops; /* of one sample */
+} dl_layer;
+
+/* An output with its loss: today one, and softmax cross entropy. */
+typedef struct dl_output {
+    int value;    /* what the last layer gives: logits or probabilities */
+    int labels;   /* value of the field compared with */
+    int loss;     /* value: loss of each sample, float32 */
+    int n_metrics;
+    int metric[4];              /* values: one float32 a sample */
+    const char *metric_name[4]; /* "accuracy" */
+} dl_output;
+
+typedef struct dl_model {
+    dl_pool *pool; /* owns everything below */
+    int n_layers, n_values, n_ops, n_parameters;
+    dl_layer *layer;
+    dl_value *value;
+    dl_model_op *op; /* in order of execution */
+    dl_parameter *parameter; /* in order of declaration; offsets are in `table` */
+    dl_parameter_table table; /* in arena order */
+    dl_output output;
+    int ids, step; /* values */
+    int64_t capacity_layers, capacity_values, capacity_ops, capacity_parameters;
+} dl_model;
+
+/* What the data set says about the samples; decides `units: auto` and checks the input. */
+typedef struct dl_model_data {
+    dl_shape sample_shape; /* of field x; n_dims 0: unknown */
+    dl_dtype dtype;        /* of field x in the files */
+    int64_t n_classes;     /* 0: unknown */
+    int n_normalize;       /* data.mean and data.std */
+    const double *mean, *std;
+} dl_model_data;
+
+typedef struct dl_model_options {
+    dl_shape input_shape;
+    const dl_node *layers; /* the config's list */
+    dl_place place;        /* of the model in the config, for messages */
+    const dl_model_data *data;
+    uint64_t seed;
+    int64_t bucket_bytes;  /* 0: 25 MB */
+    int n_metrics;
+    const char *const *metrics; /* "accuracy" */
+} dl_model_options;
+
+/* Builds a model. Mistakes (unknown layers and options, shapes that do not fit) go to `diagnostics` with their
+ * place; then the status is DL_ERR_USAGE, already reported. */
+DL_NODISCARD dl_status dl_model_build(const dl_model_options *options, dl_diagnostics *diagnostics, dl_model **out);
+void dl_model_destroy(dl_model **model);
+
+/* FLOPs of one training sample: forward, and backward as far as it is needed. */
+double dl_model_training_flops(const dl_model *model);
+
+/* The layer kinds as a table for the reference, NULL-terminated. */
+const struct dl_variant_kind *const *dl_layer_variants(void);
+
+#endif

@@ -1,0 +1,146 @@
+#include "model/table.h"
+
+#include "base/rng.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { DEFAULT_BUCKET_BYTES = 25 << 20, FIRST_BUCKET_BYTES = 1 << 20 };
+
+/* A parameter and what decides its place. */
+typedef struct placed {
+    dl_parameter parameter;
+    int first_use; /* operation: the earliest user's gradient comes last in the backward pass */
+    int declared;
+} placed;
+
+static int first_use_of(const dl_model *model, int parameter) {
+    for (int i = 0; i < model->n_ops; i++) {
+        for (int s = 0; s < DL_OP_MAX_SLOTS; s++) {
+            const int value = model->op[i].slot[s];
+            if (value >= 0 && model->value[value].kind == DL_VALUE_PARAMETER &&
+                model->value[value].source == parameter) {
+                return i;
+            }
+        }
+    }
+    return model->n_ops;
+}
+
+static int compare(const void *left, const void *right) {
+    const placed *a = left, *b = right;
+    if (a->parameter.trainable != b->parameter.trainable) {
+        return a->parameter.trainable ? -1 : 1;
+    }
+    if (a->parameter.stage != b->parameter.stage) {
+        return a->parameter.stage < b->parameter.stage ? -1 : 1;
+    }
+    if (a->first_use != b->first_use) {
+        return a->first_use > b->first_use ? -1 : 1;
+    }
+    return a->declared < b->declared ? -1 : 1;
+}
+
+static int64_t aligned(int64_t n) {
+    return (n + DL_PARAMETER_ALIGN - 1) / DL_PARAMETER_ALIGN * DL_PARAMETER_ALIGN;
+}
+
+static void place(dl_parameter_table *table) {
+    for (int i = 0; i < table->n; i++) {
+        dl_parameter *parameter = &table->parameter[i];
+        int64_t *end = parameter->trainable ? &table->trainable_elements : &table->frozen_elements;
+        parameter->offset = *end;
+        *end += aligned(parameter->n_elements);
+        table->n_total += parameter->n_elements;
+        table->n_trainable += parameter->trainable ? parameter->n_elements : 0;
+    }
+}
+
+static void fill_buckets(dl_parameter_table *table, int64_t bucket_bytes) {
+    for (int i = 0; i < table->n && table->parameter[i].trainable; i++) {
+        dl_parameter *parameter = &table->parameter[i];
+        dl_bucket *last = table->n_buckets > 0 ? &table->bucket[table->n_buckets - 1] : NULL;
+        const int64_t limit = table->n_buckets == 1 && bucket_bytes > FIRST_BUCKET_BYTES ? FIRST_BUCKET_BYTES : bucket_bytes;
+        const int64_t size = aligned(parameter->n_elements);
+        if (last == NULL || table->parameter[last->first].stage != parameter->stage ||
+            (last->n_elements + size) * (int64_t)sizeof(float) > limit) {
+            last = &table->bucket[table->n_buckets++];
+            *last = (dl_bucket){.first = i, .offset = parameter->offset};
+        }
+        parameter->bucket = table->n_buckets - 1;
+        last->n++;
+        last->n_elements += size;
+    }
+}
+
+dl_status dl_parameter_table_make(dl_model *model, int64_t bucket_bytes) {
+    dl_parameter_table *table = &model->table;
+    const size_t n = (size_t)model->n_parameters;
+    placed *order = NULL;
+    DL_RETURN_IF_ERROR(dl_alloc(n, sizeof *order, &order));
+    for (int i = 0; i < model->n_parameters; i++) {
+        order[i] = (placed){model->parameter[i], first_use_of(model, i), i};
+    }
+    qsort(order, n, sizeof *order, compare);
+    dl_status status = dl_pool_alloc(model->pool, n, sizeof *table->parameter, &table->parameter);
+    if (status == DL_OK) {
+        status = dl_pool_alloc(model->pool, n, sizeof *table->bucket, &table->bucket);
+    }
+    if (status == DL_OK) {
+        table->n = model->n_parameters;
+        for (int i = 0; i < table->n; i++) {
+            table->parameter[i] = order[i].parameter;
+        }
+        place(table);
+        fill_buckets(table, bucket_bytes > 0 ? bucket_bytes : DEFAULT_BUCKET_BYTES);
+    }
+    dl_free(&order);
+    return status;
+}
+
+float *dl_parameter_data(const dl_parameter *parameter, float *trainable, float *frozen) {
+    return (parameter->trainable ? trainable : frozen) + parameter->offset;
+}
+
+const dl_parameter *dl_parameter_find(const dl_parameter_table *table, const char *path) {
+    for (int i = 0; i < table->n; i++) {
+        if (strcmp(table->parameter[i].path, path) == 0) {
+            return &table->parameter[i];
+        }
+    }
+    return NULL;
+}
+
+/* A stable number for a path, so that initial values do not depend on other layers (FNV-1a). */
+static uint64_t path_number(const char *path) {
+    uint64_t hash = 14695981039346656037u;
+    for (; *path != '\0'; path++) {
+        hash = (hash ^ (unsigned char)*path) * 1099511628211u;
+    }
+    return hash;
+}
+
+static void init_one(const dl_parameter *parameter, uint64_t seed, float *out) {
+    const uint64_t number = path_number(parameter->path);
+    const double limit = sqrt(6.0 / (parameter->fan_in + parameter->fan_out + 1e-300));
+    for (int64_t i = 0; i < parameter->n_elements; i++) {
+        switch (parameter->init) {
+        case DL_INIT_ZERO:
+            out[i] = 0.0f;
+            break;
+        case DL_INIT_ONE:
+            out[i] = 1.0f;
+            break;
+        case DL_INIT_GLOROT_UNIFORM: /* U(-l, l), l = sqrt(6 / (fan_in + fan_out)): Glorot and Bengio, 2010 */
+            out[i] = (float)((2.0 * dl_rng_uniform(seed, DL_RNG_INIT, (uint64_t)i, number) - 1.0) * limit);
+            break;
+        }
+    }
+}
+
+void dl_parameters_init(const dl_parameter_table *table, uint64_t seed, float *trainable, float *frozen) {
+    for (int i = 0; i < table->n; i++) {
+        init_one(&table->parameter[i], seed, dl_parameter_data(&table->parameter[i], trainable, frozen));
+    }
+}
