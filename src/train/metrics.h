@@ -1,0 +1,66 @@
+/* metrics.jsonl: what happened, one JSON object a line, for programs. The reports below are also what the console
+ * shows. Losses and metrics are means over the global samples (tokens) of the step or epoch, natural logarithm.
+ *
+ * Rank 0 only. A line is one write(); nothing is allocated per line. A failing write is DL_ERR_IO naming the file. */
+#ifndef DLTRAIN_TRAIN_METRICS_H
+#define DLTRAIN_TRAIN_METRICS_H
+
+#include "base/status.h"
+
+#include <stdint.h>
+
+enum { DL_MAX_METRICS = 6 };
+
+/* Loss and metrics of some samples; metric[i] belongs to the i-th name given to dl_metrics_create. */
+typedef struct dl_score {
+    bool present; /* false: there is no such split, its keys are left out */
+    double loss;
+    double metric[DL_MAX_METRICS];
+} dl_score;
+
+typedef struct dl_start_report {
+    int ranks, threads; /* threads of each rank */
+    const char *backend;
+    int64_t parameters;
+    const char *config_digest;
+} dl_start_report;
+
+typedef struct dl_step_report {
+    int64_t epoch, step; /* from 1; steps count over the whole training */
+    int64_t samples;     /* seen so far by all ranks */
+    dl_score train;      /* of this step */
+    double learning_rate;
+    double step_ms;      /* wall time of this step */
+    double samples_per_s;
+    double data_wait;    /* share of the time that training waited for data, 0..1 */
+    double seconds;      /* since training began */
+} dl_step_report;
+
+typedef struct dl_epoch_report {
+    int64_t epoch, step, samples;
+    dl_score train, valid;
+    double samples_per_s, data_wait;
+    double seconds; /* since training began */
+} dl_epoch_report;
+
+typedef struct dl_end_report {
+    int64_t epoch, step, samples;
+    dl_score test;
+    double seconds;
+    const char *weights; /* 32 hex digits */
+} dl_end_report;
+
+typedef struct dl_metrics dl_metrics;
+
+/* Writes to `fd` (borrowed, as `names` and the strings in it); `path` is for messages and copied. names[n_metrics]:
+ * "accuracy", ... */
+DL_NODISCARD dl_status dl_metrics_create(int fd, const char *path, const char *const *names, int n_metrics,
+                                         dl_metrics **out);
+void dl_metrics_destroy(dl_metrics **metrics); /* NULL-safe */
+
+DL_NODISCARD dl_status dl_metrics_start(dl_metrics *metrics, const dl_start_report *report);
+DL_NODISCARD dl_status dl_metrics_step(dl_metrics *metrics, const dl_step_report *report);
+DL_NODISCARD dl_status dl_metrics_epoch(dl_metrics *metrics, const dl_epoch_report *report);
+DL_NODISCARD dl_status dl_metrics_end(dl_metrics *metrics, const dl_end_report *report);
+
+#endif
