@@ -1,16 +1,15 @@
 /* Optimizers and learning-rate schedules.
  *
- * An optimizer is one row of optimizers.def and one file: its options, how many values it keeps per parameter, and
- * how it describes its update of a run of parameters as an operation (kernels/op.h). The arithmetic is the
- * backend's. A schedule is one row of schedules.def and one file: a pure function of the samples seen, so that
- * resuming and other numbers of ranks need no state.
+ * An optimizer is one row of optimizers.def and one file: its options, how many values it keeps per
+ * parameter, and how it describes its update of a run of parameters as an operation (kernels/op.h). The
+ * arithmetic is the backend's. A schedule is one row of schedules.def and one file: a pure function of the
+ * samples seen, so that resuming and other numbers of ranks need no state.
  *
- * Updates are PyTorch's formulas (torch.optim.SGD and torch.optim.Adam, version 2). With g the gradient summed over
- * the samples of the global batch, already scaled by 1/capacity, W the batch's true weight (samples or unmasked
- * tokens), r the learning rate, t the number of this optimizer step from 1:
- *   g' = g * capacity / W + weight_decay * w               (coupled weight decay)
- *   sgd       v = momentum * v + g';  w -= r * v           (momentum 0: w -= r * g')
- *   nesterov  v = momentum * v + g';  w -= r * (g' + momentum * v)
+ * Updates are PyTorch's formulas (torch.optim.SGD and torch.optim.Adam, version 2). With g the gradient
+ * summed over the samples of the global batch, already scaled by 1/capacity, W the batch's true weight
+ * (samples or unmasked tokens), r the learning rate, t the number of this optimizer step from 1: g' = g *
+ * capacity / W + weight_decay * w               (coupled weight decay) sgd       v = momentum * v + g';  w -=
+ * r * v           (momentum 0: w -= r * g') nesterov  v = momentum * v + g';  w -= r * (g' + momentum * v)
  *   adam      m = beta_1 m + (1 - beta_1) g';  v = beta_2 v + (1 - beta_2) g'^2
  *             w -= r * (m / (1 - beta_1^t)) / (sqrt(v / (1 - beta_2^t)) + epsilon)      (Kingma and Ba, 2015)
  * All slots start at zero. */
@@ -22,7 +21,8 @@
 
 enum { DL_OPTIMIZER_MAX_SLOTS = 2 };
 
-/* A value kept for every trainable parameter: one f32 arena of the parameter arena's size, zero at the start. */
+/* A value kept for every trainable parameter: one f32 arena of the parameter arena's size, zero at the start.
+ */
 typedef struct dl_optimizer_slot {
     const char *name;    /* in checkpoints and messages: "momentum", "m", "v" */
     const char *op_slot; /* the update operation's slot that it is bound to */
@@ -40,7 +40,8 @@ typedef struct dl_optimizer {
     const char *(*mistake)(const void *values);
 } dl_optimizer;
 
-/* What the option table of the configuration needs: all kinds, NULL-terminated, in the order of the .def file. */
+/* What the option table of the configuration needs: all kinds, NULL-terminated, in the order of the .def
+ * file. */
 const dl_variant_kind *const *dl_optimizer_kinds(void);
 const dl_variant_kind *const *dl_schedule_kinds(void);
 
@@ -59,9 +60,10 @@ int dl_optimizer_slots(const dl_variant *chosen);
 /* The learning rate before the schedule. */
 double dl_optimizer_base_rate(const dl_variant *chosen);
 
-/* Describes the update of a range of n_elements parameters. capacity: samples (tokens) of a full global batch, what
- * the loss gradient was scaled by. Block slots are plain bytes and numbers: step uint8 [sizeof(dl_step_block)],
- * totals float64 [DL_N_TOTALS], control int32 [DL_N_CONTROLS]. DL_ERR_INTERNAL when the kernel lacks a slot. */
+/* Describes the update of a range of n_elements parameters. capacity: samples (tokens) of a full global
+ * batch, what the loss gradient was scaled by. Block slots are plain bytes and numbers: step uint8
+ * [sizeof(dl_step_block)], totals float64 [DL_N_TOTALS], control int32 [DL_N_CONTROLS]. DL_ERR_INTERNAL when
+ * the kernel lacks a slot. */
 DL_NODISCARD dl_status dl_optimizer_describe(const dl_variant *chosen, double capacity, int64_t n_elements,
                                              dl_op_desc *out);
 
@@ -73,11 +75,10 @@ typedef struct dl_progress {
 } dl_progress;
 
 /* The learning rate of the step that starts at this point. With s samples seen, batch size B, base rate r:
- *   warm-up (every schedule): r' = r * min(1, (s + B) / (warmup_steps * B)), so the first step has r / warmup_steps
- *     and step number warmup_steps is the first with r (linear: Goyal et al., 2017)
- *   constant: r'
- *   cosine: after the warm-up r * (final + (1 - final) * (1 + cos(pi p)) / 2) with p = (s - s0) / (total - s0) in
- *     0..1 and s0 = warmup_steps * B (Loshchilov and Hutter, 2017, without restarts) */
+ *   warm-up (every schedule): r' = r * min(1, (s + B) / (warmup_steps * B)), so the first step has r /
+ * warmup_steps and step number warmup_steps is the first with r (linear: Goyal et al., 2017) constant: r'
+ *   cosine: after the warm-up r * (final + (1 - final) * (1 + cos(pi p)) / 2) with p = (s - s0) / (total -
+ * s0) in 0..1 and s0 = warmup_steps * B (Loshchilov and Hutter, 2017, without restarts) */
 double dl_schedule_rate(const dl_variant *schedule, double base_rate, const dl_progress *progress);
 
 /* A schedule kind: its options, the steps of warm-up, and its factor of the base rate after them. */

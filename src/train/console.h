@@ -1,8 +1,10 @@
-/* What a person sees on stdout while training. Rank 0 only; other ranks pass no console (NULL is fine everywhere).
+/* What a person sees on stdout while training. Rank 0 only; other ranks pass no console (NULL is fine
+ * everywhere).
  *
- * On a terminal: one live line with a bar, redrawn at most ten times a second, never wrapping, cleared before other
- * lines. Elsewhere: plain lines, the first step's at once and then one every few seconds. Showing is not training: when
- * stdout fails (a closed pipe) the console falls silent, and dl_console_failed tells. SIGPIPE must be ignored. */
+ * On a terminal: one live line with a bar, redrawn at most ten times a second, never wrapping, cleared before
+ * other lines. Elsewhere: plain lines, the first step's at once and then one every few seconds. Showing is
+ * not training: when stdout fails (a closed pipe) the console falls silent, and dl_console_failed tells.
+ * SIGPIPE must be ignored. */
 #ifndef DLTRAIN_TRAIN_CONSOLE_H
 #define DLTRAIN_TRAIN_CONSOLE_H
 
@@ -14,7 +16,7 @@ enum { DL_CONSOLE_MEMORY_ITEMS = 12 };
 
 typedef struct dl_console_options {
     int fd;
-    bool live;             /* a terminal that understands carriage return and "erase line" */
+    bool live; /* a terminal that understands carriage return and "erase line" */
     bool color;
     int width;             /* columns; 0: ask the terminal each time */
     double interval;       /* seconds between plain lines */
@@ -25,8 +27,8 @@ typedef struct dl_console_options {
 dl_console_options dl_console_options_for(int fd);
 
 /* names[n_metrics] as in dl_metrics_create (borrowed). */
-DL_NODISCARD dl_status dl_console_create(const dl_console_options *options, const char *const *names, int n_metrics,
-                                         dl_console **out);
+DL_NODISCARD dl_status dl_console_create(const dl_console_options *options, const char *const *names,
+                                         int n_metrics, dl_console **out);
 void dl_console_destroy(dl_console **console); /* clears a live line */
 
 /* Whether stdout failed; from then on nothing is shown. */
@@ -59,8 +61,8 @@ void dl_console_note(dl_console *console, const char *format, ...) DL_PRINTF(2, 
 /* Where the bar stands. */
 typedef struct dl_bar {
     int64_t epoch, epochs;
-    int64_t step, steps;  /* of this epoch */
-    double seconds_left;  /* of the whole training; negative: unknown */
+    int64_t step, steps; /* of this epoch */
+    double seconds_left; /* of the whole training; negative: unknown */
 } dl_bar;
 
 /* Whether dl_console_step would show something now: ask before reading numbers back for it. */
@@ -81,7 +83,7 @@ typedef struct dl_closing {
     double samples_per_s; /* over the training time */
     double data_wait;     /* share of it, 0..1 */
     const char *run_dir;
-    const char *next;     /* what to try next: "dltrain eval runs/mnist_cnn"; NULL: nothing */
+    const char *next; /* what to try next: "dltrain eval runs/mnist_cnn"; NULL: nothing */
 } dl_closing;
 
 /* The closing summary; the last line is "weights HASH". */

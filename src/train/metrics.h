@@ -1,7 +1,9 @@
-/* metrics.jsonl: what happened, one JSON object a line, for programs. The reports below are also what the console
- * shows. Losses and metrics are means over the global samples (tokens) of the step or epoch, natural logarithm.
+/* metrics.jsonl: what happened, one JSON object a line, for programs. The reports below are also what the
+ * console shows. Losses and metrics are means over the global samples (tokens) of the step or epoch, natural
+ * logarithm.
  *
- * Rank 0 only. A line is one write(); nothing is allocated per line. A failing write is DL_ERR_IO naming the file. */
+ * Rank 0 only. A line is one write(); nothing is allocated per line. A failing write is DL_ERR_IO naming the
+ * file. */
 #ifndef DLTRAIN_TRAIN_METRICS_H
 #define DLTRAIN_TRAIN_METRICS_H
 
@@ -30,10 +32,10 @@ typedef struct dl_step_report {
     int64_t samples;     /* seen so far by all ranks */
     dl_score train;      /* of this step */
     double learning_rate;
-    double step_ms;      /* wall time of this step */
+    double step_ms; /* wall time of this step */
     double samples_per_s;
-    double data_wait;    /* share of the time that training waited for data, 0..1 */
-    double seconds;      /* since training began */
+    double data_wait; /* share of the time that training waited for data, 0..1 */
+    double seconds;   /* since training began */
 } dl_step_report;
 
 typedef struct dl_epoch_report {
@@ -52,8 +54,8 @@ typedef struct dl_end_report {
 
 typedef struct dl_metrics dl_metrics;
 
-/* Writes to `fd` (borrowed, as `names` and the strings in it); `path` is for messages and copied. names[n_metrics]:
- * "accuracy", ... */
+/* Writes to `fd` (borrowed, as `names` and the strings in it); `path` is for messages and copied.
+ * names[n_metrics]: "accuracy", ... */
 DL_NODISCARD dl_status dl_metrics_create(int fd, const char *path, const char *const *names, int n_metrics,
                                          dl_metrics **out);
 void dl_metrics_destroy(dl_metrics **metrics); /* NULL-safe */

@@ -1,8 +1,9 @@
 /* The run directory: config.yaml, log.txt, metrics.jsonl, status.json, audit.rankRRRRR.jsonl, weights.h5.
  *
- * Rank 0 creates it; the other ranks join it afterwards (the caller sees to the order) and write audit files only.
- * An earlier run in the directory is moved to NAME.1, .2, ...; an existing folder that is neither empty nor a run is
- * refused, for nothing of the user's may be moved. A run is known by its status.json or metrics.jsonl. */
+ * Rank 0 creates it; the other ranks join it afterwards (the caller sees to the order) and write audit files
+ * only. An earlier run in the directory is moved to NAME.1, .2, ...; an existing folder that is neither empty
+ * nor a run is refused, for nothing of the user's may be moved. A run is known by its status.json or
+ * metrics.jsonl. */
 #ifndef DLTRAIN_TRAIN_RUN_DIR_H
 #define DLTRAIN_TRAIN_RUN_DIR_H
 
@@ -12,11 +13,12 @@
 
 typedef struct dl_run_dir dl_run_dir;
 
-/* Rank 0: makes the directory `path` (and its parents, mode 0750), writes config.yaml from `config_text`, a first
- * status.json (running, step 0), opens log.txt, metrics.jsonl and, with audit, this rank's audit file. The log is
- * locked while the run lasts: a second run in the same directory is DL_ERR_USAGE, as is a folder that is not a run.
- * Release with dl_run_dir_close. */
-DL_NODISCARD dl_status dl_run_dir_create(const char *path, const char *config_text, bool audit, dl_run_dir **out);
+/* Rank 0: makes the directory `path` (and its parents, mode 0750), writes config.yaml from `config_text`, a
+ * first status.json (running, step 0), opens log.txt, metrics.jsonl and, with audit, this rank's audit file.
+ * The log is locked while the run lasts: a second run in the same directory is DL_ERR_USAGE, as is a folder
+ * that is not a run. Release with dl_run_dir_close. */
+DL_NODISCARD dl_status dl_run_dir_create(const char *path, const char *config_text, bool audit,
+                                         dl_run_dir **out);
 
 /* Other ranks, after rank 0's dl_run_dir_create returned: opens the audit file when asked. */
 DL_NODISCARD dl_status dl_run_dir_join(const char *path, int rank, bool audit, dl_run_dir **out);
@@ -35,13 +37,20 @@ int dl_run_dir_metrics_fd(const dl_run_dir *run);
 /* The path of a file in the directory ("weights.h5") into out. */
 DL_NODISCARD dl_status dl_run_dir_file(const dl_run_dir *run, const char *name, char *out, size_t n_bytes);
 
-typedef enum dl_run_state { DL_RUN_RUNNING, DL_RUN_DONE, DL_RUN_STOPPED, DL_RUN_FAILED, DL_N_RUN_STATES } dl_run_state;
+typedef enum dl_run_state {
+    DL_RUN_RUNNING,
+    DL_RUN_DONE,
+    DL_RUN_STOPPED,
+    DL_RUN_FAILED,
+    DL_N_RUN_STATES
+} dl_run_state;
 
 /* Replaces status.json atomically; rank 0. `exit_code` is the program's exit code, 0 while running. */
 DL_NODISCARD dl_status dl_run_dir_status(dl_run_dir *run, dl_run_state state, int exit_code, int64_t step,
                                          const char *message);
 
-/* Appends which samples this rank computed in a step; does nothing without audit. Steps and epochs count from 1. */
+/* Appends which samples this rank computed in a step; does nothing without audit. Steps and epochs count
+ * from 1. */
 DL_NODISCARD dl_status dl_run_dir_audit(dl_run_dir *run, const char *split, int64_t epoch, int64_t step,
                                         const int64_t *ids, int64_t n_ids);
 
