@@ -5,13 +5,19 @@
  * arithmetic is the backend's. A schedule is one row of schedules.def and one file: a pure function of the
  * samples seen, so that resuming and other numbers of ranks need no state.
  *
- * Updates are PyTorch's formulas (torch.optim.SGD and torch.optim.Adam, version 2). With g the gradient
- * summed over the samples of the global batch, already scaled by 1/capacity, W the batch's true weight
- * (samples or unmasked tokens), r the learning rate, t the number of this optimizer step from 1: g' = g *
- * capacity / W + weight_decay * w               (coupled weight decay) sgd       v = momentum * v + g';  w -=
- * r * v           (momentum 0: w -= r * g') nesterov  v = momentum * v + g';  w -= r * (g' + momentum * v)
- *   adam      m = beta_1 m + (1 - beta_1) g';  v = beta_2 v + (1 - beta_2) g'^2
- *             w -= r * (m / (1 - beta_1^t)) / (sqrt(v / (1 - beta_2^t)) + epsilon)      (Kingma and Ba, 2015)
+ * Updates are PyTorch's formulas (torch.optim.SGD, torch.optim.Adam). With g the gradient summed over the
+ * samples of the global batch, already scaled by 1/capacity, W the batch's true weight (samples or unmasked
+ * tokens), r the learning rate, t the number of this optimizer step from 1:
+ *
+ *   g' = g * capacity / W + weight_decay * w          (coupled weight decay)
+ *   sgd:      v = momentum * v + g'
+ *             w -= r * v                              (momentum 0: w -= r * g')
+ *   nesterov: v = momentum * v + g'
+ *             w -= r * (g' + momentum * v)
+ *   adam:     m = beta_1 m + (1 - beta_1) g'
+ *             v = beta_2 v + (1 - beta_2) g'^2        (Kingma and Ba, 2015)
+ *             w -= r * (m / (1 - beta_1^t)) / (sqrt(v / (1 - beta_2^t)) + epsilon)
+ *
  * All slots start at zero. */
 #ifndef DLTRAIN_OPTIM_OPTIM_H
 #define DLTRAIN_OPTIM_OPTIM_H
@@ -21,8 +27,7 @@
 
 enum { DL_OPTIMIZER_MAX_SLOTS = 2 };
 
-/* A value kept for every trainable parameter: one f32 arena of the parameter arena's size, zero at the start.
- */
+/* A value kept for every trainable parameter: one f32 arena of the parameter arena's size, at first zero. */
 typedef struct dl_optimizer_slot {
     const char *name;    /* in checkpoints and messages: "momentum", "m", "v" */
     const char *op_slot; /* the update operation's slot that it is bound to */
@@ -75,10 +80,14 @@ typedef struct dl_progress {
 } dl_progress;
 
 /* The learning rate of the step that starts at this point. With s samples seen, batch size B, base rate r:
- *   warm-up (every schedule): r' = r * min(1, (s + B) / (warmup_steps * B)), so the first step has r /
- * warmup_steps and step number warmup_steps is the first with r (linear: Goyal et al., 2017) constant: r'
- *   cosine: after the warm-up r * (final + (1 - final) * (1 + cos(pi p)) / 2) with p = (s - s0) / (total -
- * s0) in 0..1 and s0 = warmup_steps * B (Loshchilov and Hutter, 2017, without restarts) */
+ *
+ *   warm-up:  r' = r * min(1, (s + B) / (warmup_steps * B))
+ *             for every schedule; linear (Goyal et al., 2017): the first step has r / warmup_steps, and
+ *             step number warmup_steps is the first one with r
+ *   constant: r'
+ *   cosine:   after the warm-up r * (final + (1 - final) * (1 + cos(pi p)) / 2)
+ *             with p = (s - s0) / (total - s0) in 0..1 and s0 = warmup_steps * B
+ *             (Loshchilov and Hutter, 2017, without restarts) */
 double dl_schedule_rate(const dl_variant *schedule, double base_rate, const dl_progress *progress);
 
 /* A schedule kind: its options, the steps of warm-up, and its factor of the base rate after them. */
