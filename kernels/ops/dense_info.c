@@ -1,0 +1,87 @@
+/* Fully connected layer. */
+#include "kernels/ops/info.h"
+#include "kernels/ops/sizes.h"
+
+static const dl_slot_info forward_slots[] = {
+    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("w", IN, DL_SLOT_FREE, -1),
+    DL_SLOT_ROW("b", IN, DL_SLOT_OPTIONAL, -1),
+    DL_SLOT_ROW("y", OUT, DL_SLOT_BATCHED, -1),
+};
+
+static const dl_slot_info backward_data_slots[] = {
+    DL_SLOT_ROW("dy", IN, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("w", IN, DL_SLOT_FREE, -1),
+    DL_SLOT_ROW("dx", OUT, DL_SLOT_BATCHED, -1),
+};
+
+static const dl_slot_info backward_weights_slots[] = {
+    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("dy", IN, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("dw", OUT, DL_SLOT_FREE, -1),
+    DL_SLOT_ROW("db", OUT, DL_SLOT_OPTIONAL, -1),
+};
+
+/* Slot names of input, weights, bias and output in this kind: with or without "d". */
+static dl_status check_shapes(const dl_op_desc *desc, const char *x, const char *w, const char *b,
+                              const char *y) {
+    DL_RETURN_IF_ERROR(dl_info_check_dtypes(desc, (const char *const[]){x, w, b, y, NULL}, DL_F32));
+    DL_RETURN_IF_ERROR(dl_info_check_dims(desc, x, 2));
+    DL_RETURN_IF_ERROR(dl_info_check_dims(desc, y, 2));
+    const dl_dense_sizes z = dl_dense_sizes_of(desc);
+    DL_RETURN_ERROR_IF(z.inputs < 1 || z.outputs < 1, DL_ERR_INTERNAL, "%s: slot '%s' is empty",
+                       dl_op_info_of(desc->kind)->name, w);
+    DL_RETURN_IF_ERROR(dl_info_check_shape(desc, w, DL_SHAPE(z.outputs, z.inputs)));
+    DL_RETURN_IF_ERROR(dl_info_check_shape(desc, b, DL_SHAPE(z.outputs)));
+    return DL_OK;
+}
+
+static dl_status check_forward(const dl_op_desc *desc) {
+    return check_shapes(desc, "x", "w", "b", "y");
+}
+
+static dl_status check_backward_data(const dl_op_desc *desc) {
+    return check_shapes(desc, "dx", "w", "db", "dy");
+}
+
+static dl_status check_backward_weights(const dl_op_desc *desc) {
+    return check_shapes(desc, "x", "dw", "db", "dy");
+}
+
+static double flops(const dl_op_desc *desc) {
+    const dl_dense_sizes z = dl_dense_sizes_of(desc);
+    return 2.0 * (double)z.n * (double)(z.inputs * z.outputs);
+}
+
+const dl_op_info dl_op_info_dense_forward = {
+    .name = "dense_forward",
+    .doc = "y[n,o] = activation(b[o] + sum over i of x[n,i] w[o,i])",
+    .batch = DL_BATCH_PER_SAMPLE,
+    .n_slots = DL_N_SLOTS(forward_slots),
+    .slots = forward_slots,
+    .n_gradients = 2,
+    .gradients = {{DL_OP_DENSE_BACKWARD_DATA, {"x", NULL}}, {DL_OP_DENSE_BACKWARD_WEIGHTS, {"w", "b"}}},
+    .fuses_activation = true,
+    .check = check_forward,
+    .flops = flops,
+};
+
+const dl_op_info dl_op_info_dense_backward_data = {
+    .name = "dense_backward_data",
+    .doc = "dx[n,i] = sum over o of dy[n,o] w[o,i]",
+    .batch = DL_BATCH_PER_SAMPLE,
+    .n_slots = DL_N_SLOTS(backward_data_slots),
+    .slots = backward_data_slots,
+    .check = check_backward_data,
+    .flops = flops,
+};
+
+const dl_op_info dl_op_info_dense_backward_weights = {
+    .name = "dense_backward_weights",
+    .doc = "dw[o,i] = sum over n of dy[n,o] x[n,i]; db[o] = sum over n of dy[n,o]",
+    .batch = DL_BATCH_SUMS_SAMPLES,
+    .n_slots = DL_N_SLOTS(backward_weights_slots),
+    .slots = backward_weights_slots,
+    .check = check_backward_weights,
+    .flops = flops,
+};

@@ -1,0 +1,54 @@
+#include "kernels/ops/sizes.h"
+
+#include <stdio.h>
+
+enum { NAME_BYTES = 32 };
+
+const dl_shape *dl_op_shape_of(const dl_op_desc *desc, const char *name) {
+    const dl_op_info *info = dl_op_info_of(desc->kind);
+    int i = dl_op_slot(info, name);
+    if (i < 0) {
+        char gradient[NAME_BYTES];
+        (void)snprintf(gradient, sizeof gradient, "d%s", name);
+        i = dl_op_slot(info, gradient);
+    }
+    return i < 0 ? NULL : &desc->slot[i].shape;
+}
+
+dl_conv2d_sizes dl_conv2d_sizes_of(const dl_op_desc *desc) {
+    const int64_t *x = dl_op_shape_of(desc, "x")->dim, *w = dl_op_shape_of(desc, "w")->dim,
+                  *y = dl_op_shape_of(desc, "y")->dim;
+    const int64_t groups = desc->attr.u.conv.groups;
+    return (dl_conv2d_sizes){.n = x[0],
+                             .h = x[1],
+                             .w = x[2],
+                             .c = x[3],
+                             .k = w[0],
+                             .p = y[1],
+                             .q = y[2],
+                             .r = w[2],
+                             .s = w[3],
+                             .groups = groups,
+                             .c_group = w[1],
+                             .k_group = w[0] / groups};
+}
+
+dl_pooling2d_sizes dl_pooling2d_sizes_of(const dl_op_desc *desc) {
+    const int64_t *x = dl_op_shape_of(desc, "x")->dim;
+    /* The gradient kind has both y (optional) and dy. */
+    const bool backward = dl_op_slot(dl_op_info_of(desc->kind), "dy") >= 0;
+    const int64_t *y = dl_op_shape_of(desc, backward ? "dy" : "y")->dim;
+    return (dl_pooling2d_sizes){.n = x[0],
+                                .h = x[1],
+                                .w = x[2],
+                                .c = x[3],
+                                .p = y[1],
+                                .q = y[2],
+                                .r = desc->attr.u.pool.window[0],
+                                .s = desc->attr.u.pool.window[1]};
+}
+
+dl_dense_sizes dl_dense_sizes_of(const dl_op_desc *desc) {
+    const int64_t *x = dl_op_shape_of(desc, "x")->dim, *y = dl_op_shape_of(desc, "y")->dim;
+    return (dl_dense_sizes){.n = x[0], .inputs = x[1], .outputs = y[1]};
+}

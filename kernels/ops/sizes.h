@@ -1,0 +1,37 @@
+/* The sizes that an operation's loops run over, read from a desc by slot names: the same for a forward kind
+ * and its gradient kinds. For backends and for FLOP counts. */
+#ifndef DLTRAIN_KERNELS_OPS_SIZES_H
+#define DLTRAIN_KERNELS_OPS_SIZES_H
+
+#include "kernels/op.h"
+
+/* x [n, h, w, c], w [k, c / groups, r, s], y [n, p, q, k]; c_group = c / groups, k_group = k / groups. */
+typedef struct dl_conv2d_sizes {
+    int64_t n, h, w, c, k, p, q, r, s, groups, c_group, k_group;
+} dl_conv2d_sizes;
+
+/* x [n, h, w, c], y [n, p, q, c], window r x s. */
+typedef struct dl_pooling2d_sizes {
+    int64_t n, h, w, c, p, q, r, s;
+} dl_pooling2d_sizes;
+
+/* x [n, inputs], w [outputs, inputs], y [n, outputs]. */
+typedef struct dl_dense_sizes {
+    int64_t n, inputs, outputs;
+} dl_dense_sizes;
+
+dl_conv2d_sizes dl_conv2d_sizes_of(const dl_op_desc *desc);
+dl_pooling2d_sizes dl_pooling2d_sizes_of(const dl_op_desc *desc);
+dl_dense_sizes dl_dense_sizes_of(const dl_op_desc *desc);
+
+/* The shape of slot `name`, or of "d" `name` where the kind has only that; NULL when it has neither. */
+const dl_shape *dl_op_shape_of(const dl_op_desc *desc, const char *name);
+
+/* Positions of a window of size `window` over `size` cells with padding before and after. */
+static inline int64_t dl_window_positions(int64_t size, int64_t window, int64_t stride, int64_t before,
+                                          int64_t after) {
+    const int64_t room = size + before + after - window;
+    return room < 0 ? 0 : room / stride + 1;
+}
+
+#endif

@@ -1,0 +1,84 @@
+/* The update phase: optimizers and state. All of them do nothing when the control word forbids the step. */
+#include "kernels/ops/info.h"
+
+static const dl_slot_info sgd_slots[] = {
+    DL_SLOT_ROW("w", INOUT, 0, -1),
+    DL_SLOT_ROW("g", IN, 0, -1),
+    DL_SLOT_ROW("v", INOUT, DL_SLOT_OPTIONAL, -1),
+    DL_SLOT_ROW("step", IN, 0, -1),
+    DL_SLOT_ROW("totals", IN, 0, -1),
+    DL_SLOT_ROW("control", IN, 0, -1),
+};
+
+static const dl_slot_info adam_slots[] = {
+    DL_SLOT_ROW("w", INOUT, 0, -1),    DL_SLOT_ROW("g", IN, 0, -1),    DL_SLOT_ROW("m", INOUT, 0, -1),
+    DL_SLOT_ROW("v", INOUT, 0, -1),    DL_SLOT_ROW("step", IN, 0, -1), DL_SLOT_ROW("totals", IN, 0, -1),
+    DL_SLOT_ROW("control", IN, 0, -1),
+};
+
+static const dl_slot_info commit_slots[] = {
+    DL_SLOT_ROW("state", INOUT, 0, -1),
+    DL_SLOT_ROW("value", IN, 0, -1),
+    DL_SLOT_ROW("control", IN, 0, -1),
+};
+
+static dl_status check_update(const dl_op_desc *desc) {
+    DL_RETURN_IF_ERROR(dl_info_check_dtypes(desc, (const char *const[]){"w", "g", "m", "v", NULL}, DL_F32));
+    DL_RETURN_IF_ERROR(dl_info_check_same(desc, "w", "g"));
+    DL_RETURN_IF_ERROR(dl_info_check_same(desc, "w", "m"));
+    DL_RETURN_IF_ERROR(dl_info_check_same(desc, "w", "v"));
+    DL_RETURN_IF_ERROR(dl_info_check_blocks(desc));
+    return DL_OK;
+}
+
+static dl_status check_sgd(const dl_op_desc *desc) {
+    const dl_sgd_attr *sgd = &desc->attr.u.sgd;
+    DL_RETURN_ERROR_IF(!(sgd->capacity > 0), DL_ERR_INTERNAL, "sgd_update: capacity is not positive");
+    DL_RETURN_ERROR_IF((sgd->momentum != 0) != desc->slot[2].present, DL_ERR_INTERNAL,
+                       "sgd_update: slot 'v' is given if and only if there is momentum");
+    DL_RETURN_IF_ERROR(check_update(desc));
+    return DL_OK;
+}
+
+static dl_status check_adam(const dl_op_desc *desc) {
+    DL_RETURN_ERROR_IF(!(desc->attr.u.adam.capacity > 0), DL_ERR_INTERNAL,
+                       "adam_update: capacity is not positive");
+    DL_RETURN_IF_ERROR(check_update(desc));
+    return DL_OK;
+}
+
+static dl_status check_commit(const dl_op_desc *desc) {
+    DL_RETURN_IF_ERROR(dl_info_check_dtype(desc, "state", DL_F64));
+    DL_RETURN_IF_ERROR(dl_info_check_dtype(desc, "value", DL_F64));
+    DL_RETURN_IF_ERROR(dl_info_check_same(desc, "state", "value"));
+    DL_RETURN_IF_ERROR(dl_info_check_blocks(desc));
+    return DL_OK;
+}
+
+const dl_op_info dl_op_info_sgd_update = {
+    .name = "sgd_update",
+    .doc = "d = g capacity / weight + decay w; v = d if t = 1, else mu v + d; w -= rate (v or d + mu v)",
+    .batch = DL_BATCH_NONE,
+    .n_slots = DL_N_SLOTS(sgd_slots),
+    .slots = sgd_slots,
+    .check = check_sgd,
+};
+
+const dl_op_info dl_op_info_adam_update = {
+    .name = "adam_update",
+    .doc =
+        "d as in sgd; m, v = moving means of d, d d; w -= rate m' / (sqrt(v') + epsilon), ' = / (1 - beta^t)",
+    .batch = DL_BATCH_NONE,
+    .n_slots = DL_N_SLOTS(adam_slots),
+    .slots = adam_slots,
+    .check = check_adam,
+};
+
+const dl_op_info dl_op_info_commit = {
+    .name = "commit",
+    .doc = "state = value, or state += value with accumulate",
+    .batch = DL_BATCH_NONE,
+    .n_slots = DL_N_SLOTS(commit_slots),
+    .slots = commit_slots,
+    .check = check_commit,
+};
