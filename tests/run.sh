@@ -6,7 +6,7 @@
 #   --quick   the short tests: 90 s at most        (default: 15 minutes at most)
 #   --full    everything: long trainings, planted faults, fuzzing too
 #   --list    names the tests instead of running them
-#   --only    only tests whose name matches the shell pattern
+#   --only    only tests whose name matches one of the shell patterns: 'unit/*,e2e/threads'
 #
 # The build folder is $BUILD (default build-tests). Missing packages are installed, or named, first.
 # Last line: N passed, N failed, N skipped. Exit status 1 when a test failed.

@@ -7,8 +7,9 @@ with this line among its first ten:
     # TEST tier=quick timeout=60 slots=2 needs=python,shared-data
 
 tier: quick, default or full; timeout: seconds; slots: cores it keeps busy (default: all); needs: python (an
-interpreter with numpy and h5py, given as $PYTHON), shared-data (the real data sets, $SHARED_DATA), clang. A CTest
-test takes its tier from its labels (quick when it has none of the three), its slots from PROCESSORS.
+interpreter with numpy and h5py, given as $PYTHON), shared-data (the real data sets, $SHARED_DATA), clang, plain (a
+build without sanitizers: tests of time and memory). A CTest test takes its tier from its labels (quick when it has
+none of the three), its slots from PROCESSORS.
 
 A test passes when it exits 0. It is skipped when it exits 77 and its last line of output starts with "SKIP:".
 Never more slots are in use than there are cores.
@@ -80,8 +81,10 @@ def base_environment(build):
     """What every test finds in its environment."""
     e = dict(os.environ, ROOT=ROOT, BUILD=build, DLTRAIN=os.path.join(build, 'launcher', 'dltrain'))
     e['PATH'] = os.path.dirname(e['DLTRAIN']) + os.pathsep + e['PATH']
-    for name in ('DLTRAIN_THREADS', 'DLTRAIN_LOG', 'DLTRAIN_PLUGIN_DIR', 'OMP_NUM_THREADS'):
+    for name in ('DLTRAIN_THREADS', 'DLTRAIN_LOG', 'DLTRAIN_PLUGIN_DIR'):
         e.pop(name, None)
+    with open(os.path.join(build, 'CMakeCache.txt')) as cache:
+        e['SANITIZE'] = ''.join(re.findall(r'^DLTRAIN_SANITIZE:\w+=(.+)$', cache.read(), flags=re.M))
     if os.geteuid() == 0:
         e['OMPI_ALLOW_RUN_AS_ROOT'] = e['OMPI_ALLOW_RUN_AS_ROOT_CONFIRM'] = '1'
     data = e.get('SHARED_DATA') or os.path.join(os.path.dirname(ROOT), 'shared', 'data')
@@ -103,6 +106,8 @@ def missing_need(test, environment):
             return 'the folder ../shared/data is not there'
         if need == 'clang' and not shutil.which('clang'):
             return 'clang is not installed'
+        if need == 'plain' and environment['SANITIZE']:
+            return 'a build with a sanitizer'
     return None
 
 
@@ -196,7 +201,7 @@ def main():
     build = os.environ['BUILD']
     known = list(ctest_tests(build, n_cores)) + list(script_tests(n_cores))
     wanted = TIERS[:TIERS.index(options.tier) + 1]
-    tests = [t for t in known if t.tier in wanted and fnmatch.fnmatch(t.name, options.only)]
+    tests = [t for t in known if t.tier in wanted and any(fnmatch.fnmatch(t.name, p) for p in options.only.split(','))]
     if options.list:
         for test in tests:
             print(f'{test.tier:8} {test.slots} {test.name}')

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # TEST tier=quick timeout=60 slots=1
-"""Plants violations of each rule in a scratch tree, one at a time: check.py must name each, and nothing in the clean tree.
-"""
+"""Plants violations of each rule in a scratch tree, one at a time: check.py must name each, and nothing in the clean
+tree."""
 import os
 import shutil
 import sys

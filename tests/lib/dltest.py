@@ -1,0 +1,104 @@
+"""Helpers of the test scripts in Python: running the program, its metrics, weights and their hash, made data sets."""
+import ctypes
+import ctypes.util
+import gzip
+import json
+import os
+import struct
+import subprocess
+import sys
+
+import h5py
+import numpy
+
+ROOT = os.environ.get('ROOT') or os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+DLTRAIN = os.environ.get('DLTRAIN') or os.path.join(ROOT, 'build', 'launcher', 'dltrain')
+if os.geteuid() == 0:
+    os.environ['OMPI_ALLOW_RUN_AS_ROOT'] = os.environ['OMPI_ALLOW_RUN_AS_ROOT_CONFIRM'] = '1'
+
+
+def fail(text):
+    """Ends the test, failed."""
+    print('FAILED: ' + text, file=sys.stderr)
+    sys.exit(1)
+
+
+def run(*words, ranks=0, code=0, timeout=300, **environment):
+    """Runs dltrain with these words (ranks > 0: under mpirun), returns the finished process; any other exit status
+    than `code` fails the test."""
+    command = [DLTRAIN] + [str(w) for w in words]
+    if ranks:
+        command = ['mpirun', '--oversubscribe', '--bind-to', 'none', '-np', str(ranks)] + command
+    done = subprocess.run(command, env=dict(os.environ, **environment), stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True, timeout=timeout)
+    if code is not None and done.returncode != code:
+        fail(f'exit status {done.returncode} instead of {code}: {" ".join(command)}\n'
+             f'{done.stdout[-1500:]}{done.stderr[-3000:]}')
+    return done
+
+
+def metrics(folder, kind):
+    """The lines of one kind in a run's metrics.jsonl."""
+    with open(os.path.join(folder, 'metrics.jsonl')) as f:
+        return [m for m in map(json.loads, f) if m['kind'] == kind]
+
+
+def weights(folder):
+    """{path: array} of a run's weights.h5 (or of a file), in bytewise order of the paths."""
+    found = {}
+    name = folder if folder.endswith('.h5') else os.path.join(folder, 'weights.h5')
+    with h5py.File(name, 'r') as f:
+        f.visititems(lambda path, item: found.update({'/' + path: item}))
+        found = {path: item[()] for path, item in found.items() if isinstance(item, h5py.Dataset)}
+    return {path: found[path] for path in sorted(found, key=str.encode)}
+
+
+class Hash128(ctypes.Structure):
+    _fields_ = [('low', ctypes.c_uint64), ('high', ctypes.c_uint64)]
+
+
+def xxh3_128(data):
+    """XXH3-128 as 32 hexadecimal digits, by the system's libxxhash."""
+    library = ctypes.CDLL(ctypes.util.find_library('xxhash') or 'libxxhash.so.0')
+    library.XXH3_128bits.restype = Hash128
+    library.XXH3_128bits.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
+    h = library.XXH3_128bits(data, len(data))
+    return f'{h.high:016x}{h.low:016x}'
+
+
+def weights_hash(folder):
+    """The contract's HASH of a run's weights, computed from the file."""
+    return xxh3_128(b''.join(numpy.ascontiguousarray(w, '<f4').tobytes() for w in weights(folder).values()))
+
+
+def max_difference(a, b):
+    """max |a - b| over max |a|, over all tensors of two sets of weights."""
+    if a.keys() != b.keys():
+        fail(f'different tensors: {sorted(a.keys() ^ b.keys())}')
+    scale = max(float(numpy.abs(w).max()) for w in a.values())
+    return max(float(numpy.abs(a[k].astype('f8') - b[k]).max()) for k in a) / scale
+
+
+def write_shards(folder, split, fields, parts=1, **options):
+    """A split of a data set with h5py: fields {name: array}, cut into `parts` files."""
+    os.makedirs(folder, exist_ok=True)
+    n = len(next(iter(fields.values())))
+    for part in range(parts):
+        with h5py.File(os.path.join(folder, f'{split}-{part:05d}.h5'), 'w') as f:
+            for name, rows in fields.items():
+                f.create_dataset(name, data=rows[n * part // parts:n * (part + 1) // parts], **options)
+
+
+def write_idx(name, array):
+    """An IDX file of unsigned bytes, gzip'd when the name ends in .gz."""
+    head = struct.pack('>HBB', 0, 8, array.ndim) + struct.pack(f'>{array.ndim}I', *array.shape)
+    with (gzip.open if name.endswith('.gz') else open)(name, 'wb') as f:
+        f.write(head + array.astype('u1').tobytes())
+
+
+def random_images(n, shape=(28, 28, 1), classes=10, seed=0):
+    """Images whose class can be learnt: a class's own fixed pattern, and noise."""
+    r = numpy.random.default_rng(seed)
+    patterns = numpy.random.default_rng(12345).integers(0, 200, (classes,) + tuple(shape))
+    y = r.integers(0, classes, n)
+    return (patterns[y] + r.integers(0, 56, (n,) + tuple(shape))).astype('u1'), y.astype('i4')
