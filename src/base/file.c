@@ -40,16 +40,22 @@ dl_status dl_file_read(const char *path, size_t max_bytes, dl_text *out) {
     return status;
 }
 
-static dl_status write_all(int fd, const char *path, const char *bytes, size_t n_bytes) {
+dl_status dl_write_all(int fd, const char *path, const void *bytes, size_t n_bytes) {
+    const char *at = bytes;
     while (n_bytes > 0) {
-        const ssize_t n = write(fd, bytes, n_bytes);
+        const ssize_t n = write(fd, at, n_bytes);
         if (n < 0 && errno == EINTR) {
             continue;
         }
         DL_RETURN_ERROR_IF(n <= 0, DL_ERR_IO, "cannot write %s: %s", path, strerror(n < 0 ? errno : EIO));
-        bytes += n;
+        at += n;
         n_bytes -= (size_t)n;
     }
+    return DL_OK;
+}
+
+static dl_status write_synced(int fd, const char *path, const void *bytes, size_t n_bytes) {
+    DL_RETURN_IF_ERROR(dl_write_all(fd, path, bytes, n_bytes));
     DL_RETURN_ERROR_IF(fsync(fd) != 0, DL_ERR_IO, "cannot write %s to disk: %s", path, strerror(errno));
     return DL_OK;
 }
@@ -61,7 +67,7 @@ dl_status dl_file_replace(const char *path, const void *bytes, size_t n_bytes) {
     (void)unlink(temporary);
     const int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
     DL_RETURN_ERROR_IF(fd < 0, DL_ERR_IO, "cannot create %s: %s", temporary, strerror(errno));
-    dl_status status = write_all(fd, temporary, bytes, n_bytes);
+    dl_status status = write_synced(fd, temporary, bytes, n_bytes);
     if (close(fd) != 0 && status == DL_OK) {
         status = dl_error_raise(DL_ERR_IO, __FILE__, __LINE__, __func__, "cannot close %s: %s", temporary,
                                 strerror(errno));

@@ -36,6 +36,9 @@ const char *dl_thousands(int64_t number, char *out);
  * it does not exist or is too large, DL_ERR_IO otherwise. */
 DL_NODISCARD dl_status dl_file_read(const char *path, size_t max_bytes, dl_text *out);
 
+/* Writes all bytes, in one write() where the system takes them at once. DL_ERR_IO names `path`. */
+DL_NODISCARD dl_status dl_write_all(int fd, const char *path, const void *bytes, size_t n_bytes);
+
 /* Replaces a file whole or not at all: a temporary file in the same folder, fsync, rename. */
 DL_NODISCARD dl_status dl_file_replace(const char *path, const void *bytes, size_t n_bytes);
 
