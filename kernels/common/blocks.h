@@ -6,11 +6,11 @@
 
 /* What the host gives a step before it starts; loaded on the copy lane. */
 typedef struct dl_step_block {
-    int64_t step;        /* from 1 */
-    int64_t t;           /* optimizer steps including this one: Adam's bias correction */
-    double weight;       /* samples (unmasked tokens) of this rank in this step */
+    int64_t step;  /* from 1 */
+    int64_t t;     /* optimizer steps including this one: Adam's bias correction */
+    double weight; /* samples (unmasked tokens) of this rank in this step */
     double learning_rate;
-    int32_t control[8];  /* this rank's requests: stop, save, ... (DL_CONTROL_...) */
+    int32_t control[8]; /* this rank's requests: stop, save, ... (DL_CONTROL_...) */
 } dl_step_block;
 
 /* Sums over the global batch, in double. Reduced by sum over the data axis. */

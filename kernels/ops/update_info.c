@@ -57,7 +57,7 @@ static dl_status check_commit(const dl_op_desc *desc) {
 
 const dl_op_info dl_op_info_sgd_update = {
     .name = "sgd_update",
-    .doc = "d = g capacity / weight + decay w; v = d if t = 1, else mu v + d; w -= rate (v or d + mu v)",
+    .doc = "d = g capacity / weight + decay w; v = mu v + d; w -= rate (d, v or, nesterov, d + mu v)",
     .batch = DL_BATCH_NONE,
     .n_slots = DL_N_SLOTS(sgd_slots),
     .slots = sgd_slots,

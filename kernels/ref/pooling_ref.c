@@ -1,0 +1,89 @@
+#include "kernels/common/activation.h"
+#include "kernels/ops/sizes.h"
+#include "kernels/ref/index_ref.h"
+#include "kernels/ref/ref.h"
+
+#include <math.h>
+
+/* One output: sample, row, column, channel. */
+typedef struct output {
+    int64_t n, p, q, c;
+} output;
+
+/* Position in x of cell (r, s) of an output's window, or -1 in the padding. */
+static int64_t cell_at(const dl_pooling2d_sizes *z, const dl_pool_attr *pool, const output *o, int64_t r,
+                       int64_t s) {
+    const int64_t h = o->p * pool->stride[0] - pool->padding[0] + r;
+    const int64_t v = o->q * pool->stride[1] - pool->padding[2] + s;
+    return h >= 0 && h < z->h && v >= 0 && v < z->w ? ((o->n * z->h + h) * z->w + v) * z->c + o->c : -1;
+}
+
+/* Number of the winning cell: the first largest; the first NaN wins over numbers, as in PyTorch. */
+static int64_t winner(const dl_pooling2d_sizes *z, const dl_pool_attr *pool, const float *x,
+                      const output *o) {
+    int64_t best = -1;
+    float largest = 0;
+    for (int64_t cell = 0; cell < z->r * z->s; cell++) {
+        const int64_t at = cell_at(z, pool, o, cell / z->s, cell % z->s);
+        if (at >= 0 && (best < 0 || x[at] > largest || (isnan(x[at]) && !isnan(largest)))) {
+            best = cell;
+            largest = x[at];
+        }
+    }
+    return best;
+}
+
+static output output_of(const dl_pooling2d_sizes *z, int64_t i) {
+    return (output){i / (z->c * z->q * z->p), i / (z->c * z->q) % z->p, i / z->c % z->q, i % z->c};
+}
+
+void dl_max_pooling2d_forward_ref(const dl_op *op, void *const *slots) {
+    const dl_pooling2d_sizes z = dl_pooling2d_sizes_of(&op->desc);
+    const dl_pool_attr *pool = &op->desc.attr.u.pool;
+    const float *x = slots[0];
+    float *y = slots[1];
+    uint8_t *index = slots[2];
+    int32_t *wide = slots[2];
+    for (int64_t i = 0; i < z.n * z.p * z.q * z.c; i++) {
+        const output o = output_of(&z, i);
+        const int64_t cell = winner(&z, pool, x, &o);
+        y[i] = x[cell_at(&z, pool, &o, cell / z.s, cell % z.s)];
+        if (index != NULL && dl_index_is_wide(&op->desc)) {
+            wide[i] = (int32_t)cell;
+        } else if (index != NULL) {
+            index[i] = (uint8_t)cell;
+        }
+    }
+}
+
+/* All gradients that cell (h, v) of one channel won: the sum over the windows that hold it. */
+static double won_by_cell(const dl_op_desc *desc, const dl_pooling2d_sizes *z, void *const *slots, int64_t n,
+                          int64_t h, int64_t v, int64_t c) {
+    const dl_pool_attr *pool = &desc->attr.u.pool;
+    const float *dy = slots[0], *y = slots[2];
+    const uint8_t *index = slots[1];
+    const int32_t *wide = slots[1];
+    double sum = 0;
+    for (int64_t cell = 0; cell < z->r * z->s; cell++) {
+        const int64_t top = h + pool->padding[0] - cell / z->s, left = v + pool->padding[2] - cell % z->s;
+        const int64_t p = top / pool->stride[0], q = left / pool->stride[1];
+        if (top < 0 || left < 0 || top % pool->stride[0] != 0 || left % pool->stride[1] != 0 || p >= z->p ||
+            q >= z->q) {
+            continue;
+        }
+        const int64_t i = ((n * z->p + p) * z->q + q) * z->c + c;
+        if ((dl_index_is_wide(desc) ? wide[i] : (int32_t)index[i]) == cell) {
+            sum += y == NULL ? (double)dy[i] : (double)dl_relu_backward(y[i], dy[i]);
+        }
+    }
+    return sum;
+}
+
+void dl_max_pooling2d_backward_ref(const dl_op *op, void *const *slots) {
+    const dl_pooling2d_sizes z = dl_pooling2d_sizes_of(&op->desc);
+    float *dx = slots[3];
+    for (int64_t i = 0; i < z.n * z.h * z.w * z.c; i++) {
+        dx[i] = (float)won_by_cell(&op->desc, &z, slots, i / (z.c * z.w * z.h), i / (z.c * z.w) % z.h,
+                                   i / z.c % z.w, i % z.c);
+    }
+}

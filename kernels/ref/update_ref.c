@@ -1,0 +1,41 @@
+#include "kernels/common/update.h"
+
+#include "kernels/ref/ref.h"
+
+void dl_sgd_update_ref(const dl_op *op, void *const *slots) {
+    float *w = slots[0], *v = slots[2];
+    const float *g = slots[1];
+    if (!dl_step_is_ok(slots[5])) {
+        return;
+    }
+    const dl_sgd_step s = dl_sgd_step_of(&op->desc.attr.u.sgd, slots[3], slots[4]);
+    const int64_t n = dl_shape_elements(&op->desc.slot[0].shape);
+    for (int64_t i = 0; i < n; i++) {
+        w[i] = dl_sgd_element(&s, w[i], g[i], v == NULL ? NULL : v + i);
+    }
+}
+
+void dl_adam_update_ref(const dl_op *op, void *const *slots) {
+    float *w = slots[0], *m = slots[2], *v = slots[3];
+    const float *g = slots[1];
+    if (!dl_step_is_ok(slots[6])) {
+        return;
+    }
+    const dl_adam_step s = dl_adam_step_of(&op->desc.attr.u.adam, slots[4], slots[5]);
+    const int64_t n = dl_shape_elements(&op->desc.slot[0].shape);
+    for (int64_t i = 0; i < n; i++) {
+        w[i] = dl_adam_element(&s, w[i], g[i], m + i, v + i);
+    }
+}
+
+void dl_commit_ref(const dl_op *op, void *const *slots) {
+    double *state = slots[0];
+    const double *value = slots[1];
+    if (!dl_step_is_ok(slots[2])) {
+        return;
+    }
+    const int64_t n = dl_shape_elements(&op->desc.slot[0].shape);
+    for (int64_t i = 0; i < n; i++) {
+        state[i] = op->desc.attr.accumulate ? state[i] + value[i] : value[i];
+    }
+}
