@@ -1,10 +1,16 @@
-/* HDF5 files. h5.c is the only user of hdf5.h.
+/* HDF5 files. The h5*.c of this folder are the only users of hdf5.h.
  *
  * Reading: files are opened read-only; links and layouts that could reach outside the file are refused. A
- * contiguous unfiltered dataset gives its byte offset, so that callers map the file and leave HDF5 out of the hot
- * path. Writing: libhdf5 lays out an empty file (early allocation, no fill value), then bytes are streamed to the
- * datasets' offsets with checked writes. Not collective: each call concerns the calling process only. One thread at
- * a time. Errors: DL_ERR_DATA names file and dataset; DL_ERR_IO for failing system calls. */
+ * contiguous unfiltered dataset gives its byte offset, so that callers map the file and leave HDF5 out of the
+ * hot path. Writing: libhdf5 lays out an empty file (early allocation, no fill value), then bytes are
+ * streamed to the datasets' offsets with checked writes. Not collective: each call concerns the calling
+ * process only. Threads may use different files at once (calls into the library wait for each other), one
+ * file only one at a time. Errors: DL_ERR_DATA names file and dataset; DL_ERR_USAGE when there is no such
+ * file; DL_ERR_IO for failing system calls.
+ *
+ * Refused: soft and external links, virtual datasets, external storage, filters other than deflate, shuffle
+ * and fletcher32, user blocks. Datasets whose elements are no dl_dtype (texts, records) are left out of
+ * lists. */
 #ifndef DLTRAIN_IO_H5_H
 #define DLTRAIN_IO_H5_H
 
@@ -16,7 +22,9 @@ typedef struct dl_h5_dataset {
     char name[128]; /* path, "/x" */
     dl_dtype dtype;
     dl_shape shape;
-    int64_t offset; /* of the first byte in the file, -1: not contiguous (use dl_h5_read_rows) */
+    int64_t offset;     /* of the first byte in the file, -1: not contiguous or of foreign byte order
+                           (dl_h5_read_rows) */
+    int64_t chunk_rows; /* rows of a chunk, 0: not chunked */
 } dl_h5_dataset;
 
 DL_NODISCARD dl_status dl_h5_open(const char *path, dl_h5 **out);
@@ -28,13 +36,17 @@ DL_NODISCARD dl_status dl_h5_find(dl_h5 *file, const char *name, dl_h5_dataset *
 /* Describes all datasets below the root (up to `capacity`), in bytewise order of their paths. */
 DL_NODISCARD dl_status dl_h5_list(dl_h5 *file, dl_h5_dataset *out, int capacity, int *n);
 
-/* Reads rows first..first+n of dimension 0 into `out` (native byte order, the dataset's dtype). */
-DL_NODISCARD dl_status dl_h5_read_rows(dl_h5 *file, const dl_h5_dataset *dataset, int64_t first, int64_t n, void *out);
+/* Reads rows first..first+n of dimension 0 into `out` (native byte order, the dataset's dtype). Up to 256 MiB
+ * of decoded chunks are kept per dataset, so that a smaller one is decompressed once. */
+DL_NODISCARD dl_status dl_h5_read_rows(dl_h5 *file, const dl_h5_dataset *dataset, int64_t first, int64_t n,
+                                       void *out);
 
-/* Attributes of a dataset or of the root ("/"). *found false when absent; DL_ERR_DATA for another type. */
-DL_NODISCARD dl_status dl_h5_attribute_int(dl_h5 *file, const char *object, const char *name, int64_t *out, bool *found);
-DL_NODISCARD dl_status dl_h5_attribute_text(dl_h5 *file, const char *object, const char *name, char *out, size_t n_bytes,
-                                            bool *found);
+/* Attributes of a dataset or of the root ("/"): one integer, or one text of fixed length (h5py:
+ * numpy.bytes_). *found false when absent; DL_ERR_DATA for another type. */
+DL_NODISCARD dl_status dl_h5_attribute_int(dl_h5 *file, const char *object, const char *name, int64_t *out,
+                                           bool *found);
+DL_NODISCARD dl_status dl_h5_attribute_text(dl_h5 *file, const char *object, const char *name, char *out,
+                                            size_t n_bytes, bool *found);
 
 /* Writing: declare datasets and attributes, lay the file out, stream the bytes, commit by rename. */
 typedef struct dl_h5_writer dl_h5_writer;
@@ -44,14 +56,20 @@ DL_NODISCARD dl_status dl_h5_writer_create(const char *path, dl_h5_writer **out)
 /* Declares a contiguous dataset; groups on its path are made. Returns its number in *index. */
 DL_NODISCARD dl_status dl_h5_writer_dataset(dl_h5_writer *writer, const char *name, dl_dtype dtype,
                                             const dl_shape *shape, int *index);
-DL_NODISCARD dl_status dl_h5_writer_attribute_int(dl_h5_writer *writer, const char *object, const char *name, int64_t value);
+DL_NODISCARD dl_status dl_h5_writer_attribute_int(dl_h5_writer *writer, const char *object, const char *name,
+                                                  int64_t value);
 DL_NODISCARD dl_status dl_h5_writer_attribute_text(dl_h5_writer *writer, const char *object, const char *name,
                                                    const char *value);
 /* No declarations after this. */
 DL_NODISCARD dl_status dl_h5_writer_layout(dl_h5_writer *writer);
 /* Writes n_bytes at byte `offset` of a dataset. */
-DL_NODISCARD dl_status dl_h5_writer_write(dl_h5_writer *writer, int index, int64_t offset, const void *bytes, size_t n_bytes);
-/* fsync, rename to `path`. */
+DL_NODISCARD dl_status dl_h5_writer_write(dl_h5_writer *writer, int index, int64_t offset, const void *bytes,
+                                          size_t n_bytes);
+/* Brings all bytes to disk and closes the temporary file; nothing is written after this. Only the rename is
+ * left: callers with several files finish all of them before they commit the first. DL_ERR_INTERNAL when a
+ * dataset has not got all its bytes. */
+DL_NODISCARD dl_status dl_h5_writer_finish(dl_h5_writer *writer);
+/* Finishes, then renames to `path` and brings the folder to disk. */
 DL_NODISCARD dl_status dl_h5_writer_commit(dl_h5_writer *writer);
 /* Releases it; what was not committed is removed. */
 void dl_h5_writer_destroy(dl_h5_writer **writer);
