@@ -1,0 +1,268 @@
+#define _GNU_SOURCE
+#include "train/run_dir.h"
+
+#include "base/json.h"
+#include "base/mem.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { SUFFIX_BYTES = 64, MAX_EARLIER_RUNS = 100000 };
+
+struct dl_run_dir {
+    char path[PATH_MAX - SUFFIX_BYTES];
+    char moved_to[PATH_MAX];
+    char audit_path[PATH_MAX];
+    int log, metrics, audit;
+    dl_text line; /* reused for every JSON line */
+};
+
+/* What is at the place of the run directory. */
+typedef enum found { NOTHING, EMPTY, EARLIER_RUN, OTHER_FILES } found;
+
+static dl_status look(const char *path, found *out) {
+    *out = NOTHING;
+    DIR *folder = opendir(path);
+    if (folder == NULL && errno == ENOENT) {
+        return DL_OK;
+    }
+    DL_RETURN_ERROR_IF(folder == NULL && errno == ENOTDIR, DL_ERR_USAGE,
+                       "the run directory %s is a file; choose another 'run.dir'", path);
+    DL_RETURN_ERROR_IF(folder == NULL, DL_ERR_IO, "cannot read the run directory %s: %s", path,
+                       strerror(errno));
+    *out = EMPTY;
+    errno = 0;
+    for (const struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+        if (strcmp(entry->d_name, "status.json") == 0 || strcmp(entry->d_name, "metrics.jsonl") == 0) {
+            *out = EARLIER_RUN;
+            break;
+        }
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+            *out = OTHER_FILES;
+        }
+    }
+    const int failure = errno;
+    (void)closedir(folder);
+    DL_RETURN_ERROR_IF(*out != EARLIER_RUN && failure != 0, DL_ERR_IO, "cannot read the run directory %s: %s",
+                       path, strerror(failure));
+    return DL_OK;
+}
+
+/* Takes the lock of a run's log. File systems without locks do without. */
+static dl_status lock_log(int log, const char *path) {
+    DL_RETURN_ERROR_IF(flock(log, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK, DL_ERR_USAGE,
+                       "another run is going on in %s; choose another 'run.dir' or wait until it has ended",
+                       path);
+    return DL_OK;
+}
+
+static dl_status check_ended(const dl_run_dir *run) {
+    char log_path[PATH_MAX];
+    DL_RETURN_IF_ERROR(dl_run_dir_file(run, "log.txt", log_path, sizeof log_path));
+    const int log = open(log_path, O_WRONLY | O_CLOEXEC);
+    if (log < 0) {
+        return DL_OK;
+    }
+    const dl_status status = lock_log(log, run->path);
+    (void)close(log);
+    return status;
+}
+
+/* rename() that refuses to replace; for file systems without it, a check before. */
+static int rename_to_new(const char *from, const char *to) {
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) {
+        return 0;
+    }
+    if (errno != EINVAL && errno != ENOSYS) {
+        return -1;
+    }
+    struct stat info;
+    if (lstat(to, &info) == 0) {
+        errno = EEXIST;
+        return -1;
+    }
+    return rename(from, to);
+}
+
+static dl_status move_away(dl_run_dir *run) {
+    const char *slash = strrchr(run->path, '/');
+    const char *name = slash != NULL ? slash + 1 : run->path;
+    DL_RETURN_ERROR_IF(strcmp(name, ".") == 0 || strcmp(name, "..") == 0, DL_ERR_USAGE,
+                       "there is an earlier run in %s, which cannot be moved away by that name; "
+                       "choose another 'run.dir'",
+                       run->path);
+    DL_RETURN_IF_ERROR(check_ended(run));
+    for (int i = 1; i < MAX_EARLIER_RUNS; i++) {
+        (void)snprintf(run->moved_to, sizeof run->moved_to, "%s.%d", run->path, i);
+        if (rename_to_new(run->path, run->moved_to) == 0) {
+            return DL_OK;
+        }
+        DL_RETURN_ERROR_IF(errno != EEXIST && errno != ENOTEMPTY, DL_ERR_IO,
+                           "cannot move the earlier run %s to %s: %s", run->path, run->moved_to,
+                           strerror(errno));
+    }
+    DL_RETURN_ERROR(DL_ERR_USAGE,
+                    "there are %d earlier runs beside %s; remove some or choose another 'run.dir'",
+                    MAX_EARLIER_RUNS, run->path);
+}
+
+static dl_status make_room(dl_run_dir *run) {
+    found what = NOTHING;
+    DL_RETURN_IF_ERROR(look(run->path, &what));
+    DL_RETURN_ERROR_IF(what == OTHER_FILES, DL_ERR_USAGE,
+                       "the run directory %s holds files that are not a run; nothing was changed there. "
+                       "Choose another 'run.dir' or an empty folder",
+                       run->path);
+    if (what == EARLIER_RUN) {
+        DL_RETURN_IF_ERROR(move_away(run));
+    }
+    DL_RETURN_IF_ERROR(dl_make_folders(run->path));
+    return DL_OK;
+}
+
+static dl_status open_file(const dl_run_dir *run, const char *name, char *path, int *out) {
+    DL_RETURN_IF_ERROR(dl_run_dir_file(run, name, path, PATH_MAX));
+    *out = open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0640);
+    DL_RETURN_ERROR_IF(*out < 0, DL_ERR_IO, "cannot create %s: %s", path, strerror(errno));
+    return DL_OK;
+}
+
+static dl_status open_audit(dl_run_dir *run, int rank, bool audit) {
+    if (!audit) {
+        return DL_OK;
+    }
+    char name[SUFFIX_BYTES];
+    (void)snprintf(name, sizeof name, "audit.rank%05d.jsonl", rank);
+    DL_RETURN_IF_ERROR(open_file(run, name, run->audit_path, &run->audit));
+    return DL_OK;
+}
+
+/* A run directory object with a cleaned-up path and nothing open. */
+static dl_status allocate(const char *path, dl_run_dir **out) {
+    *out = NULL;
+    size_t n = strlen(path);
+    while (n > 1 && path[n - 1] == '/') {
+        n--;
+    }
+    dl_run_dir *run = NULL;
+    DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *run, &run));
+    run->log = run->metrics = run->audit = -1;
+    dl_status status = DL_OK;
+    DL_GOTO_ERROR_IF(status, n == 0 || n >= sizeof run->path, fail, DL_ERR_USAGE,
+                     "'%.60s' is not a usable run directory: 1 to %zu bytes are", path, sizeof run->path - 1);
+    memcpy(run->path, path, n);
+    *out = run;
+    return DL_OK;
+fail:
+    dl_free(&run);
+    return status;
+}
+
+static dl_status fill(dl_run_dir *run, const char *config_text, bool audit) {
+    char path[PATH_MAX];
+    DL_RETURN_IF_ERROR(make_room(run));
+    DL_RETURN_IF_ERROR(open_file(run, "log.txt", path, &run->log));
+    DL_RETURN_IF_ERROR(lock_log(run->log, run->path));
+    /* First of all what tells that this is a run, so that an early end leaves nothing to clean up by hand. */
+    DL_RETURN_IF_ERROR(dl_run_dir_status(run, DL_RUN_RUNNING, 0, 0, ""));
+    DL_RETURN_IF_ERROR(dl_run_dir_file(run, "config.yaml", path, sizeof path));
+    DL_RETURN_IF_ERROR(dl_file_replace(path, config_text, strlen(config_text)));
+    DL_RETURN_IF_ERROR(open_file(run, "metrics.jsonl", path, &run->metrics));
+    DL_RETURN_IF_ERROR(open_audit(run, 0, audit));
+    return DL_OK;
+}
+
+dl_status dl_run_dir_create(const char *path, const char *config_text, bool audit, dl_run_dir **out) {
+    DL_RETURN_IF_ERROR(allocate(path, out));
+    const dl_status status = fill(*out, config_text, audit);
+    if (status != DL_OK) {
+        dl_run_dir_close(out);
+        return dl_error_add_frame(status, __FILE__, __LINE__, __func__, "creating run directory %s", path);
+    }
+    return DL_OK;
+}
+
+dl_status dl_run_dir_join(const char *path, int rank, bool audit, dl_run_dir **out) {
+    DL_RETURN_IF_ERROR(allocate(path, out));
+    const dl_status status = open_audit(*out, rank, audit);
+    if (status != DL_OK) {
+        dl_run_dir_close(out);
+        return dl_error_add_frame(status, __FILE__, __LINE__, __func__, "joining run directory %s", path);
+    }
+    return DL_OK;
+}
+
+static void close_file(int fd) {
+    if (fd >= 0) {
+        (void)close(fd); /* every write was checked when it was made */
+    }
+}
+
+void dl_run_dir_close(dl_run_dir **run) {
+    if (*run == NULL) {
+        return;
+    }
+    close_file((*run)->audit);
+    close_file((*run)->metrics);
+    close_file((*run)->log);
+    dl_text_free(&(*run)->line);
+    dl_free(run);
+}
+
+const char *dl_run_dir_path(const dl_run_dir *run) {
+    return run->path;
+}
+
+const char *dl_run_dir_moved_to(const dl_run_dir *run) {
+    return run->moved_to[0] != '\0' ? run->moved_to : NULL;
+}
+
+int dl_run_dir_log_fd(const dl_run_dir *run) {
+    return run->log;
+}
+
+int dl_run_dir_metrics_fd(const dl_run_dir *run) {
+    return run->metrics;
+}
+
+dl_status dl_run_dir_file(const dl_run_dir *run, const char *name, char *out, size_t n_bytes) {
+    DL_RETURN_IF_ERROR(dl_path_join(out, n_bytes, run->path, name));
+    return DL_OK;
+}
+
+dl_status dl_run_dir_status(dl_run_dir *run, dl_run_state state, int exit_code, int64_t step,
+                            const char *message) {
+    static const char *const states[DL_N_RUN_STATES] = {"running", "done", "stopped", "failed"};
+    char path[PATH_MAX];
+    DL_RETURN_IF_ERROR(dl_run_dir_file(run, "status.json", path, sizeof path));
+    dl_json json = dl_json_begin(&run->line);
+    dl_json_string(&json, "state", states[state]);
+    dl_json_int(&json, "exit", exit_code);
+    dl_json_int(&json, "step", step);
+    dl_json_string(&json, "message", message);
+    DL_RETURN_IF_ERROR(dl_json_end(&json));
+    DL_RETURN_IF_ERROR(dl_file_replace(path, run->line.data, run->line.size));
+    return DL_OK;
+}
+
+dl_status dl_run_dir_audit(dl_run_dir *run, const char *split, int64_t epoch, int64_t step,
+                           const int64_t *ids, int64_t n_ids) {
+    if (run->audit < 0) {
+        return DL_OK;
+    }
+    dl_json json = dl_json_begin(&run->line);
+    dl_json_string(&json, "split", split);
+    dl_json_int(&json, "epoch", epoch);
+    dl_json_int(&json, "step", step);
+    dl_json_ints(&json, "ids", ids, n_ids);
+    DL_RETURN_IF_ERROR(dl_json_end(&json));
+    DL_RETURN_IF_ERROR(dl_write_all(run->audit, run->audit_path, run->line.data, run->line.size));
+    return DL_OK;
+}
