@@ -26,7 +26,7 @@ typedef struct dl_value {
     dl_dtype dtype;
     bool batched;     /* one of `shape` for each sample */
     dl_shape shape;
-    int source;       /* VIEW: the value viewed; PARAMETER: number in model->parameter */
+    int source;       /* VIEW: the value viewed; PARAMETER: its row in model->table */
     bool trainable;   /* PARAMETER */
 } dl_value;
 
@@ -68,7 +68,7 @@ typedef struct dl_model {
     dl_layer *layer;
     dl_value *value;
     dl_model_op *op; /* in order of execution */
-    dl_parameter *parameter; /* in order of declaration; offsets are in `table` */
+    dl_parameter *parameter; /* as declared, while building; afterwards read `table` */
     dl_parameter_table table; /* in arena order */
     dl_output output;
     int ids, step; /* values */

@@ -74,6 +74,23 @@ static void fill_buckets(dl_parameter_table *table, int64_t bucket_bytes) {
     }
 }
 
+/* The table takes the parameters over; values that named a declaration now name its row in the table. */
+static dl_status renumber(dl_model *model, const placed *order) {
+    int *row = NULL;
+    DL_RETURN_IF_ERROR(dl_alloc((size_t)model->n_parameters, sizeof *row, &row));
+    for (int i = 0; i < model->table.n; i++) {
+        model->table.parameter[i] = order[i].parameter;
+        row[order[i].declared] = i;
+    }
+    for (int v = 0; v < model->n_values; v++) {
+        if (model->value[v].kind == DL_VALUE_PARAMETER) {
+            model->value[v].source = row[model->value[v].source];
+        }
+    }
+    dl_free(&row);
+    return DL_OK;
+}
+
 dl_status dl_parameter_table_make(dl_model *model, int64_t bucket_bytes) {
     dl_parameter_table *table = &model->table;
     const size_t n = (size_t)model->n_parameters;
@@ -89,9 +106,9 @@ dl_status dl_parameter_table_make(dl_model *model, int64_t bucket_bytes) {
     }
     if (status == DL_OK) {
         table->n = model->n_parameters;
-        for (int i = 0; i < table->n; i++) {
-            table->parameter[i] = order[i].parameter;
-        }
+        status = renumber(model, order);
+    }
+    if (status == DL_OK) {
         place(table);
         fill_buckets(table, bucket_bytes > 0 ? bucket_bytes : DEFAULT_BUCKET_BYTES);
     }
@@ -124,6 +141,7 @@ static uint64_t path_number(const char *path) {
 static void init_one(const dl_parameter *parameter, uint64_t seed, float *out) {
     const uint64_t number = path_number(parameter->path);
     const double limit = sqrt(6.0 / (parameter->fan_in + parameter->fan_out + 1e-300));
+    uint32_t random[4] = {0};
     for (int64_t i = 0; i < parameter->n_elements; i++) {
         switch (parameter->init) {
         case DL_INIT_ZERO:
@@ -133,7 +151,10 @@ static void init_one(const dl_parameter *parameter, uint64_t seed, float *out) {
             out[i] = 1.0f;
             break;
         case DL_INIT_GLOROT_UNIFORM: /* U(-l, l), l = sqrt(6 / (fan_in + fan_out)): Glorot and Bengio, 2010 */
-            out[i] = (float)((2.0 * dl_rng_uniform(seed, DL_RNG_INIT, (uint64_t)i, number) - 1.0) * limit);
+            if (i % 4 == 0) {
+                dl_rng_4x32(seed, DL_RNG_INIT, (uint64_t)(i / 4), number, random);
+            }
+            out[i] = (float)((((double)random[i % 4] + 0.5) * 0x1p-31 - 1.0) * limit);
             break;
         }
     }

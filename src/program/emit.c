@@ -1,0 +1,151 @@
+/* Forward: loads of the batch, the model's operations, the sums of losses and metrics. */
+#include "program/compile.h"
+
+#include <string.h>
+
+/* The shape of a value for the samples of this micro-batch. */
+static dl_shape with_samples(const dl_compile *c, const dl_value *value) {
+    dl_shape shape = value->shape;
+    if (value->batched) {
+        memmove(&shape.dim[1], &shape.dim[0], (DL_MAX_DIMS - 1) * sizeof shape.dim[0]);
+        shape.dim[0] = c->micro_samples;
+        shape.n_dims++;
+    }
+    return shape;
+}
+
+static dl_status add_load(dl_compile *c, int slot, int what) {
+    dl_instruction load = {.type = DL_DO_LOAD,
+                           .collective = -1,
+                           .load = what,
+                           .load_samples = c->micro_range,
+                           .lane = DL_LANE_COPY,
+                           .phase = DL_PHASE_LOAD,
+                           .micro = c->micro,
+                           .layer = -1,
+                           .forward = -1,
+                           .records = -1};
+    for (int i = 0; i <= DL_OP_MAX_SLOTS; i++) {
+        load.slot[i] = i == 0 ? slot : -1;
+    }
+    return dl_add_instruction(c->program, &load);
+}
+
+static int field_number(const dl_plan_options *options, const char *name) {
+    for (int i = 0; i < options->n_fields; i++) {
+        if (strcmp(options->fields[i], name) == 0) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static dl_status load_value(dl_compile *c, int v) {
+    const dl_value *value = &c->model->value[v];
+    const dl_shape shape = with_samples(c, value);
+    int what = DL_LOAD_IDS;
+    if (value->kind == DL_VALUE_FIELD) {
+        what = field_number(&c->plan->options, value->name);
+        DL_RETURN_ERROR_IF(what < 0, DL_ERR_USAGE, "the data set has no field '%s', which the model reads", value->name);
+    }
+    DL_RETURN_IF_ERROR(dl_add_slot(c->program, value->name, -1, c->micro, DL_STORE_INPUT, value->dtype, &shape,
+                                   &c->slot_of[v]));
+    return add_load(c, c->slot_of[v], what);
+}
+
+static dl_status parameter_slot(dl_compile *c, int v) {
+    const dl_value *value = &c->model->value[v];
+    const dl_parameter *parameter = &c->model->table.parameter[value->source];
+    const dl_storage storage = parameter->trainable ? DL_STORE_PARAMETER : DL_STORE_FROZEN;
+    DL_RETURN_IF_ERROR(
+        dl_add_slot(c->program, value->name, value->layer, -1, storage, DL_F32, &value->shape, &c->slot_of[v]));
+    dl_slot *slot = &c->program->slot[c->slot_of[v]];
+    slot->parameter = value->source;
+    slot->offset = (size_t)parameter->offset * sizeof(float);
+    return DL_OK;
+}
+
+/* Makes sure that a value an operation reads has a slot. */
+static dl_status need_value(dl_compile *c, int v) {
+    if (c->slot_of[v] >= 0) {
+        return DL_OK;
+    }
+    const dl_value *value = &c->model->value[v];
+    switch (value->kind) {
+    case DL_VALUE_FIELD:
+    case DL_VALUE_IDS:
+        return load_value(c, v);
+    case DL_VALUE_STEP:
+        c->slot_of[v] = c->program->step;
+        return DL_OK;
+    case DL_VALUE_PARAMETER:
+        return parameter_slot(c, v);
+    case DL_VALUE_VIEW: {
+        DL_RETURN_IF_ERROR(need_value(c, value->source));
+        const dl_shape shape = with_samples(c, value);
+        return dl_add_view(c->program, value->name, c->slot_of[value->source], 0, value->dtype, &shape, &c->slot_of[v]);
+    }
+    case DL_VALUE_COMPUTED:
+        break;
+    }
+    DL_RETURN_ERROR(DL_ERR_INTERNAL, "value '%s' is read before it is made", value->name);
+}
+
+static dl_status emit_op(dl_compile *c, const dl_model_op *op, bool training) {
+    const dl_op_info *info = dl_op_info_of(op->kind);
+    int slots[DL_OP_MAX_SLOTS];
+    for (int s = 0; s < DL_OP_MAX_SLOTS; s++) {
+        slots[s] = -1;
+        const int v = s < info->n_slots ? op->slot[s] : -1;
+        if (v < 0 || (!training && info->slots[s].saved && info->slots[s].optional)) {
+            continue;
+        }
+        if (info->slots[s].role == DL_SLOT_IN) {
+            DL_RETURN_IF_ERROR(need_value(c, v));
+        } else {
+            const dl_value *value = &c->model->value[v];
+            const dl_shape shape = with_samples(c, value);
+            DL_RETURN_IF_ERROR(dl_add_slot(c->program, value->name, op->layer, c->micro, DL_STORE_ACTIVATION,
+                                           value->dtype, &shape, &c->slot_of[v]));
+        }
+        slots[s] = c->slot_of[v];
+    }
+    return dl_add_operation(c->program, op->kind, &op->attr, DL_PHASE_FORWARD, op->layer, c->micro, slots, info->n_slots,
+                            NULL);
+}
+
+/* In evaluation a layer like dropout gives its input on. */
+static dl_status skip_op(dl_compile *c, const dl_model_op *op) {
+    DL_RETURN_IF_ERROR(need_value(c, op->identity_of));
+    const int last = dl_op_info_of(op->kind)->n_slots - 1;
+    c->slot_of[op->slot[last]] = c->slot_of[op->identity_of];
+    return DL_OK;
+}
+
+/* Adds the sum of a per-sample value to entry `total` of the totals. */
+static dl_status add_sum(dl_compile *c, int v, int total) {
+    int view = -1;
+    DL_RETURN_IF_ERROR(dl_add_view(c->program, "totals", c->program->totals, (size_t)total * sizeof(double), DL_F64,
+                                   &DL_SHAPE(1), &view));
+    const int slots[] = {c->slot_of[v], view};
+    return dl_add_operation(c->program, DL_OP_SUM_SAMPLES, &(dl_op_attr){.accumulate = true}, DL_PHASE_FORWARD, -1,
+                            c->micro, slots, 2, NULL);
+}
+
+dl_status dl_emit_forward(dl_compile *c) {
+    const bool training = c->program->kind == DL_PROGRAM_TRAIN;
+    for (int i = 0; i < c->model->n_ops; i++) {
+        const dl_model_op *op = &c->model->op[i];
+        if (!training && op->identity_of >= 0) {
+            DL_RETURN_IF_ERROR(skip_op(c, op));
+        } else {
+            DL_RETURN_IF_ERROR(emit_op(c, op, training));
+        }
+    }
+    const dl_output *output = &c->model->output;
+    DL_RETURN_IF_ERROR(add_sum(c, output->loss, DL_TOTAL_LOSS));
+    for (int i = 0; i < output->n_metrics; i++) {
+        DL_RETURN_IF_ERROR(add_sum(c, output->metric[i], DL_TOTAL_METRIC + i));
+    }
+    return DL_OK;
+}

@@ -1,0 +1,182 @@
+/* The executor: one loop over the list. It does nothing that is not in it. */
+#include "base/clock.h"
+#include "program/fence.h"
+#include "program/program.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { ROW = DL_OP_MAX_SLOTS + 1 };
+
+/* What one run needs. */
+typedef struct run {
+    dl_plan *plan;
+    dl_program *program;
+    const dl_host_batch *batch;
+} run;
+
+/* Addresses of one part: its samples of batched slots, its place among summed outputs, its own workspace. */
+static dl_status run_part(void *context, int p) {
+    const run *r = ((void **)context)[0];
+    const dl_instruction *instruction = ((void **)context)[1];
+    const dl_part *part = &instruction->part[p];
+    if (part->op == NULL) {
+        return DL_OK;
+    }
+    const dl_op_info *info = dl_op_info_of(instruction->kind);
+    void *const *whole = &r->program->pointer[(size_t)(instruction - r->program->instruction) * ROW];
+    void *slots[ROW] = {0};
+    for (int i = 0; i < info->n_slots; i++) {
+        if (whole[i] == NULL) {
+            continue;
+        }
+        const dl_slot *slot = &r->program->slot[instruction->slot[i]];
+        size_t offset = 0;
+        if (info->slots[i].batched) {
+            offset = slot->n_bytes / (size_t)slot->tensor.shape.dim[0] * (size_t)part->samples.begin;
+        } else if (info->slots[i].role == DL_SLOT_OUT) {
+            offset = slot->n_bytes / (size_t)instruction->n_parts * (size_t)p;
+        }
+        slots[i] = (char *)whole[i] + offset;
+    }
+    const int workspace = instruction->slot[DL_OP_MAX_SLOTS];
+    if (workspace >= 0) {
+        const size_t each = r->program->slot[workspace].n_bytes / (size_t)instruction->n_parts;
+        slots[info->n_slots] = (char *)whole[info->n_slots] + each * (size_t)p;
+    }
+    return part->op->functions->run(part->op, slots, NULL);
+}
+
+static dl_status run_operation(const run *r, const dl_instruction *instruction) {
+    if (instruction->n_parts > 0) {
+        const void *context[] = {r, instruction};
+        return dl_device_for_each(r->plan->options.device, instruction->n_parts, run_part, (void *)context);
+    }
+    const size_t row = (size_t)(instruction - r->program->instruction) * ROW;
+    return instruction->op->functions->run(instruction->op, &r->program->pointer[row], NULL);
+}
+
+static dl_status load(const run *r, const dl_instruction *instruction) {
+    const dl_slot *slot = &r->program->slot[instruction->slot[0]];
+    void *to = r->program->pointer[(size_t)(instruction - r->program->instruction) * ROW];
+    const char *from = NULL;
+    if (instruction->load == DL_LOAD_STEP) {
+        from = (const char *)r->batch->step;
+    } else {
+        const size_t sample = slot->n_bytes / (size_t)slot->tensor.shape.dim[0];
+        const void *field =
+            instruction->load == DL_LOAD_IDS ? r->batch->ids : r->batch->field[instruction->load];
+        from = (const char *)field + sample * (size_t)instruction->load_samples.begin;
+    }
+    return r->plan->options.device->backend->upload(r->plan->options.device, to, from, slot->n_bytes, NULL);
+}
+
+static dl_comm *data_comm(const dl_plan *plan) {
+    return plan->options.grid->axis[DL_AXIS_DATA].comm;
+}
+
+/* Waits for events of the comm lane; other lanes run in the order of the list on this backend. */
+static dl_status wait_for_events(const run *r, int at) {
+    const dl_instruction *instruction = &r->program->instruction[at];
+    for (int w = 0; w < instruction->n_waits; w++) {
+        for (int i = 0; i < at; i++) {
+            const dl_instruction *maker = &r->program->instruction[i];
+            if (maker->records == instruction->waits[w] && maker->type == DL_DO_ALL_REDUCE) {
+                DL_RETURN_IF_ERROR(data_comm(r->plan)->functions->wait(r->plan->collective[maker->collective]));
+            }
+        }
+    }
+    return DL_OK;
+}
+
+static dl_status run_instruction(const run *r, int at) {
+    const dl_instruction *instruction = &r->program->instruction[at];
+    DL_RETURN_IF_ERROR(wait_for_events(r, at));
+    switch (instruction->type) {
+    case DL_DO_OPERATION:
+        return run_operation(r, instruction);
+    case DL_DO_LOAD:
+        return load(r, instruction);
+    case DL_DO_ALL_REDUCE:
+        return data_comm(r->plan)->functions->start(r->plan->collective[instruction->collective]);
+    case DL_DO_NOTHING:
+        break;
+    }
+    return DL_OK;
+}
+
+/* Reductions nobody in the list waits for (totals and control of an evaluation) are finished here, for the host. */
+static dl_status finish_collectives(const run *r) {
+    for (int i = 0; i < r->program->n_instructions; i++) {
+        const dl_instruction *instruction = &r->program->instruction[i];
+        if (instruction->type == DL_DO_ALL_REDUCE && instruction->records < 0) {
+            DL_RETURN_IF_ERROR(data_comm(r->plan)->functions->wait(r->plan->collective[instruction->collective]));
+        }
+    }
+    return DL_OK;
+}
+
+static dl_status run_fenced(const run *r, int at) {
+    DL_RETURN_IF_ERROR(dl_fence_close(r->plan, r->program, at));
+    const dl_status status = run_instruction(r, at);
+    DL_RETURN_IF_ERROR(dl_fence_open(r->plan, r->program, at));
+    return status;
+}
+
+dl_status dl_execute(dl_plan *plan, int program, const dl_host_batch *batch) {
+    const run r = {plan, plan->program[program], batch};
+    const bool strict = plan->options.device->backend->strict;
+    for (int i = 0; i < r.program->n_instructions; i++) {
+        DL_RETURN_IF_ERROR(strict ? run_fenced(&r, i) : run_instruction(&r, i));
+    }
+    return finish_collectives(&r);
+}
+
+dl_status dl_execute_profiled(dl_plan *plan, int program, const dl_host_batch *batch, dl_profile *profile) {
+    const run r = {plan, plan->program[program], batch};
+    double before = dl_clock_seconds();
+    for (int i = 0; i < r.program->n_instructions; i++) {
+        DL_RETURN_IF_ERROR(run_instruction(&r, i));
+        const double now = dl_clock_seconds();
+        profile->seconds[i] += now - before;
+        before = now;
+    }
+    profile->n_runs++;
+    return finish_collectives(&r);
+}
+
+/* Is there a NaN or Inf among the floats an instruction wrote? Layouts do not matter: padding is finite. */
+static bool wrote_bad(const run *r, int at) {
+    const dl_instruction *instruction = &r->program->instruction[at];
+    const dl_op_info *info = dl_op_info_of(instruction->kind);
+    for (int i = 0; i < info->n_slots; i++) {
+        const dl_slot *slot = instruction->slot[i] >= 0 ? &r->program->slot[instruction->slot[i]] : NULL;
+        if (slot == NULL || info->slots[i].role == DL_SLOT_IN || slot->tensor.dtype != DL_F32) {
+            continue;
+        }
+        const float *value = r->program->pointer[(size_t)at * ROW + (size_t)i];
+        for (size_t e = 0; e < slot->n_bytes / sizeof(float); e++) {
+            if (!isfinite(value[e])) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+dl_status dl_execute_until_bad(dl_plan *plan, int program, const dl_host_batch *batch, int *instruction) {
+    const run r = {plan, plan->program[program], batch};
+    *instruction = -1;
+    for (int i = 0; i < r.program->n_instructions; i++) {
+        const dl_instruction *at = &r.program->instruction[i];
+        if (at->phase >= DL_PHASE_REDUCE || at->type == DL_DO_ALL_REDUCE) {
+            continue;
+        }
+        DL_RETURN_IF_ERROR(run_instruction(&r, i));
+        if (at->type == DL_DO_OPERATION && wrote_bad(&r, i)) {
+            *instruction = i;
+            return DL_OK;
+        }
+    }
+    return DL_OK;
+}

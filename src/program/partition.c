@@ -1,0 +1,104 @@
+/* Partition over the data axis: gradients, totals and the control word are partial on each rank and wanted replicated.
+ * The one act of this pass is to insert the exchange that turns the first into the second, at the earliest place: a
+ * bucket is reduced right after its last contribution. */
+#include "program/compile.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static dl_status add_all_reduce(dl_compile *c, int collective, const int *slots, int n_slots, dl_phase phase) {
+    dl_instruction reduce = {.type = DL_DO_ALL_REDUCE,
+                             .collective = collective,
+                             .lane = DL_LANE_COMM,
+                             .phase = phase,
+                             .micro = -1,
+                             .layer = -1,
+                             .forward = -1,
+                             .records = -1};
+    for (int i = 0; i <= DL_OP_MAX_SLOTS; i++) {
+        reduce.slot[i] = i < n_slots ? slots[i] : -1;
+    }
+    return dl_add_instruction(c->program, &reduce);
+}
+
+/* One bucket of the gradient arenas, all tree blocks. */
+static dl_status reduce_bucket(dl_compile *c, int number) {
+    const dl_parameter_table *table = &c->model->table;
+    const dl_bucket *bucket = &table->bucket[number];
+    int slots[DL_MAX_BLOCKS];
+    for (int block = 0; block < c->plan->n_blocks; block++) {
+        char *name = NULL;
+        DL_RETURN_IF_ERROR(dl_pool_printf(c->program->pool, &name, "bucket %d", number));
+        DL_RETURN_IF_ERROR(dl_add_slot(c->program, name, -1, -1, DL_STORE_GRADIENT, DL_F32,
+                                       &DL_SHAPE(bucket->n_elements), &slots[block]));
+        c->program->slot[slots[block]].offset =
+            (size_t)(block * table->trainable_elements + bucket->offset) * sizeof(float);
+    }
+    return add_all_reduce(c, number, slots, c->plan->n_blocks, DL_PHASE_REDUCE);
+}
+
+/* Which bucket an instruction writes a gradient of, -1: none. */
+static int written_bucket(const dl_compile *c, const dl_instruction *instruction, int s) {
+    const int slot = instruction->slot[s];
+    if (instruction->type != DL_DO_OPERATION || slot < 0 ||
+        c->program->slot[slot].storage != DL_STORE_GRADIENT || c->program->slot[slot].parameter < 0) {
+        return -1;
+    }
+    return c->model->table.parameter[c->program->slot[slot].parameter].bucket;
+}
+
+static dl_status append_with_exchanges(dl_compile *c, const dl_instruction *before, int n, const int *last_write) {
+    const int n_buckets = c->model->table.n_buckets;
+    for (int i = 0; i < n; i++) {
+        DL_RETURN_IF_ERROR(dl_add_instruction(c->program, &before[i]));
+        for (int b = 0; b < n_buckets; b++) {
+            if (last_write[b] == i) {
+                DL_RETURN_IF_ERROR(reduce_bucket(c, b));
+            }
+        }
+    }
+    return DL_OK;
+}
+
+static dl_status reduce_gradients(dl_compile *c) {
+    dl_program *program = c->program;
+    const int n_buckets = c->model->table.n_buckets, n = program->n_instructions;
+    int *last_write = NULL;
+    DL_RETURN_IF_ERROR(dl_alloc((size_t)n_buckets, sizeof *last_write, &last_write));
+    for (int i = 0; i < n; i++) {
+        for (int s = 0; s < DL_OP_MAX_SLOTS; s++) {
+            const int bucket = written_bucket(c, &program->instruction[i], s);
+            if (bucket >= 0) {
+                last_write[bucket] = i;
+            }
+        }
+    }
+    dl_instruction *before = program->instruction;
+    program->instruction = NULL;
+    program->n_instructions = 0;
+    program->capacity_instructions = 0;
+    const dl_status status = append_with_exchanges(c, before, n, last_write);
+    dl_free(&before);
+    dl_free(&last_write);
+    return status;
+}
+
+dl_status dl_partition_data(dl_compile *c) {
+    const dl_plan *plan = c->plan;
+    const int n_buckets = c->model->table.n_buckets;
+    const bool alone = plan->options.n_ranks == 1;
+    if (c->program->kind == DL_PROGRAM_TRAIN && !(alone && plan->n_blocks == 1)) {
+        DL_RETURN_IF_ERROR(reduce_gradients(c));
+    }
+    if (alone) {
+        return DL_OK;
+    }
+    return add_all_reduce(c, n_buckets, &c->program->totals, 1, DL_PHASE_REDUCE);
+}
+
+dl_status dl_partition_control(dl_compile *c) {
+    if (c->plan->options.n_ranks == 1) {
+        return DL_OK;
+    }
+    return add_all_reduce(c, c->model->table.n_buckets + 1, &c->program->control, 1, DL_PHASE_REDUCE);
+}

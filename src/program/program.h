@@ -1,0 +1,229 @@
+/* A program: one straight list of instructions for one kind of step, on one rank and one backend.
+ *
+ * A plan holds the programs of a run (full training batch, short last batch, evaluation batches) and the memory they
+ * share. Everything is decided before the first step: algorithms, layouts, workspaces, addresses. A step allocates
+ * nothing and asks nothing; the executor runs the list and does nothing that is not in it. */
+#ifndef DLTRAIN_PROGRAM_PROGRAM_H
+#define DLTRAIN_PROGRAM_PROGRAM_H
+
+#include "base/text.h"
+#include "comm/grid.h"
+#include "kernels/backend.h"
+#include "kernels/common/blocks.h"
+#include "model/model.h"
+
+/* Where a slot lives and for how long. ENTRY(enumerator, name) */
+#define DL_STORAGE_LIST(ENTRY)                                                                               \
+    ENTRY(DL_STORE_PARAMETER, "parameters")  /* trainable arena */                                           \
+    ENTRY(DL_STORE_FROZEN, "frozen")         /* read-only arena */                                           \
+    ENTRY(DL_STORE_GRADIENT, "gradients")    /* arenas in the communicator's memory */                       \
+    ENTRY(DL_STORE_OPTIMIZER, "optimizer")   /* arenas of moments */                                         \
+    ENTRY(DL_STORE_STATE, "state")           /* written by commit instructions only */                       \
+    ENTRY(DL_STORE_COPY, "copies")           /* parameters as kernels want them, filled by pack */           \
+    ENTRY(DL_STORE_INPUT, "input")           /* loaded from the host for each step */                        \
+    ENTRY(DL_STORE_CONTROL, "control")       /* step block, totals, control word */                          \
+    ENTRY(DL_STORE_ACTIVATION, "activations") /* placed by liveness */                                       \
+    ENTRY(DL_STORE_WORKSPACE, "workspace")   /* placed by liveness; lives for one instruction */
+
+typedef enum dl_storage {
+#define DL_STORAGE_ENUM(name, text) name,
+    DL_STORAGE_LIST(DL_STORAGE_ENUM)
+#undef DL_STORAGE_ENUM
+        DL_N_STORAGES
+} dl_storage;
+
+const char *dl_storage_name(dl_storage storage);
+
+/* One value of one micro-batch. */
+typedef struct dl_slot {
+    const char *name;
+    int layer, micro; /* -1: none */
+    dl_storage storage;
+    dl_tensor_desc tensor; /* with its layout */
+    size_t n_bytes;
+    int view_of;           /* shares the memory of this slot, -1: its own */
+    size_t view_offset;    /* bytes into it */
+    int parameter;         /* row of the parameter table (parameters, gradients, copies), -1 */
+    int first, last;       /* instructions of its life (of views too), -1: unused */
+    size_t offset;         /* bytes into the memory of its storage */
+} dl_slot;
+
+typedef enum dl_lane { DL_LANE_COMPUTE, DL_LANE_COMM, DL_LANE_COPY, DL_N_LANES } dl_lane;
+typedef enum dl_phase {
+    DL_PHASE_LOAD,
+    DL_PHASE_FORWARD,
+    DL_PHASE_BACKWARD,
+    DL_PHASE_REDUCE,
+    DL_PHASE_UPDATE,
+    DL_PHASE_PACK,
+    DL_N_PHASES
+} dl_phase;
+
+const char *dl_phase_name(dl_phase phase);
+const char *dl_lane_name(dl_lane lane);
+
+typedef enum dl_instruction_type {
+    DL_DO_OPERATION,  /* a prepared operation, or one per piece */
+    DL_DO_LOAD,       /* host batch -> input slot */
+    DL_DO_ALL_REDUCE, /* starts a prepared collective; its event is when it is done */
+    DL_DO_NOTHING,    /* taken out by a pass; gone before lowering */
+} dl_instruction_type;
+
+/* What LOAD brings: a field of the batch by number, or one of these. */
+enum { DL_LOAD_IDS = -1, DL_LOAD_STEP = -2 };
+
+enum { DL_MAX_WAITS = 8 };
+
+/* Part of an instruction that sums over samples in pieces. */
+typedef struct dl_part {
+    dl_range samples; /* of the micro-batch */
+    dl_op *op;        /* NULL: no samples */
+} dl_part;
+
+typedef struct dl_instruction {
+    dl_instruction_type type;
+    dl_op_kind kind;
+    dl_op_attr attr;
+    int algorithm;
+    int slot[DL_OP_MAX_SLOTS + 1]; /* slot numbers, -1 absent; the last entry is the workspace */
+    dl_op *op;
+    int n_parts; /* 0: whole; else the operation runs once per part, outputs that sum side by side */
+    dl_part *part;
+    int collective; /* number in the plan */
+    int load;       /* field number or DL_LOAD_... */
+    dl_range load_samples; /* of the rank's batch */
+    dl_lane lane;
+    dl_phase phase;
+    int micro, layer; /* -1: none */
+    int forward;      /* the forward instruction this is a gradient of, -1 */
+    int n_waits;
+    int waits[DL_MAX_WAITS]; /* events of other lanes that must have happened */
+    int records;             /* event made by this instruction, -1 */
+} dl_instruction;
+
+typedef enum dl_program_kind { DL_PROGRAM_TRAIN, DL_PROGRAM_EVALUATE, DL_PROGRAM_REFRESH } dl_program_kind;
+
+typedef struct dl_program {
+    dl_program_kind kind;
+    int64_t global_samples; /* of the step over all ranks */
+    int64_t local_samples;  /* of this rank */
+    int64_t local_begin;    /* first of them in the global batch */
+    int n_slots, n_instructions, n_events;
+    dl_slot *slot;
+    dl_instruction *instruction;
+    int64_t capacity_slots, capacity_instructions;
+    size_t placed_bytes[DL_N_STORAGES]; /* peak of what was placed by liveness */
+    int totals, control, step;          /* slots */
+    dl_pool *pool;                      /* names, parts */
+    void **pointer;                     /* addresses, (DL_OP_MAX_SLOTS + 1) for each instruction; set by bind */
+} dl_program;
+
+/* The optimizer as the compiler sees it: an operation over arena ranges. */
+typedef struct dl_update_rule {
+    dl_op_kind kind; /* slots w, g, then `n_states` INOUT slots, step, totals, control */
+    dl_op_attr attr;
+    int n_states; /* f32 per parameter element */
+} dl_update_rule;
+
+/* A batch on the host, as LOAD sees it: this rank's samples of one step. */
+typedef struct dl_host_batch {
+    const void *const *field; /* by field number: [n_samples, ...] */
+    const int64_t *ids;
+    const dl_step_block *step;
+} dl_host_batch;
+
+typedef struct dl_plan_options {
+    const dl_model *model;
+    dl_device *device;
+    const dl_grid *grid;    /* NULL: nothing will be run (check) */
+    int n_ranks, rank;      /* of the data axis */
+    int64_t batch_size;     /* global */
+    int accumulate;         /* micro-batches a step */
+    bool reproducible;
+    bool measure;           /* choose layouts and algorithms by measurement; otherwise by rule */
+    bool fuse;              /* the fusion pass (tests switch it off) */
+    dl_update_rule update;
+    int n_fields;           /* names of the batch's fields, in order: "x", "y" */
+    const char *const *fields;
+} dl_plan_options;
+
+/* A parameter as some kernels want it. */
+typedef struct dl_copy {
+    int parameter;
+    const dl_layout *layout;
+    size_t offset;  /* in DL_STORE_COPY */
+    bool in_training, in_evaluation;
+} dl_copy;
+
+enum { DL_MAX_PROGRAMS = 16 };
+
+typedef struct dl_choices dl_choices; /* layouts and algorithms taken (choose.h) */
+
+typedef struct dl_plan {
+    dl_plan_options options;
+    dl_pool *pool;
+    dl_device *single; /* the same device with one thread, for parts run side by side; NULL when not needed */
+    int n_programs;
+    dl_program *program[DL_MAX_PROGRAMS];
+    int n_blocks;                          /* gradient arenas of this rank: 1, or one for each tree block */
+    dl_range block_pieces[DL_MAX_BLOCKS];
+    int n_copies;
+    dl_copy *copy;
+    int64_t capacity_copies;
+    dl_choices *choices;
+    size_t bytes[DL_N_STORAGES];
+    void *memory[DL_N_STORAGES];           /* after finish; the gradient arenas are in the communicator's memory */
+    int n_collectives;
+    dl_collective **collective;            /* buckets, then totals, then control */
+    bool sealed;
+} dl_plan;
+
+/* Starts a plan. Copies *options; what they point to must outlive the plan. Not collective. */
+DL_NODISCARD dl_status dl_plan_create(const dl_plan_options *options, dl_plan **out);
+
+/* Compiles a program for a step over `global_samples` samples (or finds the one made before) and returns its number in
+ * *index. The full training program must be added first: it makes the choices the others follow. Collective over the
+ * data axis when options.measure is set (rank 0 measures and broadcasts). */
+DL_NODISCARD dl_status dl_plan_add(dl_plan *plan, dl_program_kind kind, int64_t global_samples, int *index);
+
+/* Completes the programs: packs, places, sizes. No memory is taken. Nothing can be added afterwards. */
+DL_NODISCARD dl_status dl_plan_seal(dl_plan *plan);
+
+/* Seals, takes all memory, prepares collectives, gives every slot its address. Collective over the data axis. */
+DL_NODISCARD dl_status dl_plan_finish(dl_plan *plan);
+
+/* Bytes of each storage, known once the plan is sealed. */
+void dl_plan_memory(const dl_plan *plan, size_t bytes[DL_N_STORAGES]);
+
+void dl_plan_destroy(dl_plan **plan);
+
+/* Runs a program once. Collective over the data axis when it has collectives. Everything is done on return of
+ * backends that run operations at once. */
+DL_NODISCARD dl_status dl_execute(dl_plan *plan, int program, const dl_host_batch *batch);
+
+/* The same without collectives, stopping after the first instruction whose output holds a NaN or Inf: its number, or
+ * -1. For finding where training went wrong; the update is not run. */
+DL_NODISCARD dl_status dl_execute_until_bad(dl_plan *plan, int program, const dl_host_batch *batch, int *instruction);
+
+/* Seconds each instruction of a program takes, summed over the runs made while profiling was on. */
+typedef struct dl_profile {
+    int64_t n_runs;
+    double *seconds; /* by instruction */
+} dl_profile;
+DL_NODISCARD dl_status dl_execute_profiled(dl_plan *plan, int program, const dl_host_batch *batch, dl_profile *profile);
+
+/* Address of a slot after dl_plan_finish. */
+void *dl_slot_address(const dl_plan *plan, const dl_program *program, int slot);
+
+/* Checks a compiled program without the compiler's knowledge: every byte read was written by the value that is meant
+ * to be read, no live value is overwritten, lanes are ordered by their waits. DL_ERR_INTERNAL names instruction and
+ * slot. Needs the offsets only. */
+DL_NODISCARD dl_status dl_program_verify(const dl_program *program);
+
+/* The list for a person: number, lane, phase, operation, layer, slots with layouts, implementation. */
+DL_NODISCARD dl_status dl_program_print(const dl_plan *plan, const dl_program *program, dl_text *out);
+
+/* "conv2d_forward+relu" into out; returns out. */
+const char *dl_instruction_name(const dl_instruction *instruction, char out[64]);
+
+#endif
