@@ -4,8 +4,8 @@
  * contiguous unfiltered dataset gives its byte offset, so that callers map the file and leave HDF5 out of the
  * hot path. Writing: libhdf5 lays out an empty file (early allocation, no fill value), then bytes are
  * streamed to the datasets' offsets with checked writes. Not collective: each call concerns the calling
- * process only. Threads may use different files at once (calls into the library wait for each other), one
- * file only one at a time. Errors: DL_ERR_DATA names file and dataset; DL_ERR_USAGE when there is no such
+ * process only. Reading is thread-safe (calls into the library wait for each other); a writer belongs to
+ * one thread. Errors: DL_ERR_DATA names file and dataset; DL_ERR_USAGE when there is no such
  * file; DL_ERR_IO for failing system calls.
  *
  * Refused: soft and external links, virtual datasets, external storage, filters other than deflate, shuffle

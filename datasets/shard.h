@@ -1,0 +1,59 @@
+/* One file of a data set: opened, checked against FORMAT.md, mapped. The parts of reader.c that concern one
+ * file. */
+#ifndef DLTRAIN_DATASETS_SHARD_H
+#define DLTRAIN_DATASETS_SHARD_H
+
+#include "datasets/dataset.h"
+#include "io/h5.h"
+
+enum { DL_SHARD_FORMAT = 1, DL_MAX_CLASSES = INT32_MAX, DL_SHARD_PATH_BYTES = 4096 };
+
+typedef struct dl_shard {
+    char path[DL_SHARD_PATH_BYTES];
+    int64_t first, n_samples; /* its samples are first .. first + n_samples of the data set */
+    int64_t n_classes;        /* attribute n_classes, 0 when absent */
+    int n_fields;
+    dl_field field[DL_MAX_FIELDS]; /* x, y, then the others in bytewise order of their names */
+    dl_h5_dataset dataset[DL_MAX_FIELDS];
+    int32_t *label;        /* [n_samples], NULL without /y */
+    int label_field;       /* -1 without /y */
+    int64_t largest_label; /* the row with the largest label */
+    dl_h5 *file;           /* open when some field is not mapped */
+    const char *bytes;     /* the mapped file, NULL when no field can be taken from it */
+    size_t n_bytes;
+} dl_shard;
+
+/* Opens and checks one file. DL_ERR_DATA names file, dataset, what was found and what is expected. Close in
+ * any case. */
+DL_NODISCARD dl_status dl_shard_open(const char *path, dl_shard *shard);
+void dl_shard_close(dl_shard *shard);
+
+/* Is every field mapped (or in memory, as labels are)? Otherwise *why tells what stands in the way. */
+bool dl_shard_is_mapped(const dl_shard *shard, const char **why);
+
+/* Copies one row of a field to `out`; labels as int32. Thread-safe.
+ */
+DL_NODISCARD dl_status dl_shard_read(const dl_shard *shard, int field, int64_t row, void *out);
+
+/* Reads field shard->label_field into shard->label as int32 and notes the largest (for dl_shard_open).
+ * DL_ERR_DATA names the first sample whose label is negative or too large for a class number. */
+DL_NODISCARD dl_status dl_shard_take_labels(dl_shard *shard);
+
+/* DL_ERR_DATA names a sample whose label is not below n_classes, if there is one. */
+DL_NODISCARD dl_status dl_shard_check_labels(const dl_shard *shard, int64_t n_classes);
+
+/* The file names SPLIT-*.h5 of a folder. */
+typedef struct dl_shard_list {
+    char **name; /* in bytewise order */
+    int64_t n, capacity;
+} dl_shard_list;
+
+/* Lists them; *exists tells whether the folder does. Release the list in any case. */
+DL_NODISCARD dl_status dl_shard_list_create(const char *folder, const char *split, dl_shard_list *list,
+                                            bool *exists);
+void dl_shard_list_destroy(dl_shard_list *list);
+
+/* Names like SPLIT-00003-of-00016.h5 say how many there must be: DL_ERR_DATA when some are missing. */
+DL_NODISCARD dl_status dl_shard_list_check(const dl_shard_list *list, const char *folder, const char *split);
+
+#endif
