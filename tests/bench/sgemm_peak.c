@@ -1,4 +1,5 @@
-/* The peak that speeds are stated against: the best time of a square single-precision matrix product by oneDNN.
+/* The peak that speeds are stated against: the best time of a square single-precision matrix product by
+ * oneDNN.
  *
  *     sgemm_peak [N = 2048] [REPEATS = 10]        prints one JSON line; threads: OMP_NUM_THREADS */
 #define _POSIX_C_SOURCE 199309L

@@ -118,26 +118,12 @@ seconds() {
     python3 -c "print('%.3f' % ($(date +%s.%N) - $start))"
 }
 
-# digits: makes the digits data set once per build folder (60,000 + 10,000 samples) and prints its path.
+# digits, small_digits: the path of the made digits data set, 60,000 + 10,000 samples or 2,000 + 500 of them.
 digits() {
-    local path=$BUILD/test-data/digits
-    if [ ! -e "$path/.complete" ]; then
-        rm -rf "$path"
-        quietly dltrain data make digits --out "$path"
-        touch "$path/.complete"
-    fi
-    echo "$path"
+    python -c 'import dltest; print(dltest.digits())'
 }
-
-# small_digits: 2,000 + 500 of them, for tests that only need data.
 small_digits() {
-    local path=$BUILD/test-data/digits-small
-    if [ ! -e "$path/.complete" ]; then
-        rm -rf "$path"
-        python "$LIB/cut_dataset.py" "$(digits)" "$path" train=2000 test=500
-        touch "$path/.complete"
-    fi
-    echo "$path"
+    python -c 'import dltest; print(dltest.small_digits())'
 }
 
 # training_tree: links the configs folder here, with data/digits in place, so that paths in configs work.

@@ -1,20 +1,34 @@
-"""Helpers of the test scripts in Python: running the program, its metrics, weights and their hash, made data sets."""
+"""Helpers of the test scripts in Python: running the program, its metrics, weights and their hash, data sets.
+
+Importing this changes to an empty folder, which is removed in the end. BUILD names the build folder (default build)."""
+import atexit
+import fcntl
 import ctypes
 import ctypes.util
+import glob
 import gzip
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 
 import h5py
 import numpy
 
 ROOT = os.environ.get('ROOT') or os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-DLTRAIN = os.environ.get('DLTRAIN') or os.path.join(ROOT, 'build', 'launcher', 'dltrain')
+BUILD = os.path.join(ROOT, os.environ.get('BUILD') or 'build')
+DLTRAIN = os.path.join(BUILD, 'launcher', 'dltrain')
+MNIST_CNN = os.path.join(ROOT, 'configs', 'mnist_cnn.yaml')
+SHARED_DATA = os.environ.get('SHARED_DATA') or os.path.join(os.path.dirname(ROOT), 'shared', 'data')
 if os.geteuid() == 0:
     os.environ['OMPI_ALLOW_RUN_AS_ROOT'] = os.environ['OMPI_ALLOW_RUN_AS_ROOT_CONFIRM'] = '1'
+if 'TEST_TMP' not in os.environ:
+    os.environ['TEST_TMP'] = tempfile.mkdtemp(prefix='dltrain-test-')
+    atexit.register(shutil.rmtree, os.environ['TEST_TMP'], ignore_errors=True)
+os.chdir(os.environ['TEST_TMP'])
 
 
 def fail(text):
@@ -102,3 +116,49 @@ def random_images(n, shape=(28, 28, 1), classes=10, seed=0):
     patterns = numpy.random.default_rng(12345).integers(0, 200, (classes,) + tuple(shape))
     y = r.integers(0, classes, n)
     return (patterns[y] + r.integers(0, 56, (n,) + tuple(shape))).astype('u1'), y.astype('i4')
+
+
+def read_split(folder, split, count):
+    """The first samples of a split as {field: array}."""
+    files = [h5py.File(name, 'r') for name in sorted(glob.glob(os.path.join(folder, split + '-*.h5')))]
+    names = [k for k, v in files[0].items() if isinstance(v, h5py.Dataset)]
+    return {k: numpy.concatenate([f[k][:count] for f in files])[:count] for k in names}
+
+
+def kept(name, make):
+    """A folder of test data in the build folder, made by make(path) when it is not there whole."""
+    path = os.path.join(BUILD, 'test-data', name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path + '.lock', 'w') as lock:  # another test may want it at the same time
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(os.path.join(path, '.complete')):
+            shutil.rmtree(path, ignore_errors=True)
+            make(path)
+            open(os.path.join(path, '.complete'), 'w').close()
+    return path
+
+
+def digits():
+    """The made digits: 60,000 to train, 10,000 to test."""
+    return kept('digits', lambda path: run('data', 'make', 'digits', '--out', path))
+
+
+def cut_digits(path, **counts):
+    """The first digits of each split: cut_digits('data', train=2000, test=500)."""
+    for split, count in counts.items():
+        write_shards(path, split, read_split(digits(), split, count))
+
+
+def small_digits():
+    """2,000 + 500 of the digits, for tests that only need data."""
+    return kept('digits-small', lambda path: cut_digits(path, train=2000, test=500))
+
+
+def mnist():
+    """The real MNIST as a data set, imported from ../shared/data."""
+    def make(path):
+        for split, stem in (('train', 'train'), ('test', 't10k')):
+            files = [os.path.join(SHARED_DATA, 'mnist', f'{stem}-{kind}-ubyte.gz') for kind in
+                     ('images-idx3', 'labels-idx1')]
+            run('data', 'import', 'idx', *files, '--out', path, '--split', split)
+    return kept('mnist', make)

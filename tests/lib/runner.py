@@ -11,8 +11,8 @@ interpreter with numpy and h5py, given as $PYTHON), shared-data (the real data s
 build without sanitizers: tests of time and memory). A CTest test takes its tier from its labels (quick when it has
 none of the three), its slots from PROCESSORS.
 
-A test passes when it exits 0. It is skipped when it exits 77 and its last line of output starts with "SKIP:".
-Never more slots are in use than there are cores.
+A test passes when it exits 0; the last line of a script's output is its figure. It is skipped when it exits 77 and
+its last line of output starts with "SKIP:". Never more slots are in use than there are cores.
 """
 import argparse
 import fnmatch
@@ -37,9 +37,11 @@ TAIL_LINES = 40
 class Test:
     """One thing to run. `command` is a list of words; `problem` says why it cannot be run."""
 
-    def __init__(self, name, command, tier, timeout, slots, needs=(), folder=ROOT, environment=None):
+    def __init__(self, name, command, tier, timeout, slots, needs=(), folder=ROOT, environment=None,
+                 is_script=False):
         self.name, self.command, self.tier, self.timeout = name, command, tier, timeout
         self.slots, self.needs, self.folder, self.environment = slots, needs, folder, environment or {}
+        self.is_script = is_script
 
 
 def script_tests(n_cores):
@@ -59,9 +61,10 @@ def script_tests(n_cores):
                 sys.exit(f'{file}: the TEST line needs tier=quick, default or full')
             if not os.access(file, os.X_OK):
                 sys.exit(f'{file}: has a TEST line but is not executable')
-            yield Test(f'{folder}/{os.path.splitext(name)[0]}', [file], fields['tier'],
+            command = [sys.executable, file] if name.endswith('.py') else [file]
+            yield Test(f'{folder}/{os.path.splitext(name)[0]}', command, fields['tier'],
                        float(fields.get('timeout', 60)), min(int(fields.get('slots', n_cores)), n_cores),
-                       [n for n in fields.get('needs', '').split(',') if n])
+                       [n for n in fields.get('needs', '').split(',') if n], is_script=True)
 
 
 def ctest_tests(build, n_cores):
@@ -79,8 +82,9 @@ def ctest_tests(build, n_cores):
 
 def base_environment(build):
     """What every test finds in its environment."""
-    e = dict(os.environ, ROOT=ROOT, BUILD=build, DLTRAIN=os.path.join(build, 'launcher', 'dltrain'))
-    e['PATH'] = os.path.dirname(e['DLTRAIN']) + os.pathsep + e['PATH']
+    e = dict(os.environ, ROOT=ROOT, BUILD=build, PYTHONPATH=os.path.join(ROOT, 'tests', 'lib'),
+             PYTHONDONTWRITEBYTECODE='1')
+    e['PATH'] = os.path.join(build, 'launcher') + os.pathsep + e['PATH']
     for name in ('DLTRAIN_THREADS', 'DLTRAIN_LOG', 'DLTRAIN_PLUGIN_DIR'):
         e.pop(name, None)
     with open(os.path.join(build, 'CMakeCache.txt')) as cache:
@@ -122,9 +126,11 @@ def end_group(process):
 
 
 def run_test(test, environment):
-    """Runs one test. Returns ('PASS' | 'FAIL' | 'SKIP', text to show)."""
+    """Runs one test. Returns ('PASS' | 'FAIL' | 'SKIP', text to show: a figure, the end of the log, a reason)."""
     if not test.command:
         return 'FAIL', 'it was not built'
+    if test.command[0] == sys.executable and 'python' in test.needs:
+        test.command[0] = environment['PYTHON']
     scratch = tempfile.mkdtemp(prefix='dltrain-test-')
     environment = dict(environment, **test.environment, TEST_TMP=scratch, TEST_SLOTS=str(test.slots))
     log = os.path.join(scratch, 'test.log')
@@ -146,7 +152,7 @@ def run_test(test, environment):
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if code == 0:
-        return 'PASS', ''
+        return 'PASS', lines[-1] if test.is_script else ''
     if code == SKIP_CODE and lines[-1].startswith('SKIP:'):
         return 'SKIP', lines[-1][5:].strip()
     end = f'not finished after {test.timeout:.0f} s' if code is None else f'exit status {code}'
@@ -171,7 +177,7 @@ class Runner:
             if outcome == 'FAIL':
                 self.failed.append(test.name)
             line = f'{outcome} {test.name} ({time.monotonic() - started:.1f} s)'
-            print(line + {'PASS': '', 'SKIP': ': ' + text, 'FAIL': '\n' + text}[outcome], flush=True)
+            print(line + ('\n' + text if outcome == 'FAIL' else ': ' + text if text else ''), flush=True)
             self.free += test.slots
             self.changed.notify_all()
 

@@ -1,5 +1,5 @@
-/* Preloaded (LD_PRELOAD) into a program: counts its calls of malloc, calloc, realloc and their aligned relatives, and
- * writes the counts to the file named by MALLOC_COUNT_FILE when the program ends. */
+/* Preloaded (LD_PRELOAD) into a program: counts its calls of malloc, calloc, realloc and their aligned
+ * relatives, and writes the counts to the file named by MALLOC_COUNT_FILE when the program ends. */
 #include <errno.h>
 #include <stdatomic.h>
 #include <stddef.h>

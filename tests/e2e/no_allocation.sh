@@ -1,0 +1,24 @@
+#!/bin/bash
+# TEST tier=quick timeout=60 needs=python,plain
+# A training step allocates nothing: malloc, calloc, realloc and their relatives are called as often in a run of 220
+# steps as in one of 20.
+. "$(dirname "$0")/../lib/common.sh"
+
+# count STEPS: the calls of a run.
+count() {
+    MALLOC_COUNT_FILE=$PWD/count.$1 LD_PRELOAD=$BUILD/tests/tools/malloc_count.so quietly dltrain \
+        "$ROOT/configs/mnist_cnn.yaml" "data.path=$data" train.epochs=100 "train.max_steps=$1" "run.dir=runs/$1"
+    [ -s "count.$1" ] || fail "nothing was counted"
+}
+# A shard of 200 batches, so that both runs end in the first epoch with one evaluation each.
+python - <<'PY'
+import dltest
+x, y = dltest.random_images(128 * 221)
+dltest.write_shards('data', 'train', {'x': x, 'y': y})
+dltest.write_shards('data', 'test', {'x': x[:500], 'y': y[:500]})
+PY
+data=$PWD/data
+count 20
+count 220
+diff count.20 count.220 || fail "the counts of 20 and 220 steps differ"
+awk '{n += $2} END {print n " allocations, with 20 steps and with 220"}' count.20
