@@ -5,8 +5,8 @@
 #include "comm/comm.h"
 
 typedef struct dl_runtime {
-    dl_comm *world;      /* self when not started by an MPI launcher */
-    int n_threads;       /* this rank may use: max(1, cores it may use / ranks on its node), or DLTRAIN_THREADS */
+    dl_comm *world; /* self when not started by an MPI launcher */
+    int n_threads;  /* this rank may use: max(1, cores it may use / ranks on its node), or DLTRAIN_THREADS */
     bool oversubscribed; /* more ranks than cores on this node */
     char host[64];
 } dl_runtime;
@@ -17,6 +17,14 @@ DL_NODISCARD dl_status dl_runtime_start(dl_runtime **out);
 
 /* The runtime in use, NULL before dl_runtime_start: for the last act in main. */
 dl_runtime *dl_runtime_current(void);
+
+/* The last act of main: tells a failure exactly once in the whole job, ends the runtime if there is one, and
+ * returns the exit code. Four cases: no runtime (the message is this process's; under a launcher the ranks
+ * meet first, so that one tells what all have met); one rank; a failure all ranks know of (comm->failed, from
+ * dl_comm_agree or dl_comm_compare: rank 0 or the failing rank tells it, all return its code); this rank
+ * failed alone (dl_runtime_abort: does not return). DL_STOPPED is an orderly end of all ranks, and no
+ * message. */
+int dl_runtime_end(dl_status status);
 
 /* Orderly end: all ranks come with the same status. */
 void dl_runtime_finish(dl_runtime **runtime);

@@ -1,0 +1,122 @@
+#define _GNU_SOURCE
+#include "comm/shared.h"
+
+#include <sched.h>
+#include <string.h>
+#include <time.h>
+
+/* Waiting costs others nothing for long: first spin (the peer is about to arrive), then yield (there may be
+ * more ranks than cores), then sleep. */
+enum { SPINS = 400, YIELDS = 2000, YIELDS_PER_PROGRESS = 8, FIRST_SLEEP_NS = 10000, LAST_SLEEP_NS = 100000 };
+
+static void pause_processor(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static void call_progress(const dl_shared_reduce *reduce) {
+    if (reduce->progress != NULL) {
+        reduce->progress(reduce->progress_context);
+    }
+}
+
+static void wait_for(const dl_shared_reduce *reduce, const _Atomic uint64_t *flag) {
+    const uint64_t round = reduce->round;
+    for (int i = 0; i < SPINS; i++) {
+        if (atomic_load_explicit(flag, memory_order_acquire) >= round) {
+            return;
+        }
+        pause_processor();
+    }
+    for (int i = 0; i < YIELDS; i++) {
+        if (atomic_load_explicit(flag, memory_order_acquire) >= round) {
+            return;
+        }
+        if (i % YIELDS_PER_PROGRESS == 0) {
+            call_progress(reduce);
+        }
+        (void)sched_yield();
+    }
+    struct timespec sleep = {0, FIRST_SLEEP_NS};
+    while (atomic_load_explicit(flag, memory_order_acquire) < round) {
+        call_progress(reduce);
+        (void)nanosleep(&sleep, NULL);
+        sleep.tv_nsec = 2 * sleep.tv_nsec < LAST_SLEEP_NS ? 2 * sleep.tv_nsec : LAST_SLEEP_NS;
+    }
+}
+
+static void wait_for_full(const dl_shared_reduce *reduce) {
+    for (int rank = 0; rank < reduce->size; rank++) {
+        wait_for(reduce, &reduce->flags[rank]->full);
+    }
+}
+
+static void wait_for_done(const dl_shared_reduce *reduce) {
+    for (int rank = 0; rank < reduce->size; rank++) {
+        wait_for(reduce, &reduce->flags[rank]->done);
+    }
+}
+
+dl_range dl_shared_slice(const dl_shared_reduce *reduce, int rank) {
+    if (rank >= reduce->n_slices) {
+        return (dl_range){0, 0};
+    }
+    const int64_t per_line = 64 / (int64_t)dl_dtype_bytes(reduce->dtype);
+    const int64_t lines = (reduce->n_elements + per_line - 1) / per_line;
+    dl_range slice = dl_range_part(lines, reduce->n_slices, rank);
+    slice.begin *= per_line;
+    slice.end = slice.end * per_line < reduce->n_elements ? slice.end * per_line : reduce->n_elements;
+    return slice;
+}
+
+static char *my_bank(const dl_shared_reduce *reduce) {
+    return reduce->bank + (reduce->round & 1) * reduce->bank_bytes;
+}
+
+void dl_shared_start(dl_shared_reduce *reduce) {
+    reduce->round++;
+    if (reduce->bank_bytes > 0) {
+        const size_t n_bytes = (size_t)reduce->n_elements * dl_dtype_bytes(reduce->dtype);
+        for (int i = 0; i < reduce->n_own; i++) {
+            memcpy(my_bank(reduce) + (size_t)i * n_bytes, reduce->own[i], n_bytes);
+        }
+    }
+    atomic_store_explicit(&reduce->flags[reduce->rank]->full, reduce->round, memory_order_release);
+}
+
+static void sum_banks(const dl_shared_reduce *reduce) {
+    const void **leaf = reduce->leaf + (reduce->round & 1) * (uint64_t)reduce->plan.n_leaves;
+    dl_sum_run(&reduce->plan, reduce->reduction, reduce->dtype, leaf, (dl_range){0, reduce->n_elements},
+               &reduce->out[reduce->rank], 1);
+}
+
+dl_status dl_shared_wait(dl_shared_reduce *reduce, dl_status (*between)(void *context, dl_range slice),
+                         void *context) {
+    wait_for_full(reduce);
+    if (reduce->bank_bytes > 0) {
+        sum_banks(reduce);
+        return DL_OK;
+    }
+    const dl_range slice = dl_shared_slice(reduce, reduce->rank);
+    if (between == NULL) {
+        dl_sum_run(&reduce->plan, reduce->reduction, reduce->dtype, reduce->leaf, slice, reduce->out,
+                   reduce->size);
+    } else if (slice.begin < slice.end) {
+        dl_sum_run(&reduce->plan, reduce->reduction, reduce->dtype, reduce->leaf, slice,
+                   &reduce->out[reduce->rank], 1);
+        DL_RETURN_IF_ERROR(between(context, slice));
+        const size_t at = (size_t)slice.begin * dl_dtype_bytes(reduce->dtype);
+        const size_t n_bytes = (size_t)(slice.end - slice.begin) * dl_dtype_bytes(reduce->dtype);
+        for (int rank = 0; rank < reduce->size; rank++) {
+            if (rank != reduce->rank) {
+                memcpy((char *)reduce->out[rank] + at, (char *)reduce->out[reduce->rank] + at, n_bytes);
+            }
+        }
+    }
+    atomic_store_explicit(&reduce->flags[reduce->rank]->done, reduce->round, memory_order_release);
+    wait_for_done(reduce);
+    return DL_OK;
+}

@@ -1,0 +1,143 @@
+#define _GNU_SOURCE
+#include "launcher/bootstrap.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "launcher/binding.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MAX_THREADS = 1024, OTHERS_END_SECONDS = 3 };
+
+static dl_runtime *current;
+
+dl_runtime *dl_runtime_current(void) {
+    return current;
+}
+
+/* 0 when DLTRAIN_THREADS is not set. */
+static dl_status read_threads(int *out) {
+    const char *text = getenv("DLTRAIN_THREADS");
+    *out = 0;
+    if (text == NULL || text[0] == '\0') {
+        return DL_OK;
+    }
+    int64_t number = 0;
+    DL_RETURN_ERROR_IF(!dl_parse_int64(text, &number) || number < 1 || number > MAX_THREADS, DL_ERR_USAGE,
+                       "DLTRAIN_THREADS is '%s'; it must be a number of threads per rank, 1 to %d", text,
+                       MAX_THREADS);
+    *out = (int)number;
+    return DL_OK;
+}
+
+static void read_host(char out[64]) {
+    if (gethostname(out, 64) != 0) {
+        (void)snprintf(out, 64, "?");
+    }
+    out[63] = '\0';
+    out[strcspn(out, ".")] = '\0';
+}
+
+/* Joins the ranks and lets them agree on `status`: what this rank has met so far. With a failure the runtime
+ * exists afterwards, for dl_runtime_end. */
+static dl_status start(dl_status status) {
+    int wanted_threads = 0;
+    if (status == DL_OK) {
+        status = read_threads(&wanted_threads);
+    }
+    dl_error met; /* making the runtime must not hide what was met before */
+    dl_error_take(&met);
+    dl_runtime *runtime = NULL;
+    DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *runtime, &runtime));
+    const dl_status joined =
+        dl_comm_mpi_launched() ? dl_comm_mpi_create(&runtime->world) : dl_comm_self_create(&runtime->world);
+    if (joined != DL_OK) {
+        dl_free(&runtime);
+        return joined;
+    }
+    runtime->n_threads = 1;
+    read_host(runtime->host);
+    dl_log_set_rank(runtime->world->rank, runtime->world->size);
+    current = runtime;
+    (void)dl_error_restore(&met);
+    DL_RETURN_IF_ERROR(dl_comm_agree(runtime->world, status, NULL));
+    return dl_binding_apply(runtime, wanted_threads);
+}
+
+dl_status dl_runtime_start(dl_runtime **out) {
+    DL_RETURN_ERROR_IF(current != NULL, DL_ERR_INTERNAL, "the runtime was started already");
+    DL_RETURN_IF_ERROR(start(DL_OK));
+    *out = current;
+    return DL_OK;
+}
+
+void dl_runtime_finish(dl_runtime **runtime) {
+    if (*runtime == NULL) {
+        return;
+    }
+    dl_comm_destroy(&(*runtime)->world);
+    dl_comm_mpi_finish();
+    if (current == *runtime) {
+        current = NULL;
+    }
+    dl_free(runtime);
+}
+
+/* The launcher ends all ranks once one of them has; a rank that lost the claim waits for that. */
+_Noreturn void dl_runtime_abort(dl_runtime *runtime, const dl_error *error) {
+    dl_comm *world = runtime->world;
+    const int code = error->code;
+    (void)fflush(stdout);
+    if (world->functions->claim(world)) {
+        dl_log_error(error, world->size > 1);
+    } else {
+        const struct timespec wait = {OTHERS_END_SECONDS, 0};
+        (void)nanosleep(&wait, NULL);
+    }
+    world->functions->abort_job(world, code);
+    _exit(code);
+}
+
+static void complete_record(dl_status status) {
+    if (dl_error_last()->code != status) {
+        (void)dl_error_raise(status, __FILE__, __LINE__, __func__, "%s", dl_code_text(status));
+    }
+}
+
+/* All ranks know of the failure: one of them tells it. */
+static void tell(const dl_comm *world) {
+    const bool common = world->size == 1 || world->failed_rank < 0;
+    if (world->rank == (common ? 0 : world->failed_rank)) {
+        dl_log_error(dl_error_last(), !common);
+    }
+}
+
+int dl_runtime_end(dl_status status) {
+    const bool failed = status != DL_OK && status != DL_STOPPED;
+    if (failed) {
+        complete_record(status);
+        if (current == NULL && dl_comm_mpi_launched_size() > 1) {
+            const dl_status met = start(status);
+            status = met != DL_OK ? met : status;
+        }
+    }
+    if (current == NULL) {
+        if (failed) {
+            dl_log_error(dl_error_last(), false);
+        }
+        return (int)status;
+    }
+    if (failed) {
+        if (current->world->size > 1 && !current->world->failed) {
+            dl_runtime_abort(current, dl_error_last());
+        }
+        tell(current->world);
+    }
+    dl_runtime_finish(&current);
+    return (int)status;
+}
