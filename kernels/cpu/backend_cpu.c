@@ -1,0 +1,233 @@
+/* The backend of CPUs: oneDNN for products and layout changes, our own loops for the rest, ref for what is
+ * left. */
+#define _DEFAULT_SOURCE /* madvise */
+#include "kernels/cpu/cpu.h"
+
+#include "base/mem.h"
+
+#include <omp.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+
+enum { HUGE_PAGE_BYTES = 2 << 20 };
+
+static atomic_int concurrency = 1;
+
+int dl_cpu_concurrency(void) {
+    return atomic_load(&concurrency);
+}
+
+static void note_concurrency(int n_threads) {
+    int seen = atomic_load(&concurrency);
+    while (seen < n_threads && !atomic_compare_exchange_weak(&concurrency, &seen, n_threads)) {
+    }
+}
+
+static const dl_cpu_loops *loops_of_this_machine(void) {
+#ifdef DL_CPU_HAS_X86_VARIANTS
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512cd")) {
+        return &dl_cpu_loops_avx512;
+    }
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")) {
+        return &dl_cpu_loops_avx2;
+    }
+#endif
+    return &dl_cpu_loops_base;
+}
+
+static void cpu_close(dl_device *base) {
+    dl_cpu_device *device = dl_cpu_device_of(base);
+    if (device->stream != NULL) {
+        (void)dnnl_stream_destroy(device->stream);
+    }
+    if (device->engine != NULL) {
+        (void)dnnl_engine_destroy(device->engine);
+    }
+    dl_free(&device);
+}
+
+static dl_status cpu_open(const dl_device_options *options, dl_device **out) {
+    dl_cpu_device *device = NULL;
+    DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *device, &device));
+    dl_status status = DL_OK;
+    DL_GOTO_IF_DNNL(status, dnnl_engine_create(&device->engine, dnnl_cpu, 0), failed);
+    DL_GOTO_IF_DNNL(status, dnnl_stream_create(&device->stream, device->engine, dnnl_stream_default_flags),
+                    failed);
+    device->loops = loops_of_this_machine();
+    note_concurrency(options->n_threads);
+    *out = &device->base;
+    return DL_OK;
+failed:
+    cpu_close(&device->base);
+    return status;
+}
+
+/* ---- a rank without samples: outputs that sum over samples are zero, the others have no bytes ---- */
+
+static dl_status run_empty(const dl_op *op, void *const *slots, dl_stream *stream) {
+    (void)stream;
+    const dl_op_info *info = dl_op_info_of(op->desc.kind);
+    for (int i = 0; i < info->n_slots; i++) {
+        const size_t n_bytes = dl_op_slot_bytes(op, i);
+        if (info->slots[i].role == DL_SLOT_OUT && n_bytes > 0 && !op->desc.attr.accumulate) {
+            memset(slots[i], 0, n_bytes);
+        }
+    }
+    return DL_OK;
+}
+
+static void destroy_empty(dl_op *op) {
+    dl_free(&op);
+}
+
+static const dl_op_functions empty_functions = {.run = run_empty, .destroy = destroy_empty};
+
+static dl_status prepare_empty(dl_device *device, const dl_op_desc *desc, const dl_op *forward, dl_op **out) {
+    (void)forward;
+    dl_op *op = NULL;
+    DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *op, &op));
+    op->functions = &empty_functions;
+    op->device = device;
+    op->desc = *desc;
+    op->batch_invariant = true;
+    for (int i = 0; i < DL_OP_MAX_SLOTS; i++) {
+        const dl_layout *layout = desc->slot[i].layout;
+        op->layout[i] = layout == &dl_layout_any ? NULL : layout;
+        op->desc.slot[i].layout = op->layout[i];
+    }
+    memcpy(op->implementation, "empty", sizeof "empty");
+    *out = op;
+    return DL_OK;
+}
+
+static bool empty_takes(const dl_device *device, const dl_op_desc *desc) {
+    return dl_op_samples(desc) == 0 &&
+           (dl_cpu_product_takes(device, desc) || dl_cpu_reorder_takes(device, desc) ||
+            dl_cpu_loop_takes(device, desc));
+}
+
+/* ---- the table ---- */
+
+typedef struct taker {
+    bool (*takes)(const dl_device *device, const dl_op_desc *desc);
+    dl_status (*prepare)(dl_device *device, const dl_op_desc *desc, const dl_op *forward, dl_op **out);
+} taker;
+
+static const taker takers[] = {
+    {empty_takes, prepare_empty},
+    {dl_cpu_product_takes, dl_cpu_prepare_product},
+    {dl_cpu_reorder_takes, dl_cpu_prepare_reorder},
+    {dl_cpu_loop_takes, dl_cpu_prepare_loop},
+};
+enum { N_TAKERS = sizeof takers / sizeof takers[0] };
+
+static const taker *taker_of(const dl_device *device, const dl_op_desc *desc) {
+    for (int i = 0; i < N_TAKERS; i++) {
+        if (takers[i].takes(device, desc)) {
+            return &takers[i];
+        }
+    }
+    return NULL;
+}
+
+static bool cpu_takes(const dl_device *device, const dl_op_desc *desc) {
+    return taker_of(device, desc) != NULL;
+}
+
+static dl_status cpu_prepare(dl_device *device, const dl_op_desc *desc, const dl_op *forward, dl_op **out) {
+    const taker *found = taker_of(device, desc);
+    DL_RETURN_ERROR_IF(found == NULL, DL_ERR_INTERNAL, "the cpu backend does not take %s in this form",
+                       dl_op_info_of(desc->kind)->name);
+    return found->prepare(device, desc, forward, out);
+}
+
+static dl_status cpu_memory_create(dl_device *device, size_t n_bytes, void **out) {
+    (void)device;
+    DL_RETURN_IF_ERROR(dl_pages_alloc(n_bytes, out));
+    if (n_bytes >= HUGE_PAGE_BYTES) {
+        (void)madvise(*out, n_bytes, MADV_HUGEPAGE); /* a wish; without it all works, a little slower */
+    }
+    return DL_OK;
+}
+
+static void cpu_memory_destroy(dl_device *device, void *memory, size_t n_bytes) {
+    (void)device;
+    dl_pages_free(memory, n_bytes);
+}
+
+static dl_status cpu_move(dl_device *device, void *to, const void *from, size_t n_bytes, dl_stream *stream) {
+    (void)device;
+    (void)stream;
+    memcpy(to, from, n_bytes);
+    return DL_OK;
+}
+
+/* Blocks as wide as this machine's vectors, for channel counts they divide. */
+static int cpu_layouts(dl_device *device, dl_dtype dtype, const dl_shape *shape, const dl_layout **out) {
+    const dl_cpu_device *cpu = dl_cpu_device_of(device);
+    const bool wide = cpu->loops->isa[0] == 'a' && strcmp(cpu->loops->isa, "avx512") == 0;
+    const bool narrow = strcmp(cpu->loops->isa, "avx2") == 0;
+    const int64_t block = wide ? 16 : 8;
+    if (dtype != DL_F32 || shape->n_dims != 4 || shape->dim[3] % block != 0 || !(wide || narrow)) {
+        return 0;
+    }
+    const dnnl_dims_t dims = {shape->dim[0], shape->dim[3], shape->dim[1], shape->dim[2]};
+    return dl_onednn_layout_tag(4, dims, dnnl_f32, wide ? dnnl_nChw16c : dnnl_nChw8c, "nchw", &out[0]) ==
+                   DL_OK
+               ? 1
+               : 0;
+}
+
+static const dl_layout *cpu_layout_with_samples(dl_device *device, const dl_layout *layout,
+                                                int64_t n_samples) {
+    (void)device;
+    return layout == NULL || layout == &dl_layout_any ? layout
+                                                      : dl_onednn_layout_with_first_dim(layout, n_samples);
+}
+
+/* Each call runs on one thread: oneDNN sees that it is inside a parallel region, and the operations come from
+ * a device of one thread. The first error by number wins. */
+static dl_status cpu_for_each(dl_device *device, int n, dl_status (*function)(void *context, int i),
+                              void *context) {
+    int failed = n;
+    dl_error error = {0};
+#pragma omp parallel for schedule(static) num_threads(device->n_threads) if (device->n_threads > 1)
+    for (int i = 0; i < n; i++) {
+        omp_set_num_threads(1);
+        if (function(context, i) != DL_OK) {
+#pragma omp critical(dl_cpu_for_each)
+            if (i < failed) {
+                failed = i;
+                dl_error_take(&error);
+            }
+        }
+    }
+    return failed == n ? DL_OK : dl_error_restore(&error);
+}
+
+static void cpu_version(char *out, size_t n_bytes) {
+    dl_onednn_version(out, n_bytes);
+}
+
+const dl_backend dl_backend_cpu = {
+    .name = "cpu",
+    .doc = "oneDNN and vector loops, one or more threads of this machine",
+    .fallback = "ref",
+    .open = cpu_open,
+    .close = cpu_close,
+    .version = cpu_version,
+    .takes = cpu_takes,
+    .prepare = cpu_prepare,
+    .memory_create = cpu_memory_create,
+    .memory_destroy = cpu_memory_destroy,
+    .upload = cpu_move,
+    .download = cpu_move,
+    .n_algorithms = dl_cpu_product_algorithms,
+    .algorithm_name = dl_cpu_product_algorithm_name,
+    .layouts = cpu_layouts,
+    .layout_with_samples = cpu_layout_with_samples,
+    .for_each = cpu_for_each,
+};

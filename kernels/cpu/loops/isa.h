@@ -1,0 +1,39 @@
+/* Names of this folder's functions carry the instruction set they are compiled for. */
+#ifndef DLTRAIN_KERNELS_CPU_LOOPS_ISA_H
+#define DLTRAIN_KERNELS_CPU_LOOPS_ISA_H
+
+#include "kernels/cpu/loops/loops.h"
+
+#define DL_ISA_PASTE(name, isa) name##_##isa
+#define DL_ISA_EXPAND(name, isa) DL_ISA_PASTE(name, isa)
+#define DL_ISA(name) DL_ISA_EXPAND(dl_cpu_##name, DL_CPU_ISA)
+#define DL_ISA_STRING(isa) #isa
+#define DL_ISA_TEXT(isa) DL_ISA_STRING(isa)
+
+/* ENTRY(kind, function): the one list of what is done by loops. */
+#define DL_CPU_LOOP_LIST(ENTRY)                                                                              \
+    ENTRY(DL_OP_ACTIVATION_FORWARD, activation_forward)                                                      \
+    ENTRY(DL_OP_ACTIVATION_BACKWARD, activation_backward)                                                    \
+    ENTRY(DL_OP_ADD, add)                                                                                    \
+    ENTRY(DL_OP_FILL_ZERO, fill_zero)                                                                        \
+    ENTRY(DL_OP_COPY, copy)                                                                                  \
+    ENTRY(DL_OP_TREE_SUM, tree_sum)                                                                          \
+    ENTRY(DL_OP_NORMALIZE_IMAGES, normalize_images)                                                          \
+    ENTRY(DL_OP_DROPOUT_FORWARD, dropout)                                                                    \
+    ENTRY(DL_OP_DROPOUT_BACKWARD, dropout)                                                                   \
+    ENTRY(DL_OP_MAX_POOLING2D_FORWARD, max_pooling2d_forward)                                                \
+    ENTRY(DL_OP_MAX_POOLING2D_BACKWARD, max_pooling2d_backward)                                              \
+    ENTRY(DL_OP_SOFTMAX_FORWARD, softmax_forward)                                                            \
+    ENTRY(DL_OP_SOFTMAX_BACKWARD, softmax_backward)                                                          \
+    ENTRY(DL_OP_SOFTMAX_CROSS_ENTROPY, softmax_cross_entropy)                                                \
+    ENTRY(DL_OP_CHECK_FINITE, check_finite)                                                                  \
+    ENTRY(DL_OP_SGD_UPDATE, sgd_update)                                                                      \
+    ENTRY(DL_OP_ADAM_UPDATE, adam_update)
+
+#define DL_CPU_DECLARE(kind, function)                                                                       \
+    void DL_ISA(function)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *const *slots,               \
+                          dl_range items);
+DL_CPU_LOOP_LIST(DL_CPU_DECLARE)
+#undef DL_CPU_DECLARE
+
+#endif

@@ -1,0 +1,44 @@
+/* Our own loops: element by element, windows, rows, updates. Every source of this folder is compiled once for
+ * each instruction set (suffix DL_CPU_ISA); the device takes the table its processor can run.
+ *
+ * A part function does the items begin..end of an operation; what an item is (element, image, row) says the
+ * operation's entry in kernels/cpu/loop_op.c. Different parts touch different outputs, so the division over
+ * threads does not show in the results. */
+#ifndef DLTRAIN_KERNELS_CPU_LOOPS_LOOPS_H
+#define DLTRAIN_KERNELS_CPU_LOOPS_LOOPS_H
+
+#include "base/pieces.h"
+#include "kernels/op.h"
+
+enum { DL_CPU_TABLE = 256, DL_CPU_LANES = 16 };
+
+/* Pooling over n images of h x w x c next to each other, to p x q x c. A tensor blocked by channels is more
+ * images of fewer channels. */
+typedef struct dl_cpu_pooling {
+    int64_t h, w, c, p, q, r, s;
+    int64_t stride[2], padding[2]; /* rows, columns; before */
+} dl_cpu_pooling;
+
+/* What prepare() works out for a part function. */
+typedef struct dl_cpu_loop {
+    dl_cpu_pooling pooling;
+    int64_t row;       /* elements of a row (a sample) */
+    size_t item_bytes; /* copying and clearing: bytes of an item */
+    int64_t period;    /* normalize_images: the tables repeat after this many elements */
+    float scale[DL_CPU_TABLE], shift[DL_CPU_TABLE];
+} dl_cpu_loop;
+
+typedef void (*dl_cpu_part)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *const *slots,
+                            dl_range items);
+
+typedef struct dl_cpu_loops {
+    const char *isa;                 /* "avx512" */
+    dl_cpu_part part[DL_N_OP_KINDS]; /* NULL: not done here */
+} dl_cpu_loops;
+
+extern const dl_cpu_loops dl_cpu_loops_base;
+#ifdef DL_CPU_HAS_X86_VARIANTS
+extern const dl_cpu_loops dl_cpu_loops_avx2, dl_cpu_loops_avx512;
+#endif
+
+#endif

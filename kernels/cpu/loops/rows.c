@@ -1,0 +1,101 @@
+/* Row by row: softmax and its cross entropy. */
+#include "kernels/cpu/loops/exponential.h"
+#include "kernels/cpu/loops/isa.h"
+
+#include <math.h>
+
+static float largest(const float *x, int64_t n) {
+    float most = x[0];
+#pragma omp simd reduction(max : most)
+    for (int64_t i = 0; i < n; i++) {
+        most = x[i] > most ? x[i] : most;
+    }
+    return most;
+}
+
+/* y = exp(x - most); returns the sum. */
+static float exponentials(const float *x, float *y, float most, int64_t n) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) {
+        const float e = dl_fast_exp(x[i] - most);
+        y[i] = e;
+        sum += e;
+    }
+    return sum;
+}
+
+static float exponential_sum(const float *x, float most, int64_t n) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) {
+        sum += dl_fast_exp(x[i] - most);
+    }
+    return sum;
+}
+
+static void multiply(const float *x, float factor, float *y, int64_t n) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = x[i] * factor;
+    }
+}
+
+void DL_ISA(softmax_forward)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *const *slots,
+                             dl_range items) {
+    (void)desc;
+    const int64_t k = loop->row;
+    for (int64_t n = items.begin; n < items.end; n++) {
+        const float *x = (const float *)slots[0] + n * k;
+        float *y = (float *)slots[1] + n * k;
+        const float sum = exponentials(x, y, largest(x, k), k);
+        multiply(y, 1.0F / sum, y, k);
+    }
+}
+
+void DL_ISA(softmax_backward)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *const *slots,
+                              dl_range items) {
+    (void)desc;
+    const int64_t k = loop->row;
+    for (int64_t n = items.begin; n < items.end; n++) {
+        const float *y = (const float *)slots[0] + n * k;
+        const float *dy = (const float *)slots[1] + n * k;
+        float *dx = (float *)slots[2] + n * k;
+        float dot = 0;
+#pragma omp simd reduction(+ : dot)
+        for (int64_t i = 0; i < k; i++) {
+            dot += dy[i] * y[i];
+        }
+#pragma omp simd
+        for (int64_t i = 0; i < k; i++) {
+            dx[i] = y[i] * (dy[i] - dot);
+        }
+    }
+}
+
+void DL_ISA(softmax_cross_entropy)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *const *slots,
+                                   dl_range items) {
+    const int64_t k = loop->row;
+    const int32_t *labels = slots[1];
+    float *losses = slots[2];
+    const float scale = (float)desc->attr.u.loss.scale;
+    for (int64_t n = items.begin; n < items.end; n++) {
+        const float *x = (const float *)slots[0] + n * k;
+        float *dx = desc->slot[3].present ? (float *)slots[3] + n * k : NULL;
+        float *p = desc->slot[4].present ? (float *)slots[4] + n * k : NULL;
+        float *e = dx != NULL ? dx : p;
+        const float most = largest(x, k);
+        const float sum = e != NULL ? exponentials(x, e, most, k) : exponential_sum(x, most, k);
+        const bool valid = labels[n] >= 0 && labels[n] < k;
+        losses[n] = valid ? (float)(log((double)sum) - ((double)x[labels[n]] - (double)most)) : NAN;
+        if (p != NULL) {
+            multiply(e, 1.0F / sum, p, k);
+        }
+        if (dx != NULL) {
+            multiply(dx, valid ? scale / sum : NAN, dx, k);
+        }
+        if (dx != NULL && valid) {
+            dx[labels[n]] -= scale;
+        }
+    }
+}

@@ -1,0 +1,11 @@
+#include "kernels/cpu/loops/isa.h"
+
+const dl_cpu_loops DL_ISA(loops) = {
+    .isa = DL_ISA_TEXT(DL_CPU_ISA),
+    .part =
+        {
+#define DL_CPU_ENTRY(kind, function) [kind] = DL_ISA(function),
+            DL_CPU_LOOP_LIST(DL_CPU_ENTRY)
+#undef DL_CPU_ENTRY
+        },
+};
