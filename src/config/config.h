@@ -4,7 +4,13 @@
 
 #include "config/option.h"
 
-typedef enum dl_backend_choice { DL_BACKEND_AUTO, DL_BACKEND_REF, DL_BACKEND_REF_STRICT, DL_BACKEND_CPU, DL_BACKEND_CUDA } dl_backend_choice;
+typedef enum dl_backend_choice {
+    DL_BACKEND_AUTO,
+    DL_BACKEND_REF,
+    DL_BACKEND_REF_STRICT,
+    DL_BACKEND_CPU,
+    DL_BACKEND_CUDA
+} dl_backend_choice;
 
 typedef struct dl_data_config {
     const char *path; /* folder of shards */
@@ -26,8 +32,8 @@ typedef struct dl_model_config {
 
 typedef struct dl_train_config {
     int64_t epochs, max_steps, batch_size, accumulate;
-    int loss;              /* always softmax cross entropy now; aliases accepted */
-    dl_int_list metrics;   /* indices into dl_config_metrics */
+    int loss;            /* always softmax cross entropy now; aliases accepted */
+    dl_int_list metrics; /* indices into dl_config_metrics */
     dl_variant optimizer, schedule;
     double clip_norm;
 } dl_train_config;
@@ -55,13 +61,15 @@ typedef struct dl_config {
     dl_parallel_config parallel;
     dl_run_config run;
     /* not options */
-    const char *file;          /* the config file's name for messages, "built-in example" */
-    dl_place model_place;      /* where the model is described, for messages */
+    const char *file;     /* the config file's name for messages, "built-in example" */
+    dl_place model_place; /* where the model is described, for messages */
 } dl_config;
 
-/* The whole table. `optimizers` and `schedules` are given by the caller (src/optim) so that config knows nobody. */
+/* The whole table. `optimizers` and `schedules` are given by the caller (src/optim) so that config knows
+ * nobody. */
 DL_NODISCARD dl_status dl_config_table(const dl_variant_kind *const *optimizers,
-                                       const dl_variant_kind *const *schedules, dl_pool *pool,
+                                       const dl_variant_kind *const *schedules,
+                                       const dl_variant_kind *const *layers, dl_pool *pool,
                                        const dl_option **out);
 
 /* Loads, overrides, checks. path NULL: the built-in example (dl_config_example). Every mistake is reported to
@@ -77,7 +85,8 @@ DL_NODISCARD dl_status dl_config_print(const dl_config *config, const dl_option 
 const char *dl_config_example(void);
 
 /* Names behind the indices above, NULL-terminated. */
-extern const char *const dl_config_backends[], *const dl_config_makers[], *const dl_config_metrics[],
-    *const dl_config_losses[], *const dl_config_precisions[];
+extern const char *const dl_config_backends[],
+    *const dl_config_makers[], *const dl_config_metrics[], *const dl_config_losses[],
+                                                               *const dl_config_precisions[];
 
 #endif

@@ -1,0 +1,284 @@
+/* The table of all options, with their defaults. */
+#include "config/config.h"
+
+#include <string.h>
+
+const char *const dl_config_backends[] = {"auto", "ref", "ref:strict", "cpu", "cuda", NULL};
+const char *const dl_config_makers[] = {"none", "digits", NULL};
+const char *const dl_config_metrics[] = {"accuracy", NULL};
+const char *const dl_config_losses[] = {"softmax_cross_entropy", "categorical_crossentropy",
+                                        "sparse_categorical_crossentropy", NULL};
+const char *const dl_config_precisions[] = {"float32", "bfloat16", "float16", "tf32", NULL};
+
+static const char *const dtype_words[] = {"float32", "tokens", NULL};
+static const char *const auto_word[] = {"auto", NULL};
+
+enum { COUNT_LIMIT = 1000000000, MAX_RANKS = 1 << 20 };
+
+static const dl_option data_options[] = {
+    {.name = "path",
+     .type = DL_TYPE_TEXT,
+     .offset = offsetof(dl_data_config, path),
+     .fallback = "data/digits",
+     .doc = "folder of the shards train-*.h5 and test-*.h5"},
+    {.name = "make",
+     .type = DL_TYPE_CHOICE,
+     .offset = offsetof(dl_data_config, make),
+     .fallback = "digits",
+     .words = dl_config_makers,
+     .doc = "data set to make where path does not exist; none when path is given and this is not"},
+    {.name = "valid",
+     .type = DL_TYPE_FLOAT,
+     .offset = offsetof(dl_data_config, valid),
+     .fallback = "0.0",
+     .max = 0.9,
+     .doc = "share of the training samples kept for validation"},
+    {.name = "mean",
+     .type = DL_TYPE_FLOATS,
+     .offset = offsetof(dl_data_config, mean),
+     .fallback = "[0.0]",
+     .min_items = 1,
+     .max_items = DL_MAX_LIST,
+     .doc = "subtracted from the values (pixels are divided by 255 first); one for all channels or one each"},
+    {.name = "std",
+     .type = DL_TYPE_FLOATS,
+     .offset = offsetof(dl_data_config, std),
+     .fallback = "[1.0]",
+     .min_items = 1,
+     .max_items = DL_MAX_LIST,
+     .doc = "then divides them; one for all channels or one each"},
+    {.name = "augment",
+     .type = DL_TYPE_NODE,
+     .offset = offsetof(dl_data_config, augment),
+     .fallback = "[]",
+     .doc = "random changes of the training samples; none is known yet"},
+    DL_OPTION_END,
+};
+
+static const dl_option input_options[] = {
+    {.name = "shape",
+     .type = DL_TYPE_INTS,
+     .offset = offsetof(dl_input_config, shape),
+     .min = 1,
+     .max = 1 << 24,
+     .min_items = 1,
+     .max_items = 5,
+     .doc = "of one sample, channels last: [height, width, channels] or [length]"},
+    {.name = "dtype",
+     .type = DL_TYPE_CHOICE,
+     .offset = offsetof(dl_input_config, dtype),
+     .fallback = "float32",
+     .words = dtype_words,
+     .doc = "what a sample consists of"},
+    DL_OPTION_END,
+};
+
+static const dl_option model_options[] = {
+    {.name = "input",
+     .type = DL_TYPE_GROUP,
+     .offset = offsetof(dl_model_config, input),
+     .group = input_options,
+     .doc = "what goes in"},
+    {.name = "layers",
+     .type = DL_TYPE_NODE,
+     .offset = offsetof(dl_model_config, layers),
+     .min_items = 1,
+     .doc = "from the input to the output; each takes the output of the one above it"},
+    DL_OPTION_END,
+};
+
+static const dl_option train_options[] = {
+    {.name = "epochs",
+     .type = DL_TYPE_INT,
+     .offset = offsetof(dl_train_config, epochs),
+     .fallback = "5",
+     .min = 1,
+     .max = 1000000,
+     .doc = "passes over the training samples"},
+    {.name = "max_steps",
+     .type = DL_TYPE_INT,
+     .offset = offsetof(dl_train_config, max_steps),
+     .fallback = "0",
+     .max = COUNT_LIMIT,
+     .doc = "training ends after so many steps; 0: after the epochs"},
+    {.name = "batch_size",
+     .type = DL_TYPE_INT,
+     .offset = offsetof(dl_train_config, batch_size),
+     .fallback = "128",
+     .min = 1,
+     .max = 1 << 24,
+     .doc = "samples of a step, on all ranks together"},
+    {.name = "accumulate",
+     .type = DL_TYPE_INT,
+     .offset = offsetof(dl_train_config, accumulate),
+     .fallback = "1",
+     .min = 1,
+     .max = 4096,
+     .doc = "micro-batches that a step's samples are divided into, to save memory"},
+    {.name = "loss",
+     .type = DL_TYPE_CHOICE,
+     .offset = offsetof(dl_train_config, loss),
+     .fallback = "softmax_cross_entropy",
+     .words = dl_config_losses,
+     .doc = "what is minimised; the three names are the same loss"},
+    {.name = "metrics",
+     .type = DL_TYPE_WORDS,
+     .offset = offsetof(dl_train_config, metrics),
+     .fallback = "[accuracy]",
+     .words = dl_config_metrics,
+     .doc = "what is reported beside the loss"},
+    {.name = "optimizer",
+     .type = DL_TYPE_VARIANT,
+     .offset = offsetof(dl_train_config, optimizer),
+     .fallback = "adam",
+     .doc = "how the weights follow the gradient"},
+    {.name = "schedule",
+     .type = DL_TYPE_VARIANT,
+     .offset = offsetof(dl_train_config, schedule),
+     .fallback = "constant",
+     .doc = "how the learning rate goes"},
+    {.name = "clip_norm",
+     .type = DL_TYPE_FLOAT,
+     .offset = offsetof(dl_train_config, clip_norm),
+     .fallback = "0",
+     .max = 1e300,
+     .doc = "largest norm of the gradient; 0: no limit, the only value today"},
+    DL_OPTION_END,
+};
+
+static const dl_option parallel_options[] = {
+    {.name = "data",
+     .type = DL_TYPE_INT,
+     .offset = offsetof(dl_parallel_config, data),
+     .fallback = "auto",
+     .min = 1,
+     .max = MAX_RANKS,
+     .words = auto_word,
+     .doc = "ranks that share a step's samples; auto: all"},
+    {.name = "tensor",
+     .type = DL_TYPE_INT,
+     .offset = offsetof(dl_parallel_config, tensor),
+     .fallback = "1",
+     .min = 1,
+     .max = MAX_RANKS,
+     .doc = "ranks that share a layer; 1 today"},
+    {.name = "pipeline",
+     .type = DL_TYPE_INT,
+     .offset = offsetof(dl_parallel_config, pipeline),
+     .fallback = "1",
+     .min = 1,
+     .max = MAX_RANKS,
+     .doc = "ranks that share the layers; 1 today"},
+    DL_OPTION_END,
+};
+
+static const dl_option run_options[] = {
+    {.name = "dir",
+     .type = DL_TYPE_TEXT,
+     .offset = offsetof(dl_run_config, dir),
+     .fallback = "",
+     .doc = "folder of the results; default: runs/NAME"},
+    {.name = "log_every",
+     .type = DL_TYPE_INT,
+     .offset = offsetof(dl_run_config, log_every),
+     .fallback = "10",
+     .min = 1,
+     .max = COUNT_LIMIT,
+     .doc = "steps between two step lines in metrics.jsonl"},
+    {.name = "audit",
+     .type = DL_TYPE_BOOL,
+     .offset = offsetof(dl_run_config, audit),
+     .fallback = "false",
+     .doc = "write the numbers of the samples of every step to audit.rankRRRRR.jsonl"},
+    DL_OPTION_END,
+};
+
+static const dl_option root_options[] = {
+    {.name = "name",
+     .type = DL_TYPE_TEXT,
+     .offset = offsetof(dl_config, name),
+     .fallback = "",
+     .doc = "of the run; default: the config file's name without its ending"},
+    {.name = "seed",
+     .type = DL_TYPE_INT,
+     .offset = offsetof(dl_config, seed),
+     .fallback = "1",
+     .max = 9007199254740991,
+     .doc = "of everything random: the same seed gives the same run"},
+    {.name = "backend",
+     .type = DL_TYPE_CHOICE,
+     .offset = offsetof(dl_config, backend),
+     .fallback = "auto",
+     .words = dl_config_backends,
+     .doc = "what computes; auto: cuda where there is a GPU, else cpu"},
+    {.name = "precision",
+     .type = DL_TYPE_CHOICE,
+     .offset = offsetof(dl_config, precision),
+     .fallback = "float32",
+     .words = dl_config_precisions,
+     .doc = "of the arithmetic; float32 is the only one today"},
+    {.name = "reproducible",
+     .type = DL_TYPE_BOOL,
+     .offset = offsetof(dl_config, reproducible),
+     .fallback = "false",
+     .doc = "true: the same bits with any number of ranks up to 8 and any number of threads"},
+    {.name = "data",
+     .type = DL_TYPE_GROUP,
+     .offset = offsetof(dl_config, data),
+     .fallback = "",
+     .group = data_options,
+     .doc = "the samples"},
+    {.name = "model",
+     .type = DL_TYPE_GROUP,
+     .offset = offsetof(dl_config, model),
+     .group = model_options,
+     .doc = "the network"},
+    {.name = "train",
+     .type = DL_TYPE_GROUP,
+     .offset = offsetof(dl_config, train),
+     .fallback = "",
+     .group = train_options,
+     .doc = "how it is trained"},
+    {.name = "parallel",
+     .type = DL_TYPE_GROUP,
+     .offset = offsetof(dl_config, parallel),
+     .fallback = "",
+     .group = parallel_options,
+     .doc = "how the work is divided over ranks"},
+    {.name = "run",
+     .type = DL_TYPE_GROUP,
+     .offset = offsetof(dl_config, run),
+     .fallback = "",
+     .group = run_options,
+     .doc = "where the results go and what is written"},
+    DL_OPTION_END,
+};
+
+/* A copy of a table in the pool, for rows that are only known at run time. */
+static dl_status copy_table(const dl_option *table, size_t n, dl_pool *pool, dl_option **out) {
+    DL_RETURN_IF_ERROR(dl_pool_alloc(pool, n, sizeof **out, out));
+    memcpy(*out, table, n * sizeof **out);
+    return DL_OK;
+}
+
+static dl_option *row(dl_option *table, const char *name) {
+    while (strcmp(table->name, name) != 0) {
+        table++;
+    }
+    return table;
+}
+
+dl_status dl_config_table(const dl_variant_kind *const *optimizers, const dl_variant_kind *const *schedules,
+                          const dl_variant_kind *const *layers, dl_pool *pool, const dl_option **out) {
+    dl_option *model = NULL, *train = NULL, *root = NULL;
+    DL_RETURN_IF_ERROR(copy_table(model_options, sizeof model_options / sizeof *model, pool, &model));
+    DL_RETURN_IF_ERROR(copy_table(train_options, sizeof train_options / sizeof *train, pool, &train));
+    DL_RETURN_IF_ERROR(copy_table(root_options, sizeof root_options / sizeof *root, pool, &root));
+    row(model, "layers")->variants = layers;
+    row(train, "optimizer")->variants = optimizers;
+    row(train, "schedule")->variants = schedules;
+    row(root, "model")->group = model;
+    row(root, "train")->group = train;
+    *out = root;
+    return DL_OK;
+}

@@ -1,0 +1,189 @@
+/* From a file and overrides to a checked configuration. */
+#include "config/config.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static const char example_name[] = "built-in example";
+
+/* A tree being checked, and what became of it. */
+typedef struct check {
+    const dl_node *root;
+    dl_config *config;
+    dl_diagnostics *diagnostics;
+} check;
+
+/* The place of root.section.key, of the section, or of the file: as near as there is one. */
+static dl_place place_of(const check *c, const char *section, const char *key) {
+    const dl_node *map = section == NULL ? c->root : dl_node_get(c->root, section);
+    if (map == NULL) {
+        return c->root->place;
+    }
+    const dl_node *node = dl_node_get(map, key);
+    if (node != NULL) {
+        return node->place;
+    }
+    return map->key == NULL ? map->place : map->key_place;
+}
+
+static bool is_file_name(const char *name) {
+    return name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL && strlen(name) <= 200;
+}
+
+static dl_status check_data(const check *c) {
+    const dl_data_config *data = &c->config->data;
+    const dl_int_list *shape = &c->config->model.input.shape;
+    dl_diagnostics *d = c->diagnostics;
+    if (data->path != NULL && data->path[0] == '\0') {
+        DL_RETURN_IF_ERROR(
+            dl_diagnose(d, place_of(c, "data", "path"), "path is empty; give the folder of the shards"));
+    }
+    for (int i = 0; i < data->std.n; i++) {
+        if (!(data->std.value[i] > 0)) {
+            DL_RETURN_IF_ERROR(dl_diagnose(d, place_of(c, "data", "std"), "std must be above 0"));
+            break;
+        }
+    }
+    const dl_float_list *list[] = {&data->mean, &data->std};
+    const char *const name[] = {"mean", "std"};
+    for (int i = 0; i < 2; i++) {
+        const int64_t channels = shape->n > 0 ? shape->value[shape->n - 1] : 0;
+        if (list[i]->n > 1 && channels > 0 && list[i]->n != channels) {
+            DL_RETURN_IF_ERROR(dl_diagnose(d, place_of(c, "data", name[i]),
+                                           "%s has %d numbers, but model.input.shape has %" PRId64
+                                           " channel%s",
+                                           name[i], list[i]->n, channels, channels == 1 ? "" : "s"));
+        }
+    }
+    const dl_node *augment = data->augment;
+    if (augment != NULL && (augment->kind != DL_NODE_LIST || augment->n_children > 0)) {
+        DL_RETURN_IF_ERROR(
+            dl_diagnose(d, augment->place, "augment must be an empty list; no augmentation is known yet"));
+    }
+    return DL_OK;
+}
+
+static dl_status check_train(const check *c) {
+    const dl_train_config *train = &c->config->train;
+    if (train->batch_size > 0 && train->accumulate > train->batch_size) {
+        DL_RETURN_IF_ERROR(dl_diagnose(c->diagnostics, place_of(c, "train", "accumulate"),
+                                       "accumulate (%" PRId64 ") must not be above batch_size (%" PRId64 ")",
+                                       train->accumulate, train->batch_size));
+    }
+    if (train->clip_norm != 0) {
+        DL_RETURN_IF_ERROR(dl_diagnose(c->diagnostics, place_of(c, "train", "clip_norm"),
+                                       "clip_norm does not work yet; write 0 or leave it out"));
+    }
+    return DL_OK;
+}
+
+static dl_status check_parallel(const check *c) {
+    const dl_parallel_config *parallel = &c->config->parallel;
+    const int64_t size[] = {parallel->tensor, parallel->pipeline};
+    const char *const name[] = {"tensor", "pipeline"};
+    for (int i = 0; i < 2; i++) {
+        if (size[i] > 1) {
+            DL_RETURN_IF_ERROR(dl_diagnose(c->diagnostics, place_of(c, "parallel", name[i]),
+                                           "the %s axis has size 1 today; write 1 or leave it out", name[i]));
+        }
+    }
+    return DL_OK;
+}
+
+/* What no single option can see. A value that did not fit its option is zero here. */
+static dl_status check_all(const check *c) {
+    const dl_config *config = c->config;
+    dl_diagnostics *d = c->diagnostics;
+    if (!is_file_name(config->name)) {
+        DL_RETURN_IF_ERROR(
+            dl_diagnose(d, place_of(c, NULL, "name"),
+                        "'%.60s' cannot be the name of a run: it names a folder, so it has no '/' and does "
+                        "not begin with '.'",
+                        config->name));
+    }
+    if (config->precision != 0) {
+        DL_RETURN_IF_ERROR(dl_diagnose(d, place_of(c, NULL, "precision"),
+                                       "precision %s does not work yet; float32 does",
+                                       dl_config_precisions[config->precision]));
+    }
+    if (config->model.input.dtype != 0) {
+        const dl_node *input = dl_node_get(dl_node_get(c->root, "model"), "input");
+        const dl_node *dtype = dl_node_get(input, "dtype");
+        DL_RETURN_IF_ERROR(dl_diagnose(d, dtype == NULL ? place_of(c, "model", "input") : dtype->place,
+                                       "dtype tokens does not work yet; float32 does"));
+    }
+    DL_RETURN_IF_ERROR(check_data(c));
+    DL_RETURN_IF_ERROR(check_train(c));
+    return check_parallel(c);
+}
+
+/* The file's name without folder and ending. */
+static dl_status stem_of(const char *path, dl_pool *pool, char **out) {
+    const char *slash = strrchr(path, '/');
+    DL_RETURN_IF_ERROR(dl_pool_strdup(pool, slash == NULL ? path : slash + 1, out));
+    char *dot = strrchr(*out, '.');
+    if (dot != NULL && dot != *out) {
+        *dot = '\0';
+    }
+    return DL_OK;
+}
+
+/* Defaults that depend on other values. */
+static dl_status complete(dl_config *config, const dl_node *root, const char *path, dl_pool *pool) {
+    const dl_node *data = dl_node_get(root, "data"), *model = dl_node_get(root, "model");
+    config->file = path == NULL ? example_name : path;
+    config->model_place = model == NULL ? root->place : model->key_place;
+    config->train.loss = 0; /* the other names mean the same */
+    if (dl_node_get(data, "path") != NULL && dl_node_get(data, "make") == NULL) {
+        config->data.make = 0; /* a mistyped path must not be filled with made data */
+    }
+    if (config->name == NULL || (config->name[0] == '\0' && dl_node_get(root, "name") == NULL)) {
+        char *stem = NULL;
+        DL_RETURN_IF_ERROR(stem_of(path == NULL ? "mnist_cnn" : path, pool, &stem));
+        config->name = stem;
+    }
+    if (config->run.dir == NULL || config->run.dir[0] == '\0') {
+        char *dir = NULL;
+        DL_RETURN_IF_ERROR(dl_pool_printf(pool, &dir, "runs/%s", config->name));
+        config->run.dir = dir;
+    }
+    return DL_OK;
+}
+
+static dl_status load_tree(const char *path, const char *const *overrides, int n_overrides, dl_pool *pool,
+                           dl_diagnostics *diagnostics, dl_node **root) {
+    if (path == NULL) {
+        const char *text = dl_config_example();
+        DL_RETURN_IF_ERROR(dl_tree_parse(example_name, text, strlen(text), pool, diagnostics, root));
+    } else {
+        DL_RETURN_IF_ERROR(dl_tree_load(path, pool, diagnostics, root));
+    }
+    for (int i = 0; i < n_overrides && *root != NULL; i++) {
+        DL_RETURN_IF_ERROR(dl_tree_override(*root, overrides[i], pool, diagnostics));
+    }
+    return DL_OK;
+}
+
+dl_status dl_config_load(const char *path, const char *const *overrides, int n_overrides,
+                         const dl_option *table, dl_pool *pool, dl_diagnostics *diagnostics,
+                         dl_config **out) {
+    *out = NULL;
+    dl_node *root = NULL;
+    dl_config *config = NULL;
+    DL_RETURN_IF_ERROR(load_tree(path, overrides, n_overrides, pool, diagnostics, &root));
+    if (root == NULL) {
+        return dl_diagnostics_finish(diagnostics);
+    }
+    DL_RETURN_IF_ERROR(dl_pool_alloc(pool, 1, sizeof *config, &config));
+    DL_RETURN_IF_ERROR(dl_options_read(table, root, root->place, config, pool, diagnostics));
+    DL_RETURN_IF_ERROR(complete(config, root, path, pool));
+    const check c = {.root = root, .config = config, .diagnostics = diagnostics};
+    DL_RETURN_IF_ERROR(check_all(&c));
+    DL_RETURN_IF_ERROR(dl_diagnostics_finish(diagnostics));
+    *out = config;
+    return DL_OK;
+}
+
+dl_status dl_config_print(const dl_config *config, const dl_option *table, dl_text *out) {
+    return dl_options_print(table, config, 0, out);
+}
