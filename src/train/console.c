@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/text.h"
 #include "train/console_text.h"
 
 #include <errno.h>
@@ -14,7 +15,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { DEFAULT_WIDTH = 80, LONGEST_BAR = 30, SHORTEST_BAR = 5, PATIENCE_MS = 1000 };
+enum { DEFAULT_WIDTH = 80, MAX_WIDTH = 10000, LONGEST_BAR = 30, SHORTEST_BAR = 5, PATIENCE_MS = 1000 };
 
 static const double redraw_interval = 0.1, plain_interval = 5;
 
@@ -111,25 +112,32 @@ void dl_console_destroy(dl_console **console) {
     dl_free(console);
 }
 
+/* What the terminal says, else COLUMNS. */
+static int asked_width(int fd) {
+    struct winsize size;
+    if (ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
+        return size.ws_col;
+    }
+    int64_t columns = 0;
+    const char *text = getenv("COLUMNS");
+    const bool known = text != NULL && dl_parse_int64(text, &columns) && columns > 0 && columns <= MAX_WIDTH;
+    return known ? (int)columns : DEFAULT_WIDTH;
+}
+
 /* The last column stays free: writing into it makes some terminals wrap. */
 static int usable_width(const dl_console *console) {
-    struct winsize size;
-    int width = console->options.width;
-    if (width == 0) {
-        const int known = ioctl(console->options.fd, TIOCGWINSZ, &size);
-        width = known == 0 && size.ws_col > 0 ? size.ws_col : DEFAULT_WIDTH;
-    }
+    const int width = console->options.width > 0 ? console->options.width : asked_width(console->options.fd);
     return width > 1 ? width - 1 : 1;
 }
 
 /* Appends the bar "[====>   ] " of `cells` cells. */
 static void append_bar(dl_console_text *line, bool color, int cells, double share) {
     const int full = (int)(share * cells + 0.5);
-    dl_console_append(line, "[%s", color ? GREEN : "");
+    dl_console_append(line, "%s[", color ? GREEN : "");
     for (int i = 0; i < cells; i++) {
         dl_console_append(line, "%c", i < full - 1 ? '=' : i == full - 1 ? '>' : ' ');
     }
-    dl_console_append(line, "%s] ", color ? PLAIN : "");
+    dl_console_append(line, "]%s ", color ? PLAIN : "");
 }
 
 /* Redraws the live line: head, a bar as long as there is room for, tail; cut rather than wrapped. */

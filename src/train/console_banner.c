@@ -74,7 +74,7 @@ static void show_memory(dl_console *console, const dl_banner *banner) {
         total += (double)banner->memory[i].n_bytes / mebibyte;
     }
     dl_console_text line = {.n = 0};
-    dl_console_append(&line, "memory  %.*f MiB per rank (", total < 10 ? 1 : 0, total);
+    dl_console_append(&line, "memory  %.*f MiB per rank (", total < 1 ? 1 : 0, total);
     for (int i = 0; i < banner->n_memory; i++) {
         dl_console_append(&line, "%s%s %.1f", i > 0 ? ", " : "", banner->memory[i].name,
                           (double)banner->memory[i].n_bytes / mebibyte);

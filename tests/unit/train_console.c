@@ -143,6 +143,17 @@ static void the_live_line(void **state) {
     expect_written("\r\033[K");
 }
 
+static void colour_changes_no_column(void **state) {
+    (void)state;
+    dl_console *console = NULL;
+    const dl_console_options options = {
+        .fd = fd, .live = true, .color = true, .width = 21, .clock = clock_of_test};
+    assert_int_equal(dl_console_create(&options, names, 1, &console), DL_OK);
+    dl_console_progress(console, "test", 1, 2);
+    expect_written("\rtest \033[32m[====>    ]\033[0m 1/2\033[K");
+    dl_console_destroy(&console);
+}
+
 static void a_narrow_terminal_does_not_wrap(void **state) {
     (void)state;
     for (int width = 1; width < 120; width++) {
@@ -241,6 +252,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(the_banner, set_up, tear_down),
         cmocka_unit_test_setup_teardown(plain_lines_come_now_and_then, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_live_line, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(colour_changes_no_column, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_narrow_terminal_does_not_wrap, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_epoch_and_the_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_closed_pipe_ends_the_showing_only, set_up, tear_down),
