@@ -61,16 +61,25 @@ const char *dl_double_text(double number, char *out) {
     return out;
 }
 
+/* A limit: whole numbers in full, "1000000", not "1e+06". */
+static const char *limit_text(double limit, char *out) {
+    if (limit > -1e9 && limit < 1e9 && limit == (double)(long)limit) {
+        (void)snprintf(out, DL_NUMBER_BYTES, "%ld", (long)limit);
+        return out;
+    }
+    return dl_double_text(limit, out);
+}
+
 static dl_status append_range(const dl_option *option, dl_text *out) {
     char min[DL_NUMBER_BYTES], max[DL_NUMBER_BYTES];
     if (option->min == 0 && option->max == 0) {
         return DL_OK;
     }
-    (void)dl_double_text(option->min, min);
+    (void)limit_text(option->min, min);
     if (option->max >= HUGE_LIMIT) {
         return dl_text_append(out, " of at least %s", min);
     }
-    return dl_text_append(out, " from %s to %s", min, dl_double_text(option->max, max));
+    return dl_text_append(out, " from %s to %s", min, limit_text(option->max, max));
 }
 
 static dl_status append_count(const dl_option *option, const char *things, dl_text *out) {
