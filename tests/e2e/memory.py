@@ -4,37 +4,11 @@
 it, for three models and batch sizes, at one rank and at two. MNIST CNN at one rank: VmHWM less RssFile <= 110 MB."""
 import json
 import os
-import subprocess
-import time
 
 import dltest
+import procmem
 
 MIB = 1 << 20
-
-
-def status_of(pid):
-    """Memory of a process in bytes, by the names in /proc, or None when it is gone."""
-    try:
-        with open(f'/proc/{pid}/status') as f:
-            return {line.split(':')[0]: int(line.split()[1]) * 1024 for line in f if line.startswith(('Rss', 'VmHWM'))}
-    except (OSError, IndexError):
-        return None
-
-
-def dltrain_children(pid):
-    """Processes below `pid` that are dltrain, itself included."""
-    found, waiting = [], [pid]
-    while waiting:
-        p = waiting.pop()
-        try:
-            if os.readlink(f'/proc/{p}/exe') == dltest.DLTRAIN:
-                found.append(p)
-            for task in os.listdir(f'/proc/{p}/task'):
-                with open(f'/proc/{p}/task/{task}/children') as f:
-                    waiting += [int(c) for c in f.read().split()]
-        except OSError:
-            pass
-    return found
 
 
 def peaks(words, ranks):
@@ -42,17 +16,9 @@ def peaks(words, ranks):
     command = [dltest.DLTRAIN] + words
     if ranks:
         command = ['mpirun', '--oversubscribe', '--bind-to', 'none', '-np', str(ranks)] + command
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    peak = high = 0
-    while process.poll() is None:
-        for pid in dltrain_children(process.pid):
-            s = status_of(pid)
-            if s and 'VmHWM' in s:
-                peak = max(peak, s['RssAnon'] + s['RssShmem'])
-                high = max(high, s['VmHWM'] - s['RssFile'])
-        time.sleep(0.002)
-    if process.returncode != 0:
-        dltest.fail(process.stderr.read().decode())
+    code, _, err, peak, high = procmem.watch(command, os.path.realpath(dltest.DLTRAIN), interval=0.002)
+    if code != 0:
+        dltest.fail(err)
     return peak, high
 
 

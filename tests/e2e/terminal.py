@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # TEST tier=quick timeout=90 needs=python
-"""On a terminal a live bar, elsewhere plain lines without control characters; the banner, epoch lines, the summary; with
-several ranks everything is said once; NO_COLOR is heeded."""
+"""On a terminal a live bar, elsewhere plain lines without control characters; the banner, epoch lines, the summary;
+with several ranks everything is said once; NO_COLOR is heeded."""
 import os
 import pty
 import re
@@ -32,7 +32,8 @@ def on_terminal(words, **environment):
 
 def check_report(text, ranks):
     """Banner, epoch lines, hash: each once."""
-    for pattern, count in ((r'^dltrain \d+\.\d+\.\d+ +%d rank' % ranks, 1), (r'^model +mnist_cnn +93,322 parameters', 1),
+    for pattern, count in ((r'^dltrain \d+\.\d+\.\d+ +%d rank' % ranks, 1),
+                           (r'^model +mnist_cnn +93,322 parameters', 1),
                            (r'^data +.*\b1,800 train\b', 1), (r'^memory +\d+ MiB per rank \(', 1),
                            (r'epoch [12]/2\b.*valid', 2), (r'^weights [0-9a-f]{32}$', 1)):
         found = re.findall(pattern, text, flags=re.M)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # TEST tier=default timeout=120 needs=python
-"""Ctrl-C ends all ranks cleanly: alone (SIGINT), under mpirun (SIGINT to mpirun), and SIGTERM to one process: within 5 s,
-no traceback of the MPI library's own, status.json says stopped, no process is left."""
+"""Ctrl-C ends all ranks cleanly: alone (SIGINT), under mpirun (SIGINT to mpirun), and SIGTERM to one process: within
+5 s, no traceback of the MPI library's own, status.json says stopped, no process is left."""
 import json
 import os
 import signal

@@ -16,7 +16,7 @@ def ranks_of(marker):
     found = {}
     for pid in filter(str.isdigit, os.listdir('/proc')):
         try:
-            if os.readlink(f'/proc/{pid}/exe') != dltest.DLTRAIN:
+            if os.readlink(f'/proc/{pid}/exe') != os.path.realpath(dltest.DLTRAIN):
                 continue
             if marker not in open(f'/proc/{pid}/cmdline').read():
                 continue

@@ -20,7 +20,7 @@ good=$(small_digits)
 mkdir -p good bad
 cp -r "$good" good/data
 cp -r "$good" bad/data
-truncate -s 5000 "$(ls bad/data/train-*.h5 | head -n 1)"
+truncate -s 5000 bad/data/train-*.h5
 words=(dltrain "$config" data.path=data)
 victim=1
 failing 65 'train-' mpirun --oversubscribe --bind-to none -np 1 -wdir "$PWD/good" "${words[@]}" : \

@@ -24,7 +24,7 @@ SIZED = CODE + ('.py', '.sh', '.cmake', 'CMakeLists.txt')
 TABLES = (
     ('kernels/ops.def', 'DL_OP_KIND', 'dl_op_info_{}', 'kernels/ops/*.c', False),
     ('src/model/layers.def', 'DL_LAYER', 'dl_layer_{}', 'src/model/layers/{}.c', True),
-    ('src/optim/optims.def', 'DL_OPTIM', 'dl_optim_{}', 'src/optim/{}.c', True),
+    ('src/optim/optimizers.def', 'DL_OPTIMIZER', 'dl_optimizer_{}', 'src/optim/{}.c', True),
     ('src/optim/schedules.def', 'DL_SCHEDULE', 'dl_schedule_{}', 'src/optim/*.c', False),
     ('launcher/commands.def', 'DL_COMMAND', 'dl_command_{}', 'launcher/cmd_{}.c', True),
     ('datasets/importers.def', 'DL_IMPORTER', 'dl_importer_{}', 'datasets/import_{}.c', True),
@@ -103,9 +103,10 @@ def read_layering(tree):
     return folders, libraries
 
 
-def module_of(include, tree):
-    """The path in the tree of an include written with quotes, or None."""
-    for prefix in ('', 'src/'):
+def module_of(include, name, tree):
+    """The path in the tree of an include that file `name` writes with quotes, or None. Tests may use their own folder.
+    """
+    for prefix in ('', 'src/') + ((os.path.dirname(name) + '/',) if name.startswith('tests/') else ()):
         if os.path.isfile(os.path.join(tree.root, prefix + include)):
             return prefix + include
     return None
@@ -131,7 +132,7 @@ def check_includes(tree):
                     tree.say(name, line, 'library', f'{include} may be included only in {" ".join(homes)}')
             if match.group(1) != '"' or folder is None:
                 continue
-            path = module_of(include, tree)
+            path = module_of(include, name, tree)
             if path is None:
                 tree.say(name, line, 'include', f'no such header from the root or src: {include}')
             elif not may_include(folder, path, folders[folder]):
