@@ -91,7 +91,7 @@ void dl_runtime_finish(dl_runtime **runtime) {
 /* The launcher ends all ranks once one of them has; a rank that lost the claim waits for that. */
 _Noreturn void dl_runtime_abort(dl_runtime *runtime, const dl_error *error) {
     dl_comm *world = runtime->world;
-    const int code = error->code;
+    const int code = (int)error->code;
     (void)fflush(stdout);
     if (world->functions->claim(world)) {
         dl_log_error(error, world->size > 1);
@@ -118,7 +118,7 @@ static void tell(const dl_comm *world) {
 }
 
 int dl_runtime_end(dl_status status) {
-    const bool failed = status != DL_OK && status != DL_STOPPED;
+    const bool failed = status != DL_OK && status != DL_STOPPED && status != DL_INTERRUPTED;
     if (failed) {
         complete_record(status);
         if (current == NULL && dl_comm_mpi_launched_size() > 1) {

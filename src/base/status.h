@@ -21,7 +21,8 @@
     ENTRY(DL_ERR_HANG, 76, "a process hangs")                                                                \
     ENTRY(DL_ERR_DIVERGED, 77, "training diverged")                                                          \
     ENTRY(DL_ERR_CORRUPT, 78, "corrupt checkpoint")                                                          \
-    ENTRY(DL_STOPPED, 85, "stopped, checkpoint committed")
+    ENTRY(DL_STOPPED, 85, "stopped, checkpoint committed")                                                   \
+    ENTRY(DL_INTERRUPTED, 130, "stopped by a signal, weights.h5 written, no checkpoint")
 
 typedef enum dl_code {
 #define DL_STATUS_ENUM(name, number, text) name = number,

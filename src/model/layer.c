@@ -54,7 +54,8 @@ static dl_status append_value(dl_model *model, const dl_value *value, int *numbe
     return DL_OK;
 }
 
-dl_status dl_layer_value(dl_layer_build *build, const char *suffix, dl_dtype dtype, const dl_shape *shape, int *value) {
+dl_status dl_layer_value(dl_layer_build *build, const char *suffix, dl_dtype dtype, const dl_shape *shape,
+                         int *value) {
     dl_model *model = build->model;
     char *name = NULL;
     const char *layer = model->layer[build->layer].name;
@@ -82,8 +83,8 @@ dl_status dl_layer_view(dl_layer_build *build, int source, const dl_shape *shape
     return append_value(build->model, &view, value);
 }
 
-dl_status dl_layer_parameter(dl_layer_build *build, const char *tensor, const dl_shape *shape, dl_init_kind init,
-                             double fan_in, double fan_out, int *value) {
+dl_status dl_layer_parameter(dl_layer_build *build, const char *tensor, const dl_shape *shape,
+                             dl_init_kind init, double fan_in, double fan_out, int *value) {
     dl_model *model = build->model;
     dl_layer *layer = &model->layer[build->layer];
     DL_RETURN_IF_ERROR(dl_shape_check(shape));
@@ -136,8 +137,8 @@ static dl_op_desc one_sample_desc(const dl_model *model, const dl_model_op *op) 
     return desc;
 }
 
-dl_status dl_layer_op(dl_layer_build *build, dl_op_kind kind, const dl_op_attr *attr, const int *slots, int n_slots,
-                      dl_model_op **out) {
+dl_status dl_layer_op(dl_layer_build *build, dl_op_kind kind, const dl_op_attr *attr, const int *slots,
+                      int n_slots, dl_model_op **out) {
     dl_model *model = build->model;
     DL_RETURN_IF_ERROR(dl_grow(&model->op, &model->capacity_ops, model->n_ops + 1, sizeof *model->op));
     dl_model_op *op = &model->op[model->n_ops++];
@@ -164,15 +165,16 @@ dl_status dl_layer_activate(dl_layer_build *build, int function, int input, int 
     const dl_value *value = &build->model->value[input];
     if (function == FUNCTION_SOFTMAX && value->shape.n_dims != 1) {
         char text[DL_SHAPE_TEXT_BYTES];
-        return dl_layer_mistake(build, "activation softmax needs a vector, but here the shape is %s; use flatten first",
-                                dl_shape_text(&value->shape, text));
+        return dl_layer_mistake(
+            build, "activation softmax needs a vector, but here the shape is %s; use flatten first",
+            dl_shape_text(&value->shape, text));
     }
-    static const dl_activation kinds[] = {[FUNCTION_RELU] = DL_ACT_RELU,
-                                          [FUNCTION_TANH] = DL_ACT_TANH,
-                                          [FUNCTION_SIGMOID] = DL_ACT_SIGMOID};
+    static const dl_activation kinds[] = {
+        [FUNCTION_RELU] = DL_ACT_RELU, [FUNCTION_TANH] = DL_ACT_TANH, [FUNCTION_SIGMOID] = DL_ACT_SIGMOID};
     const dl_shape shape = value->shape;
-    DL_RETURN_IF_ERROR(dl_layer_value(build, function == FUNCTION_SOFTMAX ? "softmax" : dl_layer_activations[function],
-                                      DL_F32, &shape, output));
+    DL_RETURN_IF_ERROR(
+        dl_layer_value(build, function == FUNCTION_SOFTMAX ? "softmax" : dl_layer_activations[function],
+                       DL_F32, &shape, output));
     const int slots[] = {input, *output};
     if (function == FUNCTION_SOFTMAX) {
         return dl_layer_op(build, DL_OP_SOFTMAX_FORWARD, &(dl_op_attr){0}, slots, 2, NULL);

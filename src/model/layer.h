@@ -1,7 +1,7 @@
 /* The contract of a layer kind: one file in layers/, one row in layers.def.
  *
- * build() looks at the shapes of its inputs, declares parameters and appends forward operations; it returns the value
- * that the next layer sees. It never asks for a device, a rank or a batch size. */
+ * build() looks at the shapes of its inputs, declares parameters and appends forward operations; it returns
+ * the value that the next layer sees. It never asks for a device, a rank or a batch size. */
 #ifndef DLTRAIN_MODEL_LAYER_H
 #define DLTRAIN_MODEL_LAYER_H
 
@@ -16,9 +16,15 @@ typedef struct dl_layer_common {
 } dl_layer_common;
 
 #define DL_LAYER_COMMON_OPTIONS                                                                              \
-    {.name = "name", .type = DL_TYPE_TEXT, .offset = offsetof(dl_layer_common, name), .fallback = "",        \
+    {.name = "name",                                                                                         \
+     .type = DL_TYPE_TEXT,                                                                                   \
+     .offset = offsetof(dl_layer_common, name),                                                              \
+     .fallback = "",                                                                                         \
      .doc = "name of the layer; default: its kind, then kind_1, kind_2, ..."},                               \
-        {.name = "from", .type = DL_TYPE_NODE, .offset = offsetof(dl_layer_common, from), .fallback = "",    \
+        {.name = "from",                                                                                     \
+         .type = DL_TYPE_NODE,                                                                               \
+         .offset = offsetof(dl_layer_common, from),                                                          \
+         .fallback = "",                                                                                     \
          .doc = "name of the layer whose output this one takes; default: the layer above"},                  \
     {                                                                                                        \
         .name = "trainable", .type = DL_TYPE_BOOL, .offset = offsetof(dl_layer_common, trainable),           \
@@ -41,7 +47,8 @@ typedef struct dl_layer_kind {
     int min_inputs, max_inputs;
     /* Appends the layer to the model and gives its output value. Mistakes are reported with
      * dl_layer_mistake() and leave *output at -1. */
-    dl_status (*build)(dl_layer_build *build, const void *options, const int *inputs, int n_inputs, int *output);
+    dl_status (*build)(dl_layer_build *build, const void *options, const int *inputs, int n_inputs,
+                       int *output);
 } dl_layer_kind;
 
 /* Reports a mistake at the layer's place: "conv2d 'name': TEXT". */
@@ -51,8 +58,8 @@ DL_NODISCARD dl_status dl_layer_mistake(dl_layer_build *build, const char *forma
 const char *dl_layer_source_name(const dl_layer_build *build, int value);
 
 /* A new computed value of this per-sample shape; `suffix` NULL: named as the layer, else "LAYER.suffix". */
-DL_NODISCARD dl_status dl_layer_value(dl_layer_build *build, const char *suffix, dl_dtype dtype, const dl_shape *shape,
-                                      int *value);
+DL_NODISCARD dl_status dl_layer_value(dl_layer_build *build, const char *suffix, dl_dtype dtype,
+                                      const dl_shape *shape, int *value);
 
 /* The bytes of `source` under another shape of as many elements. */
 DL_NODISCARD dl_status dl_layer_view(dl_layer_build *build, int source, const dl_shape *shape, int *value);
@@ -61,12 +68,13 @@ DL_NODISCARD dl_status dl_layer_view(dl_layer_build *build, int source, const dl
 DL_NODISCARD dl_status dl_layer_parameter(dl_layer_build *build, const char *tensor, const dl_shape *shape,
                                           dl_init_kind init, double fan_in, double fan_out, int *value);
 
-/* Appends an operation; slots are value numbers in the order of the kind's slots, -1 absent. The descriptor pointer
- * stays valid until the next call. */
-DL_NODISCARD dl_status dl_layer_op(dl_layer_build *build, dl_op_kind kind, const dl_op_attr *attr, const int *slots,
-                                   int n_slots, dl_model_op **out);
+/* Appends an operation; slots are value numbers in the order of the kind's slots, -1 absent. The descriptor
+ * pointer stays valid until the next call. */
+DL_NODISCARD dl_status dl_layer_op(dl_layer_build *build, dl_op_kind kind, const dl_op_attr *attr,
+                                   const int *slots, int n_slots, dl_model_op **out);
 
-/* Appends the activation named by `function` (index into dl_layer_activations) on `input`; linear gives it back. */
+/* Appends the activation named by `function` (index into dl_layer_activations) on `input`; linear gives it
+ * back. */
 DL_NODISCARD dl_status dl_layer_activate(dl_layer_build *build, int function, int input, int *output);
 
 /* "linear", "relu", "tanh", "sigmoid", "softmax", NULL. */

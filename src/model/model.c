@@ -16,13 +16,18 @@ typedef struct builder {
     int previous; /* output of the layer above, -1 after a mistake */
 } builder;
 
-static dl_status add_source(dl_model *model, dl_value_kind kind, const char *name, dl_dtype dtype, bool batched,
-                            const dl_shape *shape, int *value) {
+static dl_status add_source(dl_model *model, dl_value_kind kind, const char *name, dl_dtype dtype,
+                            bool batched, const dl_shape *shape, int *value) {
     DL_RETURN_IF_ERROR(
         dl_grow(&model->value, &model->capacity_values, model->n_values + 1, sizeof *model->value));
     *value = model->n_values++;
-    model->value[*value] = (dl_value){
-        .kind = kind, .name = name, .layer = -1, .dtype = dtype, .batched = batched, .shape = *shape, .source = -1};
+    model->value[*value] = (dl_value){.kind = kind,
+                                      .name = name,
+                                      .layer = -1,
+                                      .dtype = dtype,
+                                      .batched = batched,
+                                      .shape = *shape,
+                                      .source = -1};
     return DL_OK;
 }
 
@@ -41,17 +46,18 @@ static dl_status add_input(builder *b) {
     int x = -1;
     DL_RETURN_IF_ERROR(add_source(model, DL_VALUE_FIELD, "x", data->dtype, true, shape, &x));
     DL_RETURN_IF_ERROR(add_source(model, DL_VALUE_IDS, "ids", DL_I64, true, &(dl_shape){0}, &model->ids));
-    DL_RETURN_IF_ERROR(
-        add_source(model, DL_VALUE_STEP, "step", DL_U8, false, &DL_SHAPE(sizeof(dl_step_block)), &model->step));
+    DL_RETURN_IF_ERROR(add_source(model, DL_VALUE_STEP, "step", DL_U8, false,
+                                  &DL_SHAPE(sizeof(dl_step_block)), &model->step));
     DL_RETURN_IF_ERROR(add_source(model, DL_VALUE_COMPUTED, "input", DL_F32, true, shape, &b->previous));
     dl_op_attr attr = {.u.normalize = {.scale = data->dtype == DL_U8 ? 1.0 / 255.0 : 1.0, .n_values = 1}};
     const int64_t channels = shape->dim[shape->n_dims - 1];
     attr.u.normalize.n_values = data->n_normalize;
     if (data->n_normalize != 1 && data->n_normalize != channels) {
-        return dl_diagnose(b->diagnostics, b->options->place,
-                           "data.mean and data.std have %d values, but the input has %lld channels; give 1 or as many "
-                           "as channels",
-                           data->n_normalize, (long long)channels);
+        return dl_diagnose(
+            b->diagnostics, b->options->place,
+            "data.mean and data.std have %d values, but the input has %lld channels; give 1 or as many "
+            "as channels",
+            data->n_normalize, (long long)channels);
     }
     for (int i = 0; i < data->n_normalize; i++) {
         attr.u.normalize.mean[i] = data->mean[i];
@@ -81,8 +87,9 @@ static dl_status default_name(dl_model *model, const char *kind, char **name) {
 }
 
 static bool good_name(const char *name) {
-    return name[0] != '\0' && strlen(name) <= 64 && strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                                                 "0123456789_-") == strlen(name);
+    return name[0] != '\0' && strlen(name) <= 64 &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                        "0123456789_-") == strlen(name);
 }
 
 static dl_status unknown_source(builder *b, const dl_node *node) {
@@ -118,15 +125,16 @@ static dl_status find_inputs(builder *b, const dl_node *from, int inputs[], int 
     return DL_OK;
 }
 
-static dl_status check_inputs(builder *b, dl_layer_build *build, const dl_layer_kind *kind, const int *inputs, int n) {
+static dl_status check_inputs(builder *b, dl_layer_build *build, const dl_layer_kind *kind, const int *inputs,
+                              int n) {
     for (int i = 0; i < n; i++) {
         if (inputs[i] < 0) { /* follows from an earlier mistake */
             build->failed = true;
         }
     }
     if (n >= 0 && (n < kind->min_inputs || n > kind->max_inputs)) {
-        return dl_layer_mistake(build, "takes %d to %d inputs, but `from` names %d", kind->min_inputs, kind->max_inputs,
-                                n);
+        return dl_layer_mistake(build, "takes %d to %d inputs, but `from` names %d", kind->min_inputs,
+                                kind->max_inputs, n);
     }
     (void)b;
     return DL_OK;
@@ -152,7 +160,8 @@ static dl_status name_layer(builder *b, const dl_layer_common *common, dl_layer 
     layer->name = common->name;
     if (!good_name(common->name)) {
         return dl_diagnose(b->diagnostics, layer->place,
-                           "the layer name '%s' may have letters, digits, '_' and '-' only, at most 64", common->name);
+                           "the layer name '%s' may have letters, digits, '_' and '-' only, at most 64",
+                           common->name);
     }
     if (find_layer(model, common->name) >= 0) {
         return dl_diagnose(b->diagnostics, layer->place, "there are two layers named '%s'", common->name);
@@ -163,11 +172,13 @@ static dl_status name_layer(builder *b, const dl_layer_common *common, dl_layer 
 static dl_status build_layer(builder *b, const dl_variant *variant, const dl_layer_kind *kind) {
     dl_model *model = b->model;
     const dl_layer_common *common = variant->values;
-    dl_layer layer = {.kind = variant->kind->name, .place = variant->place, .trainable = common->trainable, .output = -1};
+    dl_layer layer = {
+        .kind = variant->kind->name, .place = variant->place, .trainable = common->trainable, .output = -1};
     DL_RETURN_IF_ERROR(name_layer(b, common, &layer));
     int inputs[DL_OP_MAX_SLOTS], n_inputs = 0, *kept = NULL;
     DL_RETURN_IF_ERROR(find_inputs(b, common->from, inputs, &n_inputs));
-    DL_RETURN_IF_ERROR(dl_grow(&model->layer, &model->capacity_layers, model->n_layers + 1, sizeof *model->layer));
+    DL_RETURN_IF_ERROR(
+        dl_grow(&model->layer, &model->capacity_layers, model->n_layers + 1, sizeof *model->layer));
     model->layer[model->n_layers] = layer;
     dl_layer_build build = {.model = model,
                             .diagnostics = b->diagnostics,
@@ -201,8 +212,8 @@ static dl_status build_layers(builder *b) {
     }
     for (int64_t i = 0; i < layers->n_children; i++) {
         dl_variant variant = {0};
-        DL_RETURN_IF_ERROR(dl_variant_read(dl_layer_variants(), "layer", layers->child[i], &variant, b->model->pool,
-                                           b->diagnostics));
+        DL_RETURN_IF_ERROR(dl_variant_read(dl_layer_variants(), "layer", layers->child[i], &variant,
+                                           b->model->pool, b->diagnostics));
         if (variant.kind == NULL) {
             b->previous = -1;
             continue;

@@ -1,7 +1,7 @@
 /* A model: layers with shapes and named parameters, lowered to a graph of forward operations over values.
  *
- * It knows no device, no rank and no batch size: shapes of batched values are those of one sample. Gradients are not
- * in it: the compiler derives them from the operation kinds (kernels/op.h). */
+ * It knows no device, no rank and no batch size: shapes of batched values are those of one sample. Gradients
+ * are not in it: the compiler derives them from the operation kinds (kernels/op.h). */
 #ifndef DLTRAIN_MODEL_MODEL_H
 #define DLTRAIN_MODEL_MODEL_H
 
@@ -10,12 +10,12 @@
 #include "model/parameter.h"
 
 typedef enum dl_value_kind {
-    DL_VALUE_FIELD,     /* a field of the data set: "x", "y" */
-    DL_VALUE_IDS,       /* sample numbers, int64 */
-    DL_VALUE_STEP,      /* the step block (kernels/common/blocks.h) */
+    DL_VALUE_FIELD, /* a field of the data set: "x", "y" */
+    DL_VALUE_IDS,   /* sample numbers, int64 */
+    DL_VALUE_STEP,  /* the step block (kernels/common/blocks.h) */
     DL_VALUE_PARAMETER,
-    DL_VALUE_COMPUTED,  /* written by one operation */
-    DL_VALUE_VIEW,      /* the bytes of another value under another shape (flatten) */
+    DL_VALUE_COMPUTED, /* written by one operation */
+    DL_VALUE_VIEW,     /* the bytes of another value under another shape (flatten) */
 } dl_value_kind;
 
 /* A tensor of the graph. */
@@ -24,10 +24,10 @@ typedef struct dl_value {
     const char *name; /* "conv2d", "conv2d.index", "/conv2d/weight", "x" */
     int layer;        /* that makes it, -1: none */
     dl_dtype dtype;
-    bool batched;     /* one of `shape` for each sample */
+    bool batched; /* one of `shape` for each sample */
     dl_shape shape;
-    int source;       /* VIEW: the value viewed; PARAMETER: its row in model->table */
-    bool trainable;   /* PARAMETER */
+    int source;     /* VIEW: the value viewed; PARAMETER: its row in model->table */
+    bool trainable; /* PARAMETER */
 } dl_value;
 
 /* A forward operation: slots are value numbers, -1 absent. */
@@ -54,9 +54,9 @@ typedef struct dl_layer {
 
 /* An output with its loss: today one, and softmax cross entropy. */
 typedef struct dl_output {
-    int value;    /* what the last layer gives: logits or probabilities */
-    int labels;   /* value of the field compared with */
-    int loss;     /* value: loss of each sample, float32 */
+    int value;  /* what the last layer gives: logits or probabilities */
+    int labels; /* value of the field compared with */
+    int loss;   /* value: loss of each sample, float32 */
     int n_metrics;
     int metric[4];              /* values: one float32 a sample */
     const char *metric_name[4]; /* "accuracy" */
@@ -67,8 +67,8 @@ typedef struct dl_model {
     int n_layers, n_values, n_ops, n_parameters;
     dl_layer *layer;
     dl_value *value;
-    dl_model_op *op; /* in order of execution */
-    dl_parameter *parameter; /* as declared, while building; afterwards read `table` */
+    dl_model_op *op;          /* in order of execution */
+    dl_parameter *parameter;  /* as declared, while building; afterwards read `table` */
     dl_parameter_table table; /* in arena order */
     dl_output output;
     int ids, step; /* values */
@@ -90,14 +90,15 @@ typedef struct dl_model_options {
     dl_place place;        /* of the model in the config, for messages */
     const dl_model_data *data;
     uint64_t seed;
-    int64_t bucket_bytes;  /* 0: 25 MB */
+    int64_t bucket_bytes; /* 0: 25 MB */
     int n_metrics;
     const char *const *metrics; /* "accuracy" */
 } dl_model_options;
 
-/* Builds a model. Mistakes (unknown layers and options, shapes that do not fit) go to `diagnostics` with their
- * place; then the status is DL_ERR_USAGE, already reported. */
-DL_NODISCARD dl_status dl_model_build(const dl_model_options *options, dl_diagnostics *diagnostics, dl_model **out);
+/* Builds a model. Mistakes (unknown layers and options, shapes that do not fit) go to `diagnostics` with
+ * their place; then the status is DL_ERR_USAGE, already reported. */
+DL_NODISCARD dl_status dl_model_build(const dl_model_options *options, dl_diagnostics *diagnostics,
+                                      dl_model **out);
 void dl_model_destroy(dl_model **model);
 
 /* FLOPs of one training sample: forward, and backward as far as it is needed. */

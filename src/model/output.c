@@ -5,13 +5,18 @@
 #include <inttypes.h>
 #include <string.h>
 
-static dl_status add_value(dl_model *model, dl_value_kind kind, const char *name, dl_dtype dtype, const dl_shape *shape,
-                           int *value) {
+static dl_status add_value(dl_model *model, dl_value_kind kind, const char *name, dl_dtype dtype,
+                           const dl_shape *shape, int *value) {
     DL_RETURN_IF_ERROR(
         dl_grow(&model->value, &model->capacity_values, model->n_values + 1, sizeof *model->value));
     *value = model->n_values++;
-    model->value[*value] = (dl_value){
-        .kind = kind, .name = name, .layer = -1, .dtype = dtype, .batched = true, .shape = *shape, .source = -1};
+    model->value[*value] = (dl_value){.kind = kind,
+                                      .name = name,
+                                      .layer = -1,
+                                      .dtype = dtype,
+                                      .batched = true,
+                                      .shape = *shape,
+                                      .source = -1};
     return DL_OK;
 }
 
@@ -34,8 +39,8 @@ static dl_status add_metrics(dl_layer_build *build, int probabilities, const dl_
         output->metric_name[i] = options->metrics[i];
         DL_RETURN_ERROR_IF(strcmp(options->metrics[i], "accuracy") != 0, DL_ERR_USAGE, "unknown metric '%s'",
                            options->metrics[i]);
-        DL_RETURN_IF_ERROR(
-            add_value(build->model, DL_VALUE_COMPUTED, options->metrics[i], DL_F32, &(dl_shape){0}, &output->metric[i]));
+        DL_RETURN_IF_ERROR(add_value(build->model, DL_VALUE_COMPUTED, options->metrics[i], DL_F32,
+                                     &(dl_shape){0}, &output->metric[i]));
         const int slots[] = {probabilities, output->labels, output->metric[i]};
         DL_RETURN_IF_ERROR(dl_layer_op(build, DL_OP_ACCURACY, &(dl_op_attr){0}, slots, 3, NULL));
         output->n_metrics = i + 1;
@@ -43,13 +48,15 @@ static dl_status add_metrics(dl_layer_build *build, int probabilities, const dl_
     return DL_OK;
 }
 
-dl_status dl_model_add_output(dl_model *model, int last, const dl_model_options *options, dl_diagnostics *diagnostics) {
+dl_status dl_model_add_output(dl_model *model, int last, const dl_model_options *options,
+                              dl_diagnostics *diagnostics) {
     const dl_shape shape = model->value[last].shape;
     char text[DL_SHAPE_TEXT_BYTES];
     if (shape.n_dims != 1) {
-        return dl_diagnose(diagnostics, model->layer[model->n_layers - 1].place,
-                           "the model ends with shape %s; the loss needs a vector with one number for each class",
-                           dl_shape_text(&shape, text));
+        return dl_diagnose(
+            diagnostics, model->layer[model->n_layers - 1].place,
+            "the model ends with shape %s; the loss needs a vector with one number for each class",
+            dl_shape_text(&shape, text));
     }
     const int64_t n_classes = options->data->n_classes;
     if (n_classes > shape.dim[0]) {
@@ -65,7 +72,8 @@ dl_status dl_model_add_output(dl_model *model, int last, const dl_model_options 
     int probabilities = last;
     const dl_model_op *maker = maker_of(model, last);
     if (maker == NULL || maker->kind != DL_OP_SOFTMAX_FORWARD) {
-        DL_RETURN_IF_ERROR(add_value(model, DL_VALUE_COMPUTED, "probabilities", DL_F32, &shape, &probabilities));
+        DL_RETURN_IF_ERROR(
+            add_value(model, DL_VALUE_COMPUTED, "probabilities", DL_F32, &shape, &probabilities));
         const int slots[] = {last, probabilities};
         DL_RETURN_IF_ERROR(dl_layer_op(&build, DL_OP_SOFTMAX_FORWARD, &(dl_op_attr){0}, slots, 2, NULL));
     }

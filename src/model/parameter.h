@@ -1,8 +1,9 @@
 /* The parameter table: the only source of names, shapes and offsets of parameters.
  *
- * Parameters, gradients and optimizer slots lie in plain f32 arenas in this order, the same on all backends and
- * ranks: stage, then readiness of the gradient in the backward pass (last layers first). Each tensor starts at a
- * multiple of DL_PARAMETER_ALIGN elements; the gap stays zero. Buckets are runs of whole tensors within a stage. */
+ * Parameters, gradients and optimizer slots lie in plain f32 arenas in this order, the same on all backends
+ * and ranks: stage, then readiness of the gradient in the backward pass (last layers first). Each tensor
+ * starts at a multiple of DL_PARAMETER_ALIGN elements; the gap stays zero. Buckets are runs of whole tensors
+ * within a stage. */
 #ifndef DLTRAIN_MODEL_PARAMETER_H
 #define DLTRAIN_MODEL_PARAMETER_H
 
@@ -24,14 +25,14 @@ typedef struct dl_parameter {
     bool trainable;
     int stage;
     int layer_index;
-    int bucket;         /* -1: not trainable */
+    int bucket; /* -1: not trainable */
     int64_t n_elements;
-    int64_t offset;     /* elements from the arena's start: the trainable or the frozen arena */
+    int64_t offset; /* elements from the arena's start: the trainable or the frozen arena */
 } dl_parameter;
 
 typedef struct dl_bucket {
-    int first, n;      /* parameters of the table */
-    int64_t offset;    /* elements, in the trainable arena */
+    int first, n;       /* parameters of the table */
+    int64_t offset;     /* elements, in the trainable arena */
     int64_t n_elements; /* gaps included */
 } dl_bucket;
 
@@ -44,8 +45,9 @@ typedef struct dl_parameter_table {
     int64_t n_trainable, n_total;                /* parameters proper */
 } dl_parameter_table;
 
-/* Fills the parameters of a host arena pair with their initial values: a pure function of (seed, parameter's path,
- * element), so the same on any number of ranks. `trainable` and `frozen` are host memory of the table's sizes. */
+/* Fills the parameters of a host arena pair with their initial values: a pure function of (seed, parameter's
+ * path, element), so the same on any number of ranks. `trainable` and `frozen` are host memory of the table's
+ * sizes. */
 void dl_parameters_init(const dl_parameter_table *table, uint64_t seed, float *trainable, float *frozen);
 
 /* Where a parameter's elements are in a pair of host arenas. */

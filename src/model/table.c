@@ -61,7 +61,8 @@ static void fill_buckets(dl_parameter_table *table, int64_t bucket_bytes) {
     for (int i = 0; i < table->n && table->parameter[i].trainable; i++) {
         dl_parameter *parameter = &table->parameter[i];
         dl_bucket *last = table->n_buckets > 0 ? &table->bucket[table->n_buckets - 1] : NULL;
-        const int64_t limit = table->n_buckets == 1 && bucket_bytes > FIRST_BUCKET_BYTES ? FIRST_BUCKET_BYTES : bucket_bytes;
+        const int64_t limit =
+            table->n_buckets == 1 && bucket_bytes > FIRST_BUCKET_BYTES ? FIRST_BUCKET_BYTES : bucket_bytes;
         const int64_t size = aligned(parameter->n_elements);
         if (last == NULL || table->parameter[last->first].stage != parameter->stage ||
             (last->n_elements + size) * (int64_t)sizeof(float) > limit) {

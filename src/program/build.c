@@ -55,9 +55,10 @@ void dl_program_destroy(dl_program **program) {
     dl_free(program);
 }
 
-dl_status dl_add_slot(dl_program *program, const char *name, int layer, int micro, dl_storage storage, dl_dtype dtype,
-                      const dl_shape *shape, int *slot) {
-    DL_RETURN_IF_ERROR(dl_grow(&program->slot, &program->capacity_slots, program->n_slots + 1, sizeof *program->slot));
+dl_status dl_add_slot(dl_program *program, const char *name, int layer, int micro, dl_storage storage,
+                      dl_dtype dtype, const dl_shape *shape, int *slot) {
+    DL_RETURN_IF_ERROR(
+        dl_grow(&program->slot, &program->capacity_slots, program->n_slots + 1, sizeof *program->slot));
     dl_slot *made = &program->slot[program->n_slots];
     *made = (dl_slot){.name = name,
                       .layer = layer,
@@ -76,24 +77,25 @@ dl_status dl_add_slot(dl_program *program, const char *name, int layer, int micr
 dl_status dl_add_view(dl_program *program, const char *name, int of, size_t offset, dl_dtype dtype,
                       const dl_shape *shape, int *slot) {
     const dl_slot source = program->slot[of];
-    DL_RETURN_IF_ERROR(dl_add_slot(program, name, source.layer, source.micro, source.storage, dtype, shape, slot));
+    DL_RETURN_IF_ERROR(
+        dl_add_slot(program, name, source.layer, source.micro, source.storage, dtype, shape, slot));
     dl_slot *view = &program->slot[*slot];
     view->view_of = of;
     view->view_offset = offset;
-    DL_RETURN_ERROR_IF(offset + view->n_bytes > source.n_bytes, DL_ERR_INTERNAL, "view '%s' reaches beyond '%s'", name,
-                       source.name);
+    DL_RETURN_ERROR_IF(offset + view->n_bytes > source.n_bytes, DL_ERR_INTERNAL,
+                       "view '%s' reaches beyond '%s'", name, source.name);
     return DL_OK;
 }
 
 dl_status dl_add_instruction(dl_program *program, const dl_instruction *instruction) {
-    DL_RETURN_IF_ERROR(dl_grow(&program->instruction, &program->capacity_instructions, program->n_instructions + 1,
-                               sizeof *program->instruction));
+    DL_RETURN_IF_ERROR(dl_grow(&program->instruction, &program->capacity_instructions,
+                               program->n_instructions + 1, sizeof *program->instruction));
     program->instruction[program->n_instructions++] = *instruction;
     return DL_OK;
 }
 
-dl_status dl_add_operation(dl_program *program, dl_op_kind kind, const dl_op_attr *attr, dl_phase phase, int layer,
-                           int micro, const int *slots, int n_slots, dl_instruction **out) {
+dl_status dl_add_operation(dl_program *program, dl_op_kind kind, const dl_op_attr *attr, dl_phase phase,
+                           int layer, int micro, const int *slots, int n_slots, dl_instruction **out) {
     dl_instruction instruction = {.type = DL_DO_OPERATION,
                                   .kind = kind,
                                   .attr = *attr,
@@ -122,7 +124,8 @@ int dl_root_slot(const dl_program *program, int slot) {
 }
 
 dl_op_desc dl_instruction_desc(const dl_program *program, const dl_instruction *instruction) {
-    dl_op_desc desc = {.kind = instruction->kind, .attr = instruction->attr, .algorithm = instruction->algorithm};
+    dl_op_desc desc = {
+        .kind = instruction->kind, .attr = instruction->attr, .algorithm = instruction->algorithm};
     for (int i = 0; i < dl_op_info_of(instruction->kind)->n_slots; i++) {
         if (instruction->slot[i] >= 0) {
             desc.slot[i] = program->slot[instruction->slot[i]].tensor;

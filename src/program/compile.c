@@ -8,17 +8,20 @@
 
 enum { STEP_OFFSET = 0, TOTALS_OFFSET = DL_PAGE_BYTES, CONTROL_OFFSET = 2 * DL_PAGE_BYTES };
 
-static dl_status control_slot(dl_program *program, const char *name, dl_dtype dtype, int64_t n, size_t offset, int *slot) {
+static dl_status control_slot(dl_program *program, const char *name, dl_dtype dtype, int64_t n, size_t offset,
+                              int *slot) {
     DL_RETURN_IF_ERROR(dl_add_slot(program, name, -1, -1, DL_STORE_CONTROL, dtype, &DL_SHAPE(n), slot));
     program->slot[*slot].offset = offset;
     return DL_OK;
 }
 
 /* Copies a field of the step block: the rank's weight into the totals, its requests into the control word. */
-static dl_status copy_from_step(dl_program *program, size_t offset, int to, size_t to_offset, dl_dtype dtype, int64_t n) {
+static dl_status copy_from_step(dl_program *program, size_t offset, int to, size_t to_offset, dl_dtype dtype,
+                                int64_t n) {
     int slots[2] = {-1, -1};
     DL_RETURN_IF_ERROR(dl_add_view(program, "step", program->step, offset, dtype, &DL_SHAPE(n), &slots[0]));
-    DL_RETURN_IF_ERROR(dl_add_view(program, program->slot[to].name, to, to_offset, dtype, &DL_SHAPE(n), &slots[1]));
+    DL_RETURN_IF_ERROR(
+        dl_add_view(program, program->slot[to].name, to, to_offset, dtype, &DL_SHAPE(n), &slots[1]));
     return dl_add_operation(program, DL_OP_COPY, &(dl_op_attr){0}, DL_PHASE_LOAD, -1, -1, slots, 2, NULL);
 }
 
@@ -41,15 +44,16 @@ static dl_status emit_prelude(dl_program *program) {
                                         &program->totals, 1, NULL));
     DL_RETURN_IF_ERROR(copy_from_step(program, offsetof(dl_step_block, weight), program->totals,
                                       DL_TOTAL_WEIGHT * sizeof(double), DL_F64, 1));
-    return copy_from_step(program, offsetof(dl_step_block, control), program->control, 0, DL_I32, DL_N_CONTROLS);
+    return copy_from_step(program, offsetof(dl_step_block, control), program->control, 0, DL_I32,
+                          DL_N_CONTROLS);
 }
 
 static dl_status start_micro(dl_compile *c, int micro) {
     const dl_plan_options *options = &c->plan->options;
     const bool training = c->program->kind == DL_PROGRAM_TRAIN;
     const int n_micro = training ? options->accumulate : 1;
-    const dl_range range = dl_share_samples(c->program->global_samples, options->n_ranks, options->rank, n_micro, micro,
-                                            options->reproducible);
+    const dl_range range = dl_share_samples(c->program->global_samples, options->n_ranks, options->rank,
+                                            n_micro, micro, options->reproducible);
     c->micro = micro;
     c->micro_range = (dl_range){range.begin - c->program->local_begin, range.end - c->program->local_begin};
     c->micro_samples = range.end - range.begin;
@@ -61,8 +65,8 @@ static dl_status start_micro(dl_compile *c, int micro) {
 
 static void set_shares(dl_compile *c) {
     const dl_plan_options *options = &c->plan->options;
-    const dl_range mine =
-        dl_share_samples(c->program->global_samples, options->n_ranks, options->rank, 1, 0, options->reproducible);
+    const dl_range mine = dl_share_samples(c->program->global_samples, options->n_ranks, options->rank, 1, 0,
+                                           options->reproducible);
     c->program->local_begin = mine.begin;
     c->program->local_samples = mine.end - mine.begin;
 }
@@ -86,9 +90,11 @@ static dl_status emit_all(dl_compile *c) {
 
 static dl_status run_passes(dl_compile *c) {
     dl_program *program = c->program;
-    DL_RETURN_IF_ERROR(control_slot(program, "step", DL_U8, sizeof(dl_step_block), STEP_OFFSET, &program->step));
+    DL_RETURN_IF_ERROR(
+        control_slot(program, "step", DL_U8, sizeof(dl_step_block), STEP_OFFSET, &program->step));
     DL_RETURN_IF_ERROR(control_slot(program, "totals", DL_F64, DL_N_TOTALS, TOTALS_OFFSET, &program->totals));
-    DL_RETURN_IF_ERROR(control_slot(program, "control", DL_I32, DL_N_CONTROLS, CONTROL_OFFSET, &program->control));
+    DL_RETURN_IF_ERROR(
+        control_slot(program, "control", DL_I32, DL_N_CONTROLS, CONTROL_OFFSET, &program->control));
     if (program->kind == DL_PROGRAM_REFRESH) {
         return DL_OK;
     }
@@ -118,7 +124,8 @@ static dl_status compile(dl_plan *plan, dl_program *program) {
         status = dl_alloc(n_values, sizeof *c.needs_gradient, &c.needs_gradient);
     }
     if (status == DL_OK) {
-        status = dl_alloc((size_t)(model->table.n * plan->n_blocks), sizeof *c.gradient_written, &c.gradient_written);
+        status = dl_alloc((size_t)(model->table.n * plan->n_blocks), sizeof *c.gradient_written,
+                          &c.gradient_written);
     }
     if (status == DL_OK) {
         status = run_passes(&c);
@@ -144,11 +151,13 @@ dl_status dl_plan_add(dl_plan *plan, dl_program_kind kind, int64_t global_sample
     program->global_samples = global_samples;
     *index = plan->n_programs;
     plan->program[plan->n_programs++] = program;
-    DL_RETURN_IF_ERROR_DOING(compile(plan, program), "compiling a program for %lld samples", (long long)global_samples);
+    DL_RETURN_IF_ERROR_DOING(compile(plan, program), "compiling a program for %lld samples",
+                             (long long)global_samples);
     return DL_OK;
 }
 
-/* Packs of the copies this program must leave fresh: after an update those that training reads, in a refresh all. */
+/* Packs of the copies this program must leave fresh: after an update those that training reads, in a refresh
+ * all. */
 static dl_status emit_packs(dl_compile *c) {
     for (int i = 0; i < c->plan->n_copies; i++) {
         const dl_copy copy = c->plan->copy[i];
@@ -161,8 +170,8 @@ static dl_status emit_packs(dl_compile *c) {
         }
         int slots[2] = {-1, -1};
         const dl_storage storage = parameter->trainable ? DL_STORE_PARAMETER : DL_STORE_FROZEN;
-        DL_RETURN_IF_ERROR(dl_add_slot(c->program, parameter->path, parameter->layer_index, -1, storage, DL_F32,
-                                       &parameter->shape, &slots[0]));
+        DL_RETURN_IF_ERROR(dl_add_slot(c->program, parameter->path, parameter->layer_index, -1, storage,
+                                       DL_F32, &parameter->shape, &slots[0]));
         c->program->slot[slots[0]].parameter = copy.parameter;
         c->program->slot[slots[0]].offset = (size_t)parameter->offset * sizeof(float);
         DL_RETURN_IF_ERROR(dl_copy_slot(c, copy.parameter, copy.layout, &slots[1]));

@@ -24,14 +24,15 @@ DL_NODISCARD dl_status dl_program_create(dl_program_kind kind, dl_program **out)
 void dl_program_destroy(dl_program **program);
 
 /* Appends a slot; its bytes are those of the plain layout. Returns its number in *slot. */
-DL_NODISCARD dl_status dl_add_slot(dl_program *program, const char *name, int layer, int micro, dl_storage storage,
-                                   dl_dtype dtype, const dl_shape *shape, int *slot);
+DL_NODISCARD dl_status dl_add_slot(dl_program *program, const char *name, int layer, int micro,
+                                   dl_storage storage, dl_dtype dtype, const dl_shape *shape, int *slot);
 /* Appends a view of another slot. */
-DL_NODISCARD dl_status dl_add_view(dl_program *program, const char *name, int of, size_t offset, dl_dtype dtype,
-                                   const dl_shape *shape, int *slot);
+DL_NODISCARD dl_status dl_add_view(dl_program *program, const char *name, int of, size_t offset,
+                                   dl_dtype dtype, const dl_shape *shape, int *slot);
 /* Appends an operation; slots in the kind's order, -1 absent. The pointer is valid until the next append. */
-DL_NODISCARD dl_status dl_add_operation(dl_program *program, dl_op_kind kind, const dl_op_attr *attr, dl_phase phase,
-                                        int layer, int micro, const int *slots, int n_slots, dl_instruction **out);
+DL_NODISCARD dl_status dl_add_operation(dl_program *program, dl_op_kind kind, const dl_op_attr *attr,
+                                        dl_phase phase, int layer, int micro, const int *slots, int n_slots,
+                                        dl_instruction **out);
 /* Appends any instruction. */
 DL_NODISCARD dl_status dl_add_instruction(dl_program *program, const dl_instruction *instruction);
 
@@ -50,13 +51,16 @@ DL_NODISCARD dl_status dl_drop_dead_instructions(dl_program *program);
 DL_NODISCARD dl_status dl_emit_forward(dl_compile *c);
 /* Backward operations from the kinds' gradient rules (gradient.c). */
 DL_NODISCARD dl_status dl_emit_backward(dl_compile *c);
-/* Fusion over the list: softmax + loss, convolution or dense + activation, pooling + relu backward (fuse.c). */
+/* Fusion over the list: softmax + loss, convolution or dense + activation, pooling + relu backward (fuse.c).
+ */
 DL_NODISCARD dl_status dl_fuse(dl_compile *c);
 /* Chooses layouts and algorithms of chains; inserts reorders (choose.c). */
 DL_NODISCARD dl_status dl_choose_layouts(dl_compile *c);
-/* Prepares every operation; whole or in parts; adds copies, unpacks, tree sums; gives workspaces (lower.c). */
+/* Prepares every operation; whole or in parts; adds copies, unpacks, tree sums; gives workspaces (lower.c).
+ */
 DL_NODISCARD dl_status dl_lower(dl_compile *c);
-/* Inserts exchanges: gradients, totals and control go from partial to replicated over the data axis (partition.c). */
+/* Inserts exchanges: gradients, totals and control go from partial to replicated over the data axis
+ * (partition.c). */
 DL_NODISCARD dl_status dl_partition_data(dl_compile *c);
 /* The exchange of the control word, behind everything that may set it (partition.c). */
 DL_NODISCARD dl_status dl_partition_control(dl_compile *c);
@@ -66,7 +70,8 @@ DL_NODISCARD dl_status dl_emit_update(dl_compile *c);
 DL_NODISCARD dl_status dl_prepare_rest(dl_compile *c);
 /* Events and waits between lanes (lanes.c). */
 DL_NODISCARD dl_status dl_order_lanes(dl_program *program);
-/* In-place rewriting, lifetimes, offsets (place.c). `strict`: nothing shares memory, every slot on its own pages. */
+/* In-place rewriting, lifetimes, offsets (place.c). `strict`: nothing shares memory, every slot on its own
+ * pages. */
 DL_NODISCARD dl_status dl_place_slots(dl_program *program, bool strict);
 
 /* The rest of a program once all of a plan's copies are known: packs, remaining operations, lanes, places. */

@@ -46,10 +46,11 @@ static dl_status load_value(dl_compile *c, int v) {
     int what = DL_LOAD_IDS;
     if (value->kind == DL_VALUE_FIELD) {
         what = field_number(&c->plan->options, value->name);
-        DL_RETURN_ERROR_IF(what < 0, DL_ERR_USAGE, "the data set has no field '%s', which the model reads", value->name);
+        DL_RETURN_ERROR_IF(what < 0, DL_ERR_USAGE, "the data set has no field '%s', which the model reads",
+                           value->name);
     }
-    DL_RETURN_IF_ERROR(dl_add_slot(c->program, value->name, -1, c->micro, DL_STORE_INPUT, value->dtype, &shape,
-                                   &c->slot_of[v]));
+    DL_RETURN_IF_ERROR(dl_add_slot(c->program, value->name, -1, c->micro, DL_STORE_INPUT, value->dtype,
+                                   &shape, &c->slot_of[v]));
     return add_load(c, c->slot_of[v], what);
 }
 
@@ -57,8 +58,8 @@ static dl_status parameter_slot(dl_compile *c, int v) {
     const dl_value *value = &c->model->value[v];
     const dl_parameter *parameter = &c->model->table.parameter[value->source];
     const dl_storage storage = parameter->trainable ? DL_STORE_PARAMETER : DL_STORE_FROZEN;
-    DL_RETURN_IF_ERROR(
-        dl_add_slot(c->program, value->name, value->layer, -1, storage, DL_F32, &value->shape, &c->slot_of[v]));
+    DL_RETURN_IF_ERROR(dl_add_slot(c->program, value->name, value->layer, -1, storage, DL_F32, &value->shape,
+                                   &c->slot_of[v]));
     dl_slot *slot = &c->program->slot[c->slot_of[v]];
     slot->parameter = value->source;
     slot->offset = (size_t)parameter->offset * sizeof(float);
@@ -83,7 +84,8 @@ static dl_status need_value(dl_compile *c, int v) {
     case DL_VALUE_VIEW: {
         DL_RETURN_IF_ERROR(need_value(c, value->source));
         const dl_shape shape = with_samples(c, value);
-        return dl_add_view(c->program, value->name, c->slot_of[value->source], 0, value->dtype, &shape, &c->slot_of[v]);
+        return dl_add_view(c->program, value->name, c->slot_of[value->source], 0, value->dtype, &shape,
+                           &c->slot_of[v]);
     }
     case DL_VALUE_COMPUTED:
         break;
@@ -110,8 +112,8 @@ static dl_status emit_op(dl_compile *c, const dl_model_op *op, bool training) {
         }
         slots[s] = c->slot_of[v];
     }
-    return dl_add_operation(c->program, op->kind, &op->attr, DL_PHASE_FORWARD, op->layer, c->micro, slots, info->n_slots,
-                            NULL);
+    return dl_add_operation(c->program, op->kind, &op->attr, DL_PHASE_FORWARD, op->layer, c->micro, slots,
+                            info->n_slots, NULL);
 }
 
 /* In evaluation a layer like dropout gives its input on. */
@@ -125,11 +127,11 @@ static dl_status skip_op(dl_compile *c, const dl_model_op *op) {
 /* Adds the sum of a per-sample value to entry `total` of the totals. */
 static dl_status add_sum(dl_compile *c, int v, int total) {
     int view = -1;
-    DL_RETURN_IF_ERROR(dl_add_view(c->program, "totals", c->program->totals, (size_t)total * sizeof(double), DL_F64,
-                                   &DL_SHAPE(1), &view));
+    DL_RETURN_IF_ERROR(dl_add_view(c->program, "totals", c->program->totals, (size_t)total * sizeof(double),
+                                   DL_F64, &DL_SHAPE(1), &view));
     const int slots[] = {c->slot_of[v], view};
-    return dl_add_operation(c->program, DL_OP_SUM_SAMPLES, &(dl_op_attr){.accumulate = true}, DL_PHASE_FORWARD, -1,
-                            c->micro, slots, 2, NULL);
+    return dl_add_operation(c->program, DL_OP_SUM_SAMPLES, &(dl_op_attr){.accumulate = true},
+                            DL_PHASE_FORWARD, -1, c->micro, slots, 2, NULL);
 }
 
 dl_status dl_emit_forward(dl_compile *c) {

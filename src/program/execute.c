@@ -82,7 +82,8 @@ static dl_status wait_for_events(const run *r, int at) {
         for (int i = 0; i < at; i++) {
             const dl_instruction *maker = &r->program->instruction[i];
             if (maker->records == instruction->waits[w] && maker->type == DL_DO_ALL_REDUCE) {
-                DL_RETURN_IF_ERROR(data_comm(r->plan)->functions->wait(r->plan->collective[maker->collective]));
+                DL_RETURN_IF_ERROR(
+                    data_comm(r->plan)->functions->wait(r->plan->collective[maker->collective]));
             }
         }
     }
@@ -105,12 +106,14 @@ static dl_status run_instruction(const run *r, int at) {
     return DL_OK;
 }
 
-/* Reductions nobody in the list waits for (totals and control of an evaluation) are finished here, for the host. */
+/* Reductions nobody in the list waits for (totals and control of an evaluation) are finished here, for the
+ * host. */
 static dl_status finish_collectives(const run *r) {
     for (int i = 0; i < r->program->n_instructions; i++) {
         const dl_instruction *instruction = &r->program->instruction[i];
         if (instruction->type == DL_DO_ALL_REDUCE && instruction->records < 0) {
-            DL_RETURN_IF_ERROR(data_comm(r->plan)->functions->wait(r->plan->collective[instruction->collective]));
+            DL_RETURN_IF_ERROR(
+                data_comm(r->plan)->functions->wait(r->plan->collective[instruction->collective]));
         }
     }
     return DL_OK;

@@ -11,8 +11,8 @@ static dl_status protect(void *begin, size_t n_bytes, int access) {
     }
     char *first = (char *)begin - ((uintptr_t)begin & (DL_PAGE_BYTES - 1));
     const size_t size = dl_round_up((size_t)((char *)begin - first) + n_bytes, DL_PAGE_BYTES);
-    DL_RETURN_ERROR_IF(mprotect(first, size, access) != 0, DL_ERR_INTERNAL, "mprotect of %zu bytes failed: %s", size,
-                       strerror(errno));
+    DL_RETURN_ERROR_IF(mprotect(first, size, access) != 0, DL_ERR_INTERNAL,
+                       "mprotect of %zu bytes failed: %s", size, strerror(errno));
     return DL_OK;
 }
 

@@ -1,5 +1,5 @@
-/* A GPU's manners on a CPU (backend ref:strict): while an instruction runs, all memory that it did not declare is made
- * inaccessible and its inputs read-only; values that die are poisoned behind it. */
+/* A GPU's manners on a CPU (backend ref:strict): while an instruction runs, all memory that it did not
+ * declare is made inaccessible and its inputs read-only; values that die are poisoned behind it. */
 #ifndef DLTRAIN_PROGRAM_FENCE_H
 #define DLTRAIN_PROGRAM_FENCE_H
 

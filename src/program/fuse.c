@@ -1,12 +1,14 @@
-/* Fusion over the list of instructions: each rule looks at one instruction and its neighbours by use, rewrites one of
- * them into the fused form, and takes the others out. A rule applies only where the device takes the fused kind. */
+/* Fusion over the list of instructions: each rule looks at one instruction and its neighbours by use,
+ * rewrites one of them into the fused form, and takes the others out. A rule applies only where the device
+ * takes the fused kind. */
 #include "program/compile.h"
 
 /* The instruction of a kind that has `slot` in its slot number `at`, or NULL. */
 static dl_instruction *user(dl_program *program, dl_op_kind kind, int at, int slot) {
     for (int i = 0; i < program->n_instructions && slot >= 0; i++) {
         dl_instruction *instruction = &program->instruction[i];
-        if (instruction->type == DL_DO_OPERATION && instruction->kind == kind && instruction->slot[at] == slot) {
+        if (instruction->type == DL_DO_OPERATION && instruction->kind == kind &&
+            instruction->slot[at] == slot) {
             return instruction;
         }
     }
@@ -61,17 +63,17 @@ static void fuse_activation(dl_compile *c, dl_instruction *weighted) {
     }
 }
 
-/* Softmax, cross entropy and their gradients: one instruction that gives losses and the gradient of the logits. The
- * accuracy reads the logits: their largest is the largest probability. */
+/* Softmax, cross entropy and their gradients: one instruction that gives losses and the gradient of the
+ * logits. The accuracy reads the logits: their largest is the largest probability. */
 static void fuse_loss(dl_compile *c, dl_instruction *softmax) {
     dl_program *program = c->program;
     const int p = softmax->slot[SOFTMAX_Y], x = softmax->slot[SOFTMAX_X];
     dl_instruction *loss = user(program, DL_OP_CROSS_ENTROPY_FORWARD, LOSS_P, p);
     dl_instruction *loss_back = user(program, DL_OP_CROSS_ENTROPY_BACKWARD, LOSS_P, p);
     dl_instruction *accuracy = user(program, DL_OP_ACCURACY, LOSS_P, p);
-    dl_instruction *softmax_back =
-        loss_back == NULL ? NULL
-                          : user(program, DL_OP_SOFTMAX_BACKWARD, SOFTMAX_BACK_DY, loss_back->slot[LOSS_BACK_DP]);
+    dl_instruction *softmax_back = loss_back == NULL ? NULL
+                                                     : user(program, DL_OP_SOFTMAX_BACKWARD, SOFTMAX_BACK_DY,
+                                                            loss_back->slot[LOSS_BACK_DP]);
     if (loss == NULL || (loss_back != NULL && softmax_back == NULL)) {
         return;
     }
@@ -101,13 +103,14 @@ static void fuse_loss(dl_compile *c, dl_instruction *softmax) {
     }
 }
 
-/* relu, then max pooling: in the backward pass the mask is applied to the pooled gradient, a quarter of the cells, since
- * the largest of relu's outputs is positive exactly where its gradient passes. */
+/* relu, then max pooling: in the backward pass the mask is applied to the pooled gradient, a quarter of the
+ * cells, since the largest of relu's outputs is positive exactly where its gradient passes. */
 static void fuse_pooling_backward(dl_compile *c, dl_instruction *activation_back) {
     dl_program *program = c->program;
     dl_instruction *pool_back =
         user(program, DL_OP_MAX_POOLING2D_BACKWARD, POOL_BACK_DX, activation_back->slot[ACT_BACK_DY]);
-    dl_instruction *pool = user(program, DL_OP_MAX_POOLING2D_FORWARD, POOL_X, activation_back->slot[ACT_BACK_Y]);
+    dl_instruction *pool =
+        user(program, DL_OP_MAX_POOLING2D_FORWARD, POOL_X, activation_back->slot[ACT_BACK_Y]);
     if (activation_back->attr.activation != DL_ACT_RELU || pool_back == NULL || pool == NULL ||
         count_uses(program, activation_back->slot[ACT_BACK_DY]) != 2) {
         return;

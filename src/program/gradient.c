@@ -1,5 +1,5 @@
-/* Backward: each forward operation, last first, brings the gradient kinds its description names. Slots are matched by
- * name: "dNAME" is the gradient of the forward slot NAME, NAME is that slot itself. */
+/* Backward: each forward operation, last first, brings the gradient kinds its description names. Slots are
+ * matched by name: "dNAME" is the gradient of the forward slot NAME, NAME is that slot itself. */
 #include "program/compile.h"
 
 #include <string.h>
@@ -34,14 +34,15 @@ static void find_needs(dl_compile *c) {
     }
 }
 
-/* A new gradient of value v arrives in `slot`: the first one is kept, further ones are added. The gradient of a view
- * is one of what it views. */
+/* A new gradient of value v arrives in `slot`: the first one is kept, further ones are added. The gradient of
+ * a view is one of what it views. */
 static dl_status arrive(dl_compile *c, int v, int slot) {
     const dl_value *value = &c->model->value[v];
     if (value->kind == DL_VALUE_VIEW) {
         const dl_shape shape = c->program->slot[c->slot_of[value->source]].tensor.shape;
         int view = -1;
-        DL_RETURN_IF_ERROR(dl_add_view(c->program, c->program->slot[slot].name, slot, 0, DL_F32, &shape, &view));
+        DL_RETURN_IF_ERROR(
+            dl_add_view(c->program, c->program->slot[slot].name, slot, 0, DL_F32, &shape, &view));
         return arrive(c, value->source, view);
     }
     if (c->gradient_of[v] < 0) {
@@ -54,12 +55,12 @@ static dl_status arrive(dl_compile *c, int v, int slot) {
                                    DL_STORE_ACTIVATION, DL_F32, &shape, &sum));
     const int slots[] = {c->gradient_of[v], slot, sum};
     c->gradient_of[v] = sum;
-    return dl_add_operation(c->program, DL_OP_ADD, &(dl_op_attr){0}, DL_PHASE_BACKWARD, value->layer, c->micro, slots, 3,
-                            NULL);
+    return dl_add_operation(c->program, DL_OP_ADD, &(dl_op_attr){0}, DL_PHASE_BACKWARD, value->layer,
+                            c->micro, slots, 3, NULL);
 }
 
-/* The slot that gradient slot `name` of an operation stands for. Outputs get new slots; *made names the value whose
- * gradient was made, -1 otherwise. */
+/* The slot that gradient slot `name` of an operation stands for. Outputs get new slots; *made names the value
+ * whose gradient was made, -1 otherwise. */
 static dl_status match_slot(dl_compile *c, const dl_model_op *op, const char *name, int *slot, int *made) {
     const dl_op_info *info = dl_op_info_of(op->kind);
     *slot = *made = -1;
@@ -84,8 +85,8 @@ static dl_status match_slot(dl_compile *c, const dl_model_op *op, const char *na
     char *text = NULL;
     const dl_slot of = c->program->slot[c->slot_of[v]];
     DL_RETURN_IF_ERROR(dl_pool_printf(c->program->pool, &text, "d(%s)", of.name));
-    DL_RETURN_IF_ERROR(dl_add_slot(c->program, text, of.layer, c->micro, DL_STORE_ACTIVATION, DL_F32, &of.tensor.shape,
-                                   slot));
+    DL_RETURN_IF_ERROR(dl_add_slot(c->program, text, of.layer, c->micro, DL_STORE_ACTIVATION, DL_F32,
+                                   &of.tensor.shape, slot));
     c->program->slot[*slot].parameter = of.parameter;
     *made = v;
     return DL_OK;
@@ -102,8 +103,8 @@ static bool is_wanted(const dl_compile *c, const dl_model_op *op, const dl_op_gr
     return false;
 }
 
-/* Does anything below depend on this operation's outputs? Operations without an output gradient slot (losses) start the
- * chain. */
+/* Does anything below depend on this operation's outputs? Operations without an output gradient slot (losses)
+ * start the chain. */
 static bool has_output_gradient(const dl_compile *c, const dl_model_op *op, const dl_op_info *kind_info) {
     const dl_op_info *info = dl_op_info_of(op->kind);
     for (int i = 0; i < kind_info->n_slots; i++) {
@@ -116,7 +117,8 @@ static bool has_output_gradient(const dl_compile *c, const dl_model_op *op, cons
     return true;
 }
 
-static dl_status emit_gradient(dl_compile *c, const dl_model_op *op, const dl_op_gradient *gradient, int forward) {
+static dl_status emit_gradient(dl_compile *c, const dl_model_op *op, const dl_op_gradient *gradient,
+                               int forward) {
     const dl_op_info *info = dl_op_info_of(gradient->kind);
     if (!is_wanted(c, op, gradient) || !has_output_gradient(c, op, info)) {
         return DL_OK;
@@ -126,8 +128,8 @@ static dl_status emit_gradient(dl_compile *c, const dl_model_op *op, const dl_op
         DL_RETURN_IF_ERROR(match_slot(c, op, info->slots[i].name, &slots[i], &made[i]));
     }
     dl_instruction *instruction = NULL;
-    DL_RETURN_IF_ERROR(dl_add_operation(c->program, gradient->kind, &op->attr, DL_PHASE_BACKWARD, op->layer, c->micro,
-                                        slots, info->n_slots, &instruction));
+    DL_RETURN_IF_ERROR(dl_add_operation(c->program, gradient->kind, &op->attr, DL_PHASE_BACKWARD, op->layer,
+                                        c->micro, slots, info->n_slots, &instruction));
     instruction->forward = forward;
     if (gradient->kind == DL_OP_CROSS_ENTROPY_BACKWARD) {
         instruction->attr.u.loss.scale = 1.0 / (double)c->plan->options.batch_size;

@@ -1,11 +1,12 @@
-/* Order between lanes: where an instruction touches memory that another lane touched before, one of the two writing,
- * the earlier one records an event and the later one waits for it. Within a lane the list is the order. */
+/* Order between lanes: where an instruction touches memory that another lane touched before, one of the two
+ * writing, the earlier one records an event and the later one waits for it. Within a lane the list is the
+ * order. */
 #include "program/compile.h"
 
 #include <string.h>
 
-/* Do two slots share bytes? Storages placed by liveness are compared by owner (their addresses come later, and only the
- * compute lane touches them); the others by place. */
+/* Do two slots share bytes? Storages placed by liveness are compared by owner (their addresses come later,
+ * and only the compute lane touches them); the others by place. */
 static bool overlap(const dl_program *program, int a, int b) {
     const int root_a = dl_root_slot(program, a), root_b = dl_root_slot(program, b);
     if (root_a == root_b) {
@@ -29,7 +30,8 @@ static bool writes(const dl_instruction *instruction, int s) {
 static bool conflict(const dl_program *program, const dl_instruction *a, const dl_instruction *b) {
     for (int i = 0; i <= DL_OP_MAX_SLOTS; i++) {
         for (int j = 0; j <= DL_OP_MAX_SLOTS && a->slot[i] >= 0; j++) {
-            if (b->slot[j] >= 0 && (writes(a, i) || writes(b, j)) && overlap(program, a->slot[i], b->slot[j])) {
+            if (b->slot[j] >= 0 && (writes(a, i) || writes(b, j)) &&
+                overlap(program, a->slot[i], b->slot[j])) {
                 return true;
             }
         }
@@ -52,8 +54,8 @@ static dl_status order_one(dl_program *program, int later, int waited[DL_N_LANES
             if (earlier->records < 0) {
                 earlier->records = program->n_events++;
             }
-            DL_RETURN_ERROR_IF(instruction->n_waits >= DL_MAX_WAITS, DL_ERR_INTERNAL, "instruction %d waits for too much",
-                               later);
+            DL_RETURN_ERROR_IF(instruction->n_waits >= DL_MAX_WAITS, DL_ERR_INTERNAL,
+                               "instruction %d waits for too much", later);
             instruction->waits[instruction->n_waits++] = earlier->records;
             waited[instruction->lane][lane] = i;
             break;

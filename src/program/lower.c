@@ -1,6 +1,7 @@
-/* Lowering: every operation is prepared on its device. What the kernels want is then given to them: parameters in
- * their layout (copies), room for their workspace, and the way of parameter gradients from a kernel's layout to the
- * arena (unpack). In reproducible mode sums over samples run in pieces, whose results are added in a fixed tree. */
+/* Lowering: every operation is prepared on its device. What the kernels want is then given to them:
+ * parameters in their layout (copies), room for their workspace, and the way of parameter gradients from a
+ * kernel's layout to the arena (unpack). In reproducible mode sums over samples run in pieces, whose results
+ * are added in a fixed tree. */
 #include "program/compile.h"
 
 #include <string.h>
@@ -24,13 +25,14 @@ static void classify(const dl_program *program, lowering *l) {
     for (int i = 0; i < l->info->n_slots; i++) {
         const int s = l->instruction.slot[i];
         const dl_slot *slot = s >= 0 ? &program->slot[s] : NULL;
-        l->is_parameter_gradient[i] = slot != NULL && l->info->slots[i].role == DL_SLOT_OUT && slot->parameter >= 0 &&
-                                      slot->storage == DL_STORE_ACTIVATION;
+        l->is_parameter_gradient[i] = slot != NULL && l->info->slots[i].role == DL_SLOT_OUT &&
+                                      slot->parameter >= 0 && slot->storage == DL_STORE_ACTIVATION;
         l->sums_gradients = l->sums_gradients || l->is_parameter_gradient[i];
     }
 }
 
-/* The desc to prepare: free choice of layout for parameters, their gradients and what is saved for backward. */
+/* The desc to prepare: free choice of layout for parameters, their gradients and what is saved for backward.
+ */
 static dl_op_desc free_desc(const dl_program *program, const lowering *l) {
     dl_op_desc desc = dl_instruction_desc(program, &l->instruction);
     for (int i = 0; i < l->info->n_slots; i++) {
@@ -98,7 +100,8 @@ static size_t workspace_of(const dl_instruction *instruction) {
             largest = op->workspace_bytes;
         }
     }
-    return dl_round_up(largest, DL_CACHE_LINE) * (size_t)(instruction->n_parts > 0 ? instruction->n_parts : 1);
+    return dl_round_up(largest, DL_CACHE_LINE) *
+           (size_t)(instruction->n_parts > 0 ? instruction->n_parts : 1);
 }
 
 static dl_status give_workspace(dl_compile *c, dl_instruction *instruction) {
@@ -106,8 +109,8 @@ static dl_status give_workspace(dl_compile *c, dl_instruction *instruction) {
     if (n_bytes == 0) {
         return DL_OK;
     }
-    return dl_add_slot(c->program, "workspace", instruction->layer, instruction->micro, DL_STORE_WORKSPACE, DL_U8,
-                       &DL_SHAPE((int64_t)n_bytes), &instruction->slot[DL_OP_MAX_SLOTS]);
+    return dl_add_slot(c->program, "workspace", instruction->layer, instruction->micro, DL_STORE_WORKSPACE,
+                       DL_U8, &DL_SHAPE((int64_t)n_bytes), &instruction->slot[DL_OP_MAX_SLOTS]);
 }
 
 /* --- parameters and their gradients --- */
@@ -132,15 +135,16 @@ static dl_status bind_layouts(dl_compile *c, lowering *l, const dl_op *op) {
 dl_status dl_gradient_slot(dl_compile *c, int row, int block, int *slot) {
     const dl_parameter_table *table = &c->model->table;
     const dl_parameter *parameter = &table->parameter[row];
-    DL_RETURN_IF_ERROR(dl_add_slot(c->program, parameter->path, parameter->layer_index, -1, DL_STORE_GRADIENT, DL_F32,
-                                   &parameter->shape, slot));
+    DL_RETURN_IF_ERROR(dl_add_slot(c->program, parameter->path, parameter->layer_index, -1, DL_STORE_GRADIENT,
+                                   DL_F32, &parameter->shape, slot));
     c->program->slot[*slot].parameter = row;
     c->program->slot[*slot].offset =
         (size_t)(block * table->trainable_elements + parameter->offset) * sizeof(float);
     return DL_OK;
 }
 
-/* Appends the move of a gradient in kernel layout to the arena: written by the first contribution, added by others. */
+/* Appends the move of a gradient in kernel layout to the arena: written by the first contribution, added by
+ * others. */
 static dl_status unpack(dl_compile *c, const lowering *l, int from, int row, int block) {
     int *written = &c->gradient_written[row * c->plan->n_blocks + block];
     const dl_op_attr attr = {.accumulate = *written > 0};
@@ -172,16 +176,18 @@ static dl_status make_part_results(dl_compile *c, lowering *l, int i) {
     dl_program *program = c->program;
     const dl_op *op = any_op(&l->instruction);
     const dl_slot gradient = program->slot[l->instruction.slot[i]];
-    const int64_t n = (int64_t)(op != NULL ? dl_op_slot_bytes(op, i) : gradient.n_bytes) / (int64_t)sizeof(float);
+    const int64_t n =
+        (int64_t)(op != NULL ? dl_op_slot_bytes(op, i) : gradient.n_bytes) / (int64_t)sizeof(float);
     int results = -1;
-    DL_RETURN_IF_ERROR(dl_add_slot(program, gradient.name, gradient.layer, gradient.micro, DL_STORE_ACTIVATION, DL_F32,
-                                   &DL_SHAPE(l->instruction.n_parts, n), &results));
+    DL_RETURN_IF_ERROR(dl_add_slot(program, gradient.name, gradient.layer, gradient.micro,
+                                   DL_STORE_ACTIVATION, DL_F32, &DL_SHAPE(l->instruction.n_parts, n),
+                                   &results));
     program->slot[results].parameter = gradient.parameter;
     for (int p = 0; p < l->instruction.n_parts; p++) {
         if (l->instruction.part[p].op == NULL) {
             int view = -1;
-            DL_RETURN_IF_ERROR(dl_add_view(program, gradient.name, results, (size_t)(p * n) * sizeof(float), DL_F32,
-                                           &DL_SHAPE(n), &view));
+            DL_RETURN_IF_ERROR(dl_add_view(program, gradient.name, results, (size_t)(p * n) * sizeof(float),
+                                           DL_F32, &DL_SHAPE(n), &view));
             DL_RETURN_IF_ERROR(dl_add_operation(program, DL_OP_FILL_ZERO, &(dl_op_attr){0}, DL_PHASE_BACKWARD,
                                                 gradient.layer, gradient.micro, &view, 1, NULL));
         }
@@ -216,12 +222,13 @@ static dl_status sum_parts(dl_compile *c, const lowering *l, int i) {
         const size_t offset = (size_t)((blocks[b].begin - l->pieces.begin) * n) * sizeof(float);
         int parts = -1, sum = -1, shaped = -1;
         DL_RETURN_IF_ERROR(dl_add_view(program, slot.name, results, offset, DL_F32, &DL_SHAPE(k, n), &parts));
-        DL_RETURN_IF_ERROR(
-            dl_add_slot(program, slot.name, slot.layer, slot.micro, DL_STORE_ACTIVATION, DL_F32, &DL_SHAPE(n), &sum));
+        DL_RETURN_IF_ERROR(dl_add_slot(program, slot.name, slot.layer, slot.micro, DL_STORE_ACTIVATION,
+                                       DL_F32, &DL_SHAPE(n), &sum));
         const int slots[] = {parts, sum};
-        DL_RETURN_IF_ERROR(dl_add_operation(program, DL_OP_TREE_SUM, &(dl_op_attr){0}, DL_PHASE_BACKWARD, slot.layer,
-                                            slot.micro, slots, 2, NULL));
-        DL_RETURN_IF_ERROR(dl_add_view(program, slot.name, sum, 0, DL_F32, layout == NULL ? plain : &DL_SHAPE(n), &shaped));
+        DL_RETURN_IF_ERROR(dl_add_operation(program, DL_OP_TREE_SUM, &(dl_op_attr){0}, DL_PHASE_BACKWARD,
+                                            slot.layer, slot.micro, slots, 2, NULL));
+        DL_RETURN_IF_ERROR(
+            dl_add_view(program, slot.name, sum, 0, DL_F32, layout == NULL ? plain : &DL_SHAPE(n), &shaped));
         program->slot[shaped].tensor.shape = *plain;
         program->slot[shaped].tensor.layout = layout;
         program->slot[shaped].n_bytes = (size_t)n * sizeof(float);
@@ -282,8 +289,10 @@ static dl_status lower_whole_or_parts(dl_compile *c, lowering *l) {
     }
     if (!(pieces && l->sums_gradients)) {
         const dl_op_desc desc = free_desc(c->program, l);
-        DL_RETURN_IF_ERROR(dl_op_prepare(options->device, &desc, forward_op(c->program, l), &l->instruction.op));
-        const bool in_parts = pieces && l->info->batch == DL_BATCH_PER_SAMPLE && !l->instruction.op->batch_invariant;
+        DL_RETURN_IF_ERROR(
+            dl_op_prepare(options->device, &desc, forward_op(c->program, l), &l->instruction.op));
+        const bool in_parts =
+            pieces && l->info->batch == DL_BATCH_PER_SAMPLE && !l->instruction.op->batch_invariant;
         if (!in_parts) {
             DL_RETURN_IF_ERROR(bind_layouts(c, l, l->instruction.op));
             return finish_whole(c, l);
@@ -321,8 +330,9 @@ static dl_status zero_missing_gradients(dl_compile *c) {
             }
             int slot = -1;
             DL_RETURN_IF_ERROR(dl_gradient_slot(c, row, block, &slot));
-            DL_RETURN_IF_ERROR(dl_add_operation(c->program, DL_OP_FILL_ZERO, &(dl_op_attr){0}, DL_PHASE_BACKWARD,
-                                                table->parameter[row].layer_index, -1, &slot, 1, NULL));
+            DL_RETURN_IF_ERROR(dl_add_operation(c->program, DL_OP_FILL_ZERO, &(dl_op_attr){0},
+                                                DL_PHASE_BACKWARD, table->parameter[row].layer_index, -1,
+                                                &slot, 1, NULL));
         }
     }
     return DL_OK;

@@ -1,12 +1,13 @@
-/* Partition over the data axis: gradients, totals and the control word are partial on each rank and wanted replicated.
- * The one act of this pass is to insert the exchange that turns the first into the second, at the earliest place: a
- * bucket is reduced right after its last contribution. */
+/* Partition over the data axis: gradients, totals and the control word are partial on each rank and wanted
+ * replicated. The one act of this pass is to insert the exchange that turns the first into the second, at the
+ * earliest place: a bucket is reduced right after its last contribution. */
 #include "program/compile.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-static dl_status add_all_reduce(dl_compile *c, int collective, const int *slots, int n_slots, dl_phase phase) {
+static dl_status add_all_reduce(dl_compile *c, int collective, const int *slots, int n_slots,
+                                dl_phase phase) {
     dl_instruction reduce = {.type = DL_DO_ALL_REDUCE,
                              .collective = collective,
                              .lane = DL_LANE_COMM,
@@ -47,7 +48,8 @@ static int written_bucket(const dl_compile *c, const dl_instruction *instruction
     return c->model->table.parameter[c->program->slot[slot].parameter].bucket;
 }
 
-static dl_status append_with_exchanges(dl_compile *c, const dl_instruction *before, int n, const int *last_write) {
+static dl_status append_with_exchanges(dl_compile *c, const dl_instruction *before, int n,
+                                       const int *last_write) {
     const int n_buckets = c->model->table.n_buckets;
     for (int i = 0; i < n; i++) {
         DL_RETURN_IF_ERROR(dl_add_instruction(c->program, &before[i]));

@@ -1,6 +1,7 @@
-/* Lifetimes and offsets. A value placed by liveness lives from the instruction that writes it first to the one that
- * reads it last; two values may share bytes when their lives do not meet. Placement is greedy: the largest first, each
- * at the lowest free offset (the "greedy by size" of Pisarchyk and Lee, arXiv:2001.03288). */
+/* Lifetimes and offsets. A value placed by liveness lives from the instruction that writes it first to the
+ * one that reads it last; two values may share bytes when their lives do not meet. Placement is greedy: the
+ * largest first, each at the lowest free offset (the "greedy by size" of Pisarchyk and Lee,
+ * arXiv:2001.03288). */
 #include "program/compile.h"
 
 #include <stdlib.h>
@@ -40,9 +41,9 @@ static void rewrite_in_place(dl_program *program, int at) {
         }
         const dl_slot *source = &program->slot[dl_root_slot(program, in)];
         dl_slot *target = &program->slot[out];
-        if (source->storage == DL_STORE_ACTIVATION && target->storage == DL_STORE_ACTIVATION && source->last == at &&
-            target->first == at && program->slot[in].n_bytes == source->n_bytes && target->n_bytes == source->n_bytes &&
-            program->slot[in].tensor.layout == target->tensor.layout) {
+        if (source->storage == DL_STORE_ACTIVATION && target->storage == DL_STORE_ACTIVATION &&
+            source->last == at && target->first == at && program->slot[in].n_bytes == source->n_bytes &&
+            target->n_bytes == source->n_bytes && program->slot[in].tensor.layout == target->tensor.layout) {
             target->view_of = dl_root_slot(program, in);
             target->view_offset = 0;
             find_lives(program);
@@ -71,7 +72,8 @@ static size_t lowest_offset(const candidate *placed, int n, const dl_slot *slot,
         for (int i = 0; i < n; i++) {
             const dl_slot *other = placed[i].slot;
             const bool together = other->first <= slot->last && slot->first <= other->last;
-            if (together && offset < other->offset + other->n_bytes && other->offset < offset + slot->n_bytes) {
+            if (together && offset < other->offset + other->n_bytes &&
+                other->offset < offset + slot->n_bytes) {
                 offset = dl_round_up(other->offset + other->n_bytes, align);
                 moved = true;
             }
@@ -93,7 +95,8 @@ static dl_status place_storage(dl_program *program, dl_storage storage, bool sha
     qsort(order, (size_t)n, sizeof *order, larger_first);
     size_t end = 0;
     for (int i = 0; i < n; i++) {
-        order[i].slot->offset = share ? lowest_offset(order, i, order[i].slot, align) : dl_round_up(end, align);
+        order[i].slot->offset =
+            share ? lowest_offset(order, i, order[i].slot, align) : dl_round_up(end, align);
         const size_t slot_end = order[i].slot->offset + order[i].slot->n_bytes;
         end = slot_end > end ? slot_end : end;
     }

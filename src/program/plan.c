@@ -16,7 +16,8 @@ dl_status dl_plan_create(const dl_plan_options *options, dl_plan **out) {
         plan->n_blocks = 0;
         for (int micro = 0; micro < options->accumulate; micro++) {
             dl_range blocks[DL_MAX_BLOCKS];
-            const dl_range mine = dl_share_pieces(options->n_ranks, options->rank, options->accumulate, micro);
+            const dl_range mine =
+                dl_share_pieces(options->n_ranks, options->rank, options->accumulate, micro);
             const int n = dl_aligned_blocks(mine, blocks);
             for (int b = 0; b < n && plan->n_blocks < DL_MAX_BLOCKS; b++) {
                 plan->block_pieces[plan->n_blocks++] = blocks[b];
@@ -37,12 +38,14 @@ dl_status dl_copy_slot(dl_compile *c, int row, const dl_layout *layout, int *slo
     dl_plan *plan = c->plan;
     const dl_parameter *parameter = &c->model->table.parameter[row];
     int number = 0;
-    while (number < plan->n_copies && (plan->copy[number].parameter != row || plan->copy[number].layout != layout)) {
+    while (number < plan->n_copies &&
+           (plan->copy[number].parameter != row || plan->copy[number].layout != layout)) {
         number++;
     }
     if (number == plan->n_copies) {
         const size_t align = plan->options.device->backend->strict ? DL_PAGE_BYTES : DL_CACHE_LINE;
-        DL_RETURN_IF_ERROR(dl_grow(&plan->copy, &plan->capacity_copies, plan->n_copies + 1, sizeof *plan->copy));
+        DL_RETURN_IF_ERROR(
+            dl_grow(&plan->copy, &plan->capacity_copies, plan->n_copies + 1, sizeof *plan->copy));
         plan->copy[plan->n_copies++] =
             (dl_copy){.parameter = row, .layout = layout, .offset = plan->bytes[DL_STORE_COPY]};
         plan->bytes[DL_STORE_COPY] += dl_round_up(layout->n_bytes, align);
@@ -50,8 +53,8 @@ dl_status dl_copy_slot(dl_compile *c, int row, const dl_layout *layout, int *slo
     dl_copy *copy = &plan->copy[number];
     copy->in_training = copy->in_training || c->program->kind == DL_PROGRAM_TRAIN;
     copy->in_evaluation = copy->in_evaluation || c->program->kind == DL_PROGRAM_EVALUATE;
-    DL_RETURN_IF_ERROR(dl_add_slot(c->program, parameter->path, parameter->layer_index, -1, DL_STORE_COPY, DL_F32,
-                                   &parameter->shape, slot));
+    DL_RETURN_IF_ERROR(dl_add_slot(c->program, parameter->path, parameter->layer_index, -1, DL_STORE_COPY,
+                                   DL_F32, &parameter->shape, slot));
     dl_slot *made = &c->program->slot[*slot];
     made->parameter = row;
     made->tensor.layout = layout;
@@ -80,7 +83,8 @@ static void size_arenas(dl_plan *plan) {
     for (int i = 0; i < plan->n_programs; i++) {
         const dl_storage placed[] = {DL_STORE_ACTIVATION, DL_STORE_WORKSPACE, DL_STORE_INPUT};
         for (size_t p = 0; p < sizeof placed / sizeof *placed; p++) {
-            plan->bytes[placed[p]] = larger(plan->bytes[placed[p]], plan->program[i]->placed_bytes[placed[p]]);
+            plan->bytes[placed[p]] =
+                larger(plan->bytes[placed[p]], plan->program[i]->placed_bytes[placed[p]]);
         }
     }
 }
@@ -109,11 +113,13 @@ static dl_status take_memory(dl_plan *plan) {
         }
         if (s == DL_STORE_GRADIENT) {
             DL_RETURN_IF_ERROR_DOING(comm->functions->memory_create(comm, plan->bytes[s], &plan->memory[s]),
-                                     "taking %zu bytes for %s", plan->bytes[s], dl_storage_name((dl_storage)s));
+                                     "taking %zu bytes for %s", plan->bytes[s],
+                                     dl_storage_name((dl_storage)s));
         } else {
-            DL_RETURN_IF_ERROR_DOING(
-                plan->options.device->backend->memory_create(plan->options.device, plan->bytes[s], &plan->memory[s]),
-                "taking %zu bytes for %s", plan->bytes[s], dl_storage_name((dl_storage)s));
+            DL_RETURN_IF_ERROR_DOING(plan->options.device->backend->memory_create(
+                                         plan->options.device, plan->bytes[s], &plan->memory[s]),
+                                     "taking %zu bytes for %s", plan->bytes[s],
+                                     dl_storage_name((dl_storage)s));
         }
     }
     return DL_OK;
@@ -135,7 +141,8 @@ static dl_status bind(const dl_plan *plan, dl_program *program) {
         const dl_instruction *instruction = &program->instruction[i];
         void **pointer = &program->pointer[(size_t)i * row];
         for (int s = 0; s < DL_OP_MAX_SLOTS; s++) {
-            pointer[s] = instruction->slot[s] >= 0 ? dl_slot_address(plan, program, instruction->slot[s]) : NULL;
+            pointer[s] =
+                instruction->slot[s] >= 0 ? dl_slot_address(plan, program, instruction->slot[s]) : NULL;
         }
         /* run() expects the workspace right behind the kind's slots */
         const int workspace = instruction->slot[DL_OP_MAX_SLOTS];
@@ -166,7 +173,8 @@ static dl_status prepare_collectives(dl_plan *plan) {
             desc.block[i] = gradients + i * table->trainable_elements + table->bucket[b].offset;
             desc.block_pieces[i] = plan->block_pieces[i];
         }
-        DL_RETURN_IF_ERROR(comm->functions->all_reduce_prepare(comm, &desc, &plan->collective[plan->n_collectives]));
+        DL_RETURN_IF_ERROR(
+            comm->functions->all_reduce_prepare(comm, &desc, &plan->collective[plan->n_collectives]));
         plan->n_collectives++;
     }
     const dl_reduce_desc small[] = {{.reduction = DL_REDUCE_SUM,
@@ -205,7 +213,8 @@ static void release_memory(dl_plan *plan) {
             dl_comm *comm = plan->options.grid->axis[DL_AXIS_DATA].comm;
             comm->functions->memory_destroy(comm, plan->memory[s]);
         } else {
-            plan->options.device->backend->memory_destroy(plan->options.device, plan->memory[s], plan->bytes[s]);
+            plan->options.device->backend->memory_destroy(plan->options.device, plan->memory[s],
+                                                          plan->bytes[s]);
         }
     }
 }

@@ -1,8 +1,9 @@
 /* A program: one straight list of instructions for one kind of step, on one rank and one backend.
  *
- * A plan holds the programs of a run (full training batch, short last batch, evaluation batches) and the memory they
- * share. Everything is decided before the first step: algorithms, layouts, workspaces, addresses. A step allocates
- * nothing and asks nothing; the executor runs the list and does nothing that is not in it. */
+ * A plan holds the programs of a run (full training batch, short last batch, evaluation batches) and the
+ * memory they share. Everything is decided before the first step: algorithms, layouts, workspaces, addresses.
+ * A step allocates nothing and asks nothing; the executor runs the list and does nothing that is not in it.
+ */
 #ifndef DLTRAIN_PROGRAM_PROGRAM_H
 #define DLTRAIN_PROGRAM_PROGRAM_H
 
@@ -14,16 +15,16 @@
 
 /* Where a slot lives and for how long. ENTRY(enumerator, name) */
 #define DL_STORAGE_LIST(ENTRY)                                                                               \
-    ENTRY(DL_STORE_PARAMETER, "parameters")  /* trainable arena */                                           \
-    ENTRY(DL_STORE_FROZEN, "frozen")         /* read-only arena */                                           \
-    ENTRY(DL_STORE_GRADIENT, "gradients")    /* arenas in the communicator's memory */                       \
-    ENTRY(DL_STORE_OPTIMIZER, "optimizer")   /* arenas of moments */                                         \
-    ENTRY(DL_STORE_STATE, "state")           /* written by commit instructions only */                       \
-    ENTRY(DL_STORE_COPY, "copies")           /* parameters as kernels want them, filled by pack */           \
-    ENTRY(DL_STORE_INPUT, "input")           /* loaded from the host for each step */                        \
-    ENTRY(DL_STORE_CONTROL, "control")       /* step block, totals, control word */                          \
+    ENTRY(DL_STORE_PARAMETER, "parameters")   /* trainable arena */                                          \
+    ENTRY(DL_STORE_FROZEN, "frozen")          /* read-only arena */                                          \
+    ENTRY(DL_STORE_GRADIENT, "gradients")     /* arenas in the communicator's memory */                      \
+    ENTRY(DL_STORE_OPTIMIZER, "optimizer")    /* arenas of moments */                                        \
+    ENTRY(DL_STORE_STATE, "state")            /* written by commit instructions only */                      \
+    ENTRY(DL_STORE_COPY, "copies")            /* parameters as kernels want them, filled by pack */          \
+    ENTRY(DL_STORE_INPUT, "input")            /* loaded from the host for each step */                       \
+    ENTRY(DL_STORE_CONTROL, "control")        /* step block, totals, control word */                         \
     ENTRY(DL_STORE_ACTIVATION, "activations") /* placed by liveness */                                       \
-    ENTRY(DL_STORE_WORKSPACE, "workspace")   /* placed by liveness; lives for one instruction */
+    ENTRY(DL_STORE_WORKSPACE, "workspace")    /* placed by liveness; lives for one instruction */
 
 typedef enum dl_storage {
 #define DL_STORAGE_ENUM(name, text) name,
@@ -41,11 +42,11 @@ typedef struct dl_slot {
     dl_storage storage;
     dl_tensor_desc tensor; /* with its layout */
     size_t n_bytes;
-    int view_of;           /* shares the memory of this slot, -1: its own */
-    size_t view_offset;    /* bytes into it */
-    int parameter;         /* row of the parameter table (parameters, gradients, copies), -1 */
-    int first, last;       /* instructions of its life (of views too), -1: unused */
-    size_t offset;         /* bytes into the memory of its storage */
+    int view_of;        /* shares the memory of this slot, -1: its own */
+    size_t view_offset; /* bytes into it */
+    int parameter;      /* row of the parameter table (parameters, gradients, copies), -1 */
+    int first, last;    /* instructions of its life (of views too), -1: unused */
+    size_t offset;      /* bytes into the memory of its storage */
 } dl_slot;
 
 typedef enum dl_lane { DL_LANE_COMPUTE, DL_LANE_COMM, DL_LANE_COPY, DL_N_LANES } dl_lane;
@@ -89,8 +90,8 @@ typedef struct dl_instruction {
     dl_op *op;
     int n_parts; /* 0: whole; else the operation runs once per part, outputs that sum side by side */
     dl_part *part;
-    int collective; /* number in the plan */
-    int load;       /* field number or DL_LOAD_... */
+    int collective;        /* number in the plan */
+    int load;              /* field number or DL_LOAD_... */
     dl_range load_samples; /* of the rank's batch */
     dl_lane lane;
     dl_phase phase;
@@ -115,7 +116,7 @@ typedef struct dl_program {
     size_t placed_bytes[DL_N_STORAGES]; /* peak of what was placed by liveness */
     int totals, control, step;          /* slots */
     dl_pool *pool;                      /* names, parts */
-    void **pointer;                     /* addresses, (DL_OP_MAX_SLOTS + 1) for each instruction; set by bind */
+    void **pointer; /* addresses, (DL_OP_MAX_SLOTS + 1) for each instruction; set by bind */
 } dl_program;
 
 /* The optimizer as the compiler sees it: an operation over arena ranges. */
@@ -135,15 +136,15 @@ typedef struct dl_host_batch {
 typedef struct dl_plan_options {
     const dl_model *model;
     dl_device *device;
-    const dl_grid *grid;    /* NULL: nothing will be run (check) */
-    int n_ranks, rank;      /* of the data axis */
-    int64_t batch_size;     /* global */
-    int accumulate;         /* micro-batches a step */
+    const dl_grid *grid; /* NULL: nothing will be run (check) */
+    int n_ranks, rank;   /* of the data axis */
+    int64_t batch_size;  /* global */
+    int accumulate;      /* micro-batches a step */
     bool reproducible;
-    bool measure;           /* choose layouts and algorithms by measurement; otherwise by rule */
-    bool fuse;              /* the fusion pass (tests switch it off) */
+    bool measure; /* choose layouts and algorithms by measurement; otherwise by rule */
+    bool fuse;    /* the fusion pass (tests switch it off) */
     dl_update_rule update;
-    int n_fields;           /* names of the batch's fields, in order: "x", "y" */
+    int n_fields; /* names of the batch's fields, in order: "x", "y" */
     const char *const *fields;
 } dl_plan_options;
 
@@ -151,7 +152,7 @@ typedef struct dl_plan_options {
 typedef struct dl_copy {
     int parameter;
     const dl_layout *layout;
-    size_t offset;  /* in DL_STORE_COPY */
+    size_t offset; /* in DL_STORE_COPY */
     bool in_training, in_evaluation;
 } dl_copy;
 
@@ -165,31 +166,32 @@ typedef struct dl_plan {
     dl_device *single; /* the same device with one thread, for parts run side by side; NULL when not needed */
     int n_programs;
     dl_program *program[DL_MAX_PROGRAMS];
-    int n_blocks;                          /* gradient arenas of this rank: 1, or one for each tree block */
+    int n_blocks; /* gradient arenas of this rank: 1, or one for each tree block */
     dl_range block_pieces[DL_MAX_BLOCKS];
     int n_copies;
     dl_copy *copy;
     int64_t capacity_copies;
     dl_choices *choices;
     size_t bytes[DL_N_STORAGES];
-    void *memory[DL_N_STORAGES];           /* after finish; the gradient arenas are in the communicator's memory */
+    void *memory[DL_N_STORAGES]; /* after finish; the gradient arenas are in the communicator's memory */
     int n_collectives;
-    dl_collective **collective;            /* buckets, then totals, then control */
+    dl_collective **collective; /* buckets, then totals, then control */
     bool sealed;
 } dl_plan;
 
 /* Starts a plan. Copies *options; what they point to must outlive the plan. Not collective. */
 DL_NODISCARD dl_status dl_plan_create(const dl_plan_options *options, dl_plan **out);
 
-/* Compiles a program for a step over `global_samples` samples (or finds the one made before) and returns its number in
- * *index. The full training program must be added first: it makes the choices the others follow. Collective over the
- * data axis when options.measure is set (rank 0 measures and broadcasts). */
+/* Compiles a program for a step over `global_samples` samples (or finds the one made before) and returns its
+ * number in *index. The full training program must be added first: it makes the choices the others follow.
+ * Collective over the data axis when options.measure is set (rank 0 measures and broadcasts). */
 DL_NODISCARD dl_status dl_plan_add(dl_plan *plan, dl_program_kind kind, int64_t global_samples, int *index);
 
 /* Completes the programs: packs, places, sizes. No memory is taken. Nothing can be added afterwards. */
 DL_NODISCARD dl_status dl_plan_seal(dl_plan *plan);
 
-/* Seals, takes all memory, prepares collectives, gives every slot its address. Collective over the data axis. */
+/* Seals, takes all memory, prepares collectives, gives every slot its address. Collective over the data axis.
+ */
 DL_NODISCARD dl_status dl_plan_finish(dl_plan *plan);
 
 /* Bytes of each storage, known once the plan is sealed. */
@@ -201,23 +203,25 @@ void dl_plan_destroy(dl_plan **plan);
  * backends that run operations at once. */
 DL_NODISCARD dl_status dl_execute(dl_plan *plan, int program, const dl_host_batch *batch);
 
-/* The same without collectives, stopping after the first instruction whose output holds a NaN or Inf: its number, or
- * -1. For finding where training went wrong; the update is not run. */
-DL_NODISCARD dl_status dl_execute_until_bad(dl_plan *plan, int program, const dl_host_batch *batch, int *instruction);
+/* The same without collectives, stopping after the first instruction whose output holds a NaN or Inf: its
+ * number, or -1. For finding where training went wrong; the update is not run. */
+DL_NODISCARD dl_status dl_execute_until_bad(dl_plan *plan, int program, const dl_host_batch *batch,
+                                            int *instruction);
 
 /* Seconds each instruction of a program takes, summed over the runs made while profiling was on. */
 typedef struct dl_profile {
     int64_t n_runs;
     double *seconds; /* by instruction */
 } dl_profile;
-DL_NODISCARD dl_status dl_execute_profiled(dl_plan *plan, int program, const dl_host_batch *batch, dl_profile *profile);
+DL_NODISCARD dl_status dl_execute_profiled(dl_plan *plan, int program, const dl_host_batch *batch,
+                                           dl_profile *profile);
 
 /* Address of a slot after dl_plan_finish. */
 void *dl_slot_address(const dl_plan *plan, const dl_program *program, int slot);
 
-/* Checks a compiled program without the compiler's knowledge: every byte read was written by the value that is meant
- * to be read, no live value is overwritten, lanes are ordered by their waits. DL_ERR_INTERNAL names instruction and
- * slot. Needs the offsets only. */
+/* Checks a compiled program without the compiler's knowledge: every byte read was written by the value that
+ * is meant to be read, no live value is overwritten, lanes are ordered by their waits. DL_ERR_INTERNAL names
+ * instruction and slot. Needs the offsets only. */
 DL_NODISCARD dl_status dl_program_verify(const dl_program *program);
 
 /* The list for a person: number, lane, phase, operation, layer, slots with layouts, implementation. */

@@ -1,5 +1,5 @@
-/* The end of a training step: finite checks, the control word, optimizer updates over arena ranges, commits. The
- * packs that follow are added when all programs of the plan are known (plan.c). */
+/* The end of a training step: finite checks, the control word, optimizer updates over arena ranges, commits.
+ * The packs that follow are added when all programs of the plan are known (plan.c). */
 #include "program/compile.h"
 
 #include <string.h>
@@ -9,17 +9,20 @@ static dl_status bucket_slot(dl_compile *c, int number, dl_storage storage, int 
     const dl_parameter_table *table = &c->model->table;
     const dl_bucket *bucket = &table->bucket[number];
     char *name = NULL;
-    DL_RETURN_IF_ERROR(dl_pool_printf(c->program->pool, &name, "%s of bucket %d", dl_storage_name(storage), number));
+    DL_RETURN_IF_ERROR(
+        dl_pool_printf(c->program->pool, &name, "%s of bucket %d", dl_storage_name(storage), number));
     DL_RETURN_IF_ERROR(
         dl_add_slot(c->program, name, -1, -1, storage, DL_F32, &DL_SHAPE(bucket->n_elements), slot));
-    c->program->slot[*slot].offset = (size_t)(arena * table->trainable_elements + bucket->offset) * sizeof(float);
+    c->program->slot[*slot].offset =
+        (size_t)(arena * table->trainable_elements + bucket->offset) * sizeof(float);
     return DL_OK;
 }
 
 static dl_status check_bucket(dl_compile *c, int number) {
     int slots[2] = {-1, c->program->control};
     DL_RETURN_IF_ERROR(bucket_slot(c, number, DL_STORE_GRADIENT, 0, &slots[0]));
-    return dl_add_operation(c->program, DL_OP_CHECK_FINITE, &(dl_op_attr){0}, DL_PHASE_UPDATE, -1, -1, slots, 2, NULL);
+    return dl_add_operation(c->program, DL_OP_CHECK_FINITE, &(dl_op_attr){0}, DL_PHASE_UPDATE, -1, -1, slots,
+                            2, NULL);
 }
 
 static dl_status update_bucket(dl_compile *c, int number) {
@@ -43,18 +46,20 @@ static dl_status update_bucket(dl_compile *c, int number) {
             DL_RETURN_IF_ERROR(bucket_slot(c, number, DL_STORE_OPTIMIZER, states++, &slots[i]));
         }
     }
-    return dl_add_operation(c->program, rule->kind, &rule->attr, DL_PHASE_UPDATE, -1, -1, slots, info->n_slots, NULL);
+    return dl_add_operation(c->program, rule->kind, &rule->attr, DL_PHASE_UPDATE, -1, -1, slots,
+                            info->n_slots, NULL);
 }
 
 /* Samples seen so far: the one state of a model without moving statistics. */
 static dl_status commit_samples(dl_compile *c) {
     int state = -1, weight = -1;
-    DL_RETURN_IF_ERROR(dl_add_slot(c->program, "samples seen", -1, -1, DL_STORE_STATE, DL_F64, &DL_SHAPE(1), &state));
-    DL_RETURN_IF_ERROR(dl_add_view(c->program, "weight", c->program->totals, DL_TOTAL_WEIGHT * sizeof(double), DL_F64,
-                                   &DL_SHAPE(1), &weight));
+    DL_RETURN_IF_ERROR(
+        dl_add_slot(c->program, "samples seen", -1, -1, DL_STORE_STATE, DL_F64, &DL_SHAPE(1), &state));
+    DL_RETURN_IF_ERROR(dl_add_view(c->program, "weight", c->program->totals, DL_TOTAL_WEIGHT * sizeof(double),
+                                   DL_F64, &DL_SHAPE(1), &weight));
     const int slots[] = {state, weight, c->program->control};
-    return dl_add_operation(c->program, DL_OP_COMMIT, &(dl_op_attr){.accumulate = true}, DL_PHASE_UPDATE, -1, -1, slots, 3,
-                            NULL);
+    return dl_add_operation(c->program, DL_OP_COMMIT, &(dl_op_attr){.accumulate = true}, DL_PHASE_UPDATE, -1,
+                            -1, slots, 3, NULL);
 }
 
 dl_status dl_emit_update(dl_compile *c) {

@@ -7,8 +7,11 @@ typedef struct activation_options {
 } activation_options;
 
 static const dl_option options[] = {
-    {.name = "function", .type = DL_TYPE_CHOICE, .offset = offsetof(activation_options, function),
-     .words = dl_layer_activations, .doc = "which"},
+    {.name = "function",
+     .type = DL_TYPE_CHOICE,
+     .offset = offsetof(activation_options, function),
+     .words = dl_layer_activations,
+     .doc = "which"},
     DL_LAYER_COMMON_OPTIONS,
     DL_OPTION_END,
 };
@@ -21,7 +24,9 @@ static dl_status build_activation(dl_layer_build *build, const void *values, con
 }
 
 const dl_layer_kind dl_layer_activation = {
-    .variant = {.name = "activation", .doc = "relu, tanh, sigmoid or softmax", .options = options,
+    .variant = {.name = "activation",
+                .doc = "relu, tanh, sigmoid or softmax",
+                .options = options,
                 .n_bytes = sizeof(activation_options)},
     .min_inputs = 1,
     .max_inputs = 1,

@@ -11,11 +11,23 @@ typedef struct dense_options {
 static const char *const unit_words[] = {"auto", NULL};
 
 static const dl_option options[] = {
-    {.name = "units", .type = DL_TYPE_INT, .offset = offsetof(dense_options, units), .min = 1, .max = 1 << 28,
-     .words = unit_words, .doc = "number of outputs; auto: the number of classes of the data set"},
-    {.name = "activation", .type = DL_TYPE_CHOICE, .offset = offsetof(dense_options, activation), .fallback = "linear",
-     .words = dl_layer_activations, .doc = "function applied to the output"},
-    {.name = "use_bias", .type = DL_TYPE_BOOL, .offset = offsetof(dense_options, use_bias), .fallback = "true",
+    {.name = "units",
+     .type = DL_TYPE_INT,
+     .offset = offsetof(dense_options, units),
+     .min = 1,
+     .max = 1 << 28,
+     .words = unit_words,
+     .doc = "number of outputs; auto: the number of classes of the data set"},
+    {.name = "activation",
+     .type = DL_TYPE_CHOICE,
+     .offset = offsetof(dense_options, activation),
+     .fallback = "linear",
+     .words = dl_layer_activations,
+     .doc = "function applied to the output"},
+    {.name = "use_bias",
+     .type = DL_TYPE_BOOL,
+     .offset = offsetof(dense_options, use_bias),
+     .fallback = "true",
      .doc = "add a bias for each output"},
     DL_LAYER_COMMON_OPTIONS,
     DL_OPTION_END,
@@ -24,8 +36,8 @@ static const dl_option options[] = {
 static dl_status emit(dl_layer_build *build, const dense_options *o, int input, int64_t units, int *output) {
     const int64_t in = build->model->value[input].shape.dim[0];
     int weight = -1, bias = -1, y = -1;
-    DL_RETURN_IF_ERROR(dl_layer_parameter(build, "weight", &DL_SHAPE(units, in), DL_INIT_GLOROT_UNIFORM, (double)in,
-                                          (double)units, &weight));
+    DL_RETURN_IF_ERROR(dl_layer_parameter(build, "weight", &DL_SHAPE(units, in), DL_INIT_GLOROT_UNIFORM,
+                                          (double)in, (double)units, &weight));
     if (o->use_bias) {
         DL_RETURN_IF_ERROR(dl_layer_parameter(build, "bias", &DL_SHAPE(units), DL_INIT_ZERO, 0, 0, &bias));
     }
@@ -35,7 +47,8 @@ static dl_status emit(dl_layer_build *build, const dense_options *o, int input, 
     return dl_layer_activate(build, o->activation, y, output);
 }
 
-static dl_status build_dense(dl_layer_build *build, const void *values, const int *inputs, int n_inputs, int *output) {
+static dl_status build_dense(dl_layer_build *build, const void *values, const int *inputs, int n_inputs,
+                             int *output) {
     (void)n_inputs;
     const dense_options *o = values;
     const dl_shape *in = &build->model->value[inputs[0]].shape;
@@ -48,14 +61,17 @@ static dl_status build_dense(dl_layer_build *build, const void *values, const in
     if (units == DL_WORD(0)) {
         units = build->data->n_classes;
         if (units <= 0) {
-            return dl_layer_mistake(build, "units: auto needs a data set with classes; give the number instead");
+            return dl_layer_mistake(build,
+                                    "units: auto needs a data set with classes; give the number instead");
         }
     }
     return emit(build, o, inputs[0], units, output);
 }
 
 const dl_layer_kind dl_layer_dense = {
-    .variant = {.name = "dense", .doc = "fully connected layer over vectors", .options = options,
+    .variant = {.name = "dense",
+                .doc = "fully connected layer over vectors",
+                .options = options,
                 .n_bytes = sizeof(dense_options)},
     .min_inputs = 1,
     .max_inputs = 1,

@@ -1,5 +1,5 @@
-/* dropout: in training each element is zeroed with probability `rate`, the others scaled by 1 / (1 - rate); in
- * evaluation it does nothing (Srivastava et al., JMLR 15, 2014). */
+/* dropout: in training each element is zeroed with probability `rate`, the others scaled by 1 / (1 - rate);
+ * in evaluation it does nothing (Srivastava et al., JMLR 15, 2014). */
 #include "base/rng.h"
 #include "model/layer.h"
 
@@ -9,13 +9,18 @@ typedef struct dropout_options {
 } dropout_options;
 
 static const dl_option options[] = {
-    {.name = "rate", .type = DL_TYPE_FLOAT, .offset = offsetof(dropout_options, rate), .min = 0, .max = 0.999,
+    {.name = "rate",
+     .type = DL_TYPE_FLOAT,
+     .offset = offsetof(dropout_options, rate),
+     .min = 0,
+     .max = 0.999,
      .doc = "share of the elements set to zero in training"},
     DL_LAYER_COMMON_OPTIONS,
     DL_OPTION_END,
 };
 
-static dl_status build_dropout(dl_layer_build *build, const void *values, const int *inputs, int n_inputs, int *output) {
+static dl_status build_dropout(dl_layer_build *build, const void *values, const int *inputs, int n_inputs,
+                               int *output) {
     (void)n_inputs;
     const dropout_options *o = values;
     *output = inputs[0];
@@ -36,7 +41,9 @@ static dl_status build_dropout(dl_layer_build *build, const void *values, const 
 }
 
 const dl_layer_kind dl_layer_dropout = {
-    .variant = {.name = "dropout", .doc = "zeroes a share of the elements in training", .options = options,
+    .variant = {.name = "dropout",
+                .doc = "zeroes a share of the elements in training",
+                .options = options,
                 .n_bytes = sizeof(dropout_options)},
     .min_inputs = 1,
     .max_inputs = 1,

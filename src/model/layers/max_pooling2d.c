@@ -9,18 +9,41 @@ typedef struct pooling_options {
 } pooling_options;
 
 static const dl_option options[] = {
-    {.name = "pool_size", .type = DL_TYPE_INTS, .offset = offsetof(pooling_options, pool_size), .fallback = "2",
-     .min = 1, .max = 255, .min_items = 1, .max_items = 2, .doc = "height and width of the window; one number for both"},
-    {.name = "strides", .type = DL_TYPE_INTS, .offset = offsetof(pooling_options, strides), .fallback = "[]",
-     .min = 1, .max = 4096, .min_items = 0, .max_items = 2, .doc = "steps of the window; default: pool_size"},
-    {.name = "padding", .type = DL_TYPE_INTS, .offset = offsetof(pooling_options, padding), .fallback = "valid",
-     .min = 0, .max = 255, .min_items = 1, .max_items = 4, .words = dl_window_paddings,
-     .doc = "valid (none), same, or cells: all | rows, columns | top, bottom, left, right; padding never wins"},
+    {.name = "pool_size",
+     .type = DL_TYPE_INTS,
+     .offset = offsetof(pooling_options, pool_size),
+     .fallback = "2",
+     .min = 1,
+     .max = 255,
+     .min_items = 1,
+     .max_items = 2,
+     .doc = "height and width of the window; one number for both"},
+    {.name = "strides",
+     .type = DL_TYPE_INTS,
+     .offset = offsetof(pooling_options, strides),
+     .fallback = "[]",
+     .min = 1,
+     .max = 4096,
+     .min_items = 0,
+     .max_items = 2,
+     .doc = "steps of the window; default: pool_size"},
+    {.name = "padding",
+     .type = DL_TYPE_INTS,
+     .offset = offsetof(pooling_options, padding),
+     .fallback = "valid",
+     .min = 0,
+     .max = 255,
+     .min_items = 1,
+     .max_items = 4,
+     .words = dl_window_paddings,
+     .doc =
+         "valid (none), same, or cells: all | rows, columns | top, bottom, left, right; padding never wins"},
     DL_LAYER_COMMON_OPTIONS,
     DL_OPTION_END,
 };
 
-static dl_status build_pooling(dl_layer_build *build, const void *values, const int *inputs, int n_inputs, int *output) {
+static dl_status build_pooling(dl_layer_build *build, const void *values, const int *inputs, int n_inputs,
+                               int *output) {
     (void)n_inputs;
     const pooling_options *o = values;
     const dl_shape *in = &build->model->value[inputs[0]].shape;
@@ -43,7 +66,9 @@ static dl_status build_pooling(dl_layer_build *build, const void *values, const 
 }
 
 const dl_layer_kind dl_layer_max_pooling2d = {
-    .variant = {.name = "max_pooling2d", .doc = "largest value of each window", .options = options,
+    .variant = {.name = "max_pooling2d",
+                .doc = "largest value of each window",
+                .options = options,
                 .n_bytes = sizeof(pooling_options)},
     .min_inputs = 1,
     .max_inputs = 1,

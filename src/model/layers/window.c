@@ -28,21 +28,24 @@ static dl_status place_axis(dl_layer_build *build, int input, int axis, dl_windo
     if (span < 0) {
         char text[DL_SHAPE_TEXT_BYTES];
         return dl_layer_mistake(build,
-                                "the window is %" PRId64 " cells %s, but its input %s from '%s' has only %" PRId64
+                                "the window is %" PRId64
+                                " cells %s, but its input %s from '%s' has only %" PRId64
                                 " with padding; use a smaller window or padding: same",
                                 window->size[axis], axis_names[axis], dl_shape_text(&value->shape, text),
                                 dl_layer_source_name(build, input), in + padding[0] + padding[1]);
     }
     if (padding[0] >= window->size[axis] || padding[1] >= window->size[axis]) {
-        return dl_layer_mistake(build, "padding of %" PRId64 " cells is not smaller than the window of %" PRId64,
+        return dl_layer_mistake(build,
+                                "padding of %" PRId64 " cells is not smaller than the window of %" PRId64,
                                 padding[0] > padding[1] ? padding[0] : padding[1], window->size[axis]);
     }
     window->output.dim[axis] = span / window->stride[axis] + 1;
     return DL_OK;
 }
 
-dl_status dl_window_place(dl_layer_build *build, int input, const dl_int_list *size, const dl_int_list *stride,
-                          const dl_int_list *padding, int64_t channels, dl_window *out) {
+dl_status dl_window_place(dl_layer_build *build, int input, const dl_int_list *size,
+                          const dl_int_list *stride, const dl_int_list *padding, int64_t channels,
+                          dl_window *out) {
     const dl_value *value = &build->model->value[input];
     *out = (dl_window){.output = DL_SHAPE(0, 0, channels)};
     if (value->shape.n_dims != 3) {
@@ -59,8 +62,9 @@ dl_status dl_window_place(dl_layer_build *build, int input, const dl_int_list *s
     }
     if (padding->word < 0) {
         if (padding->n == 3) {
-            return dl_layer_mistake(build, "padding has 3 numbers; give 1 (all sides), 2 (rows, columns) or 4 "
-                                           "(top, bottom, left, right)");
+            return dl_layer_mistake(build,
+                                    "padding has 3 numbers; give 1 (all sides), 2 (rows, columns) or 4 "
+                                    "(top, bottom, left, right)");
         }
         explicit_padding(padding, out->padding);
     }

@@ -1,0 +1,185 @@
+/* dltrain train: the main job. */
+#define _GNU_SOURCE
+#include "base/log.h"
+#include "launcher/bootstrap.h"
+#include "launcher/command.h"
+#include "launcher/report.h"
+#include "launcher/setup.h"
+#include "launcher/signals.h"
+#include "train/trainer.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Everything a training job owns; released in one place. */
+typedef struct job {
+    dl_runtime *runtime;
+    dl_setup setup;
+    dl_session *session;
+    dl_run_dir *run;
+    dl_console *console;
+    dl_metrics *metrics;
+    dl_text config_text;
+    const char *metric_names[DL_MAX_METRICS];
+    int n_metrics;
+} job;
+
+static void release(job *j) {
+    dl_console_destroy(&j->console);
+    dl_metrics_destroy(&j->metrics);
+    dl_log_set_file(-1);
+    dl_run_dir_close(&j->run);
+    dl_session_close(&j->session);
+    dl_text_free(&j->config_text);
+    dl_setup_release(&j->setup);
+}
+
+static void find_metric_names(job *j) {
+    const dl_int_list *metrics = &j->setup.config->train.metrics;
+    for (int i = 0; i < metrics->n && i < DL_MAX_METRICS; i++) {
+        j->metric_names[j->n_metrics++] = dl_config_metrics[metrics->value[i]];
+    }
+}
+
+/* Rank 0: run directory, metrics, console. */
+static dl_status open_outputs(job *j) {
+    const dl_config *config = j->setup.config;
+    const dl_console_options options = dl_console_options_for(STDOUT_FILENO);
+    DL_RETURN_IF_ERROR(dl_console_create(&options, j->metric_names, j->n_metrics, &j->console));
+    DL_RETURN_IF_ERROR(dl_run_dir_create(config->run.dir, j->config_text.data, config->run.audit, &j->run));
+    dl_log_set_file(dl_run_dir_log_fd(j->run));
+    if (dl_run_dir_moved_to(j->run) != NULL) {
+        dl_console_note(j->console, "an earlier run was moved to %s", dl_run_dir_moved_to(j->run));
+    }
+    char path[4096];
+    DL_RETURN_IF_ERROR(dl_run_dir_file(j->run, "metrics.jsonl", path, sizeof path));
+    return dl_metrics_create(dl_run_dir_metrics_fd(j->run), path, j->metric_names, j->n_metrics, &j->metrics);
+}
+
+static dl_status open_outputs_everywhere(job *j) {
+    dl_comm *world = j->runtime->world;
+    dl_status status = dl_setup_print(&j->setup, &j->config_text);
+    if (status == DL_OK && world->rank == 0) {
+        status = open_outputs(j);
+    }
+    DL_RETURN_IF_ERROR(dl_comm_agree(world, status, NULL));
+    if (world->rank > 0) {
+        const dl_config *config = j->setup.config;
+        status = dl_run_dir_join(config->run.dir, world->rank, config->run.audit, &j->run);
+    }
+    return dl_comm_agree(world, status, NULL);
+}
+
+static dl_status tell_start(job *j) {
+    if (j->console == NULL) {
+        return DL_OK;
+    }
+    dl_report_banner(j->session, j->runtime, j->console);
+    char digest[DL_DIGEST_TEXT_BYTES];
+    dl_digest_of(j->config_text.data, j->config_text.size, digest);
+    const dl_start_report report = {.ranks = j->runtime->world->size,
+                                    .threads = j->runtime->n_threads,
+                                    .backend = j->session->device->backend->name,
+                                    .parameters = j->session->model->table.n_total,
+                                    .config_digest = digest};
+    return dl_metrics_start(j->metrics, &report);
+}
+
+static dl_status tell_end(job *j, const dl_trainer_result *result) {
+    if (j->console == NULL) {
+        return DL_OK;
+    }
+    char what[64], next[512];
+    (void)snprintf(what, sizeof what, result->signal == 0 ? "done" : "stopped by signal %d (%s)",
+                   result->signal, result->signal == 0 ? "" : strsignal(result->signal));
+    (void)snprintf(next, sizeof next, "dltrain eval %s", dl_run_dir_path(j->run));
+    const dl_closing closing = {.what = what,
+                                .end = {.epoch = result->epoch,
+                                        .step = result->step,
+                                        .samples = result->samples,
+                                        .test = result->test,
+                                        .seconds = result->seconds,
+                                        .weights = result->signal == 0 ? result->weights : NULL},
+                                .samples_per_s = result->samples_per_s,
+                                .data_wait = result->data_wait,
+                                .run_dir = dl_run_dir_path(j->run),
+                                .next = next};
+    if (result->signal == 0) {
+        DL_RETURN_IF_ERROR(dl_metrics_end(j->metrics, &closing.end));
+    }
+    dl_console_close(j->console, &closing);
+    return dl_run_dir_status(j->run, result->signal == 0 ? DL_RUN_DONE : DL_RUN_STOPPED,
+                             result->signal == 0 ? 0 : (int)DL_INTERRUPTED, result->step,
+                             result->signal == 0 ? "" : what);
+}
+
+/* The run directory says how it ended, also when it failed. */
+static dl_status tell_failure(job *j, dl_status status, int64_t step) {
+    dl_error error;
+    dl_error_take(&error);
+    if (j->run != NULL && j->runtime->world->rank == 0) {
+        if (dl_run_dir_status(j->run, DL_RUN_FAILED, (int)status, step, error.message) != DL_OK) {
+            DL_WARN("%s", dl_error_last()->message);
+        }
+    }
+    return dl_error_restore(&error);
+}
+
+static dl_status train(job *j, bool profile, int *signal_number) {
+    dl_trainer_result result = {0};
+    const dl_trainer_options options = {.session = j->session,
+                                        .run = j->run,
+                                        .console = j->console,
+                                        .metrics = j->metrics,
+                                        .pending_signal = dl_signals_pending,
+                                        .profile = profile};
+    DL_RETURN_IF_ERROR(dl_session_init_parameters(j->session));
+    const dl_status status = dl_train(&options, &result);
+    if (status != DL_OK) {
+        return tell_failure(j, status, result.step);
+    }
+    *signal_number = result.signal;
+    return dl_comm_agree(j->runtime->world, tell_end(j, &result), NULL);
+}
+
+static dl_status run_job(job *j, const dl_arguments *arguments, int *signal_number) {
+    DL_RETURN_IF_ERROR(dl_runtime_start(&j->runtime));
+    DL_RETURN_IF_ERROR(dl_signals_install());
+    const char *path = arguments->n_positional > 0 ? arguments->positional[0] : NULL;
+    DL_RETURN_IF_ERROR(
+        dl_setup_load(path, arguments->override, arguments->n_overrides, j->runtime->world, &j->setup));
+    find_metric_names(j);
+    DL_RETURN_IF_ERROR(
+        dl_setup_session(&j->setup, j->runtime->world, 0, j->runtime->n_threads, true, false, &j->session));
+    DL_RETURN_IF_ERROR(open_outputs_everywhere(j));
+    DL_RETURN_IF_ERROR(tell_start(j));
+    return train(j, dl_arguments_flag(arguments, "profile") != NULL, signal_number);
+}
+
+static dl_status run(const dl_arguments *arguments) {
+    job j = {0};
+    int signal_number = 0;
+    const dl_status status = run_job(&j, arguments, &signal_number);
+    release(&j);
+    if (status == DL_OK && signal_number != 0) {
+        return DL_INTERRUPTED; /* until checkpoints exist */
+    }
+    return status;
+}
+
+static const dl_flag flags[] = {
+    {"profile", NULL, "print where the time of a step goes"},
+    {NULL, NULL, NULL},
+};
+
+const dl_command dl_command_train = {
+    .name = "train",
+    .usage = "[CONFIG] [KEY.PATH=VALUE ...] [--profile]",
+    .doc = "train the network that CONFIG describes (default: ./dltrain.yaml, else a built-in example)",
+    .flags = flags,
+    .takes_overrides = true,
+    .max_positional = 1,
+    .uses_ranks = true,
+    .run = run,
+};

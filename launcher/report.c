@@ -1,0 +1,38 @@
+#include "launcher/report.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int dl_report_memory(const dl_session *session, dl_memory_item out[DL_CONSOLE_MEMORY_ITEMS]) {
+    size_t bytes[DL_N_STORAGES];
+    int n = 0;
+    dl_plan_memory(session->plan, bytes);
+    for (int s = 0; s < DL_N_STORAGES && n < DL_CONSOLE_MEMORY_ITEMS; s++) {
+        if (bytes[s] > 0) {
+            out[n++] = (dl_memory_item){dl_storage_name((dl_storage)s), bytes[s]};
+        }
+    }
+    return n;
+}
+
+void dl_report_banner(const dl_session *session, const dl_runtime *runtime, dl_console *console) {
+    char version[64] = "", grid[64];
+    session->device->backend->version(version, sizeof version);
+    (void)snprintf(grid, sizeof grid, "data=%d", session->grid->axis[DL_AXIS_DATA].size);
+    dl_banner banner = {.ranks = runtime->world->size,
+                        .hosts = runtime->world->n_nodes,
+                        .backend = session->device->backend->name,
+                        .backend_version = version,
+                        .threads = runtime->n_threads,
+                        .grid = grid,
+                        .model = session->config->name,
+                        .parameters = session->model->table.n_total,
+                        .trainable = session->model->table.n_trainable,
+                        .flop_per_sample = dl_model_training_flops(session->model),
+                        .data = session->config->data.path,
+                        .train_samples = session->n_samples[DL_SPLIT_TRAIN],
+                        .valid_samples = session->valid_is_test ? 0 : session->n_samples[DL_SPLIT_VALID],
+                        .test_samples = session->n_samples[DL_SPLIT_TEST]};
+    banner.n_memory = dl_report_memory(session, banner.memory);
+    dl_console_banner(console, &banner);
+}

@@ -1,0 +1,63 @@
+#include "train/evaluate.h"
+
+#include "train/batches.h"
+
+#include <string.h>
+
+static dl_status evaluate_batch(const dl_evaluation *e, const dl_batch *batch, int64_t global_samples,
+                                int64_t number, double sums[DL_N_TOTALS]) {
+    const int program = dl_session_evaluate_program(e->session, global_samples);
+    DL_RETURN_ERROR_IF(program < 0, DL_ERR_INTERNAL,
+                       "there is no program for an evaluation batch of %lld samples",
+                       (long long)global_samples);
+    const dl_step_block step = {.weight = (double)batch->n_samples};
+    const dl_host_batch host = {.field = (const void *const *)batch->field, .ids = batch->ids, .step = &step};
+    DL_RETURN_IF_ERROR(dl_execute(e->session->plan, program, &host));
+    double totals[DL_N_TOTALS];
+    int32_t control[DL_N_CONTROLS];
+    DL_RETURN_IF_ERROR(dl_session_read_control(e->session, program, totals, control));
+    for (int i = 0; i < DL_N_TOTALS; i++) {
+        sums[i] += totals[i];
+    }
+    return dl_run_dir_audit(e->audit, dl_split_name(e->split), e->epoch, number, batch->ids,
+                            batch->n_samples);
+}
+
+static dl_status evaluate_all(const dl_evaluation *e, dl_batches *batches, double sums[DL_N_TOTALS]) {
+    const int64_t batch_size = e->session->config->train.batch_size;
+    const int64_t n_batches = (e->session->split[e->split].n + batch_size - 1) / batch_size;
+    for (int64_t number = 1;; number++) {
+        const dl_batch *batch = NULL;
+        int64_t global_samples = 0;
+        DL_RETURN_IF_ERROR(dl_batches_next(batches, &batch, &global_samples));
+        if (batch == NULL) {
+            return DL_OK;
+        }
+        DL_RETURN_IF_ERROR(evaluate_batch(e, batch, global_samples, number, sums));
+        dl_batches_release(batches, batch);
+        dl_console_progress(e->console, dl_split_name(e->split), number, n_batches);
+    }
+}
+
+dl_status dl_evaluate(const dl_evaluation *e, dl_score *score) {
+    *score = (dl_score){0};
+    if (e->session->split[e->split].n == 0) {
+        return DL_OK;
+    }
+    dl_batches *batches = NULL;
+    double sums[DL_N_TOTALS] = {0};
+    DL_RETURN_IF_ERROR(dl_session_refresh(e->session));
+    DL_RETURN_IF_ERROR(dl_batches_start_pass(e->session, e->split, &batches));
+    const dl_status status = evaluate_all(e, batches, sums);
+    dl_batches_stop(&batches);
+    if (status != DL_OK) {
+        return dl_error_add_frame(status, __FILE__, __LINE__, __func__, "evaluating split %s",
+                                  dl_split_name(e->split));
+    }
+    score->present = true;
+    score->loss = sums[DL_TOTAL_LOSS] / sums[DL_TOTAL_WEIGHT];
+    for (int i = 0; i < e->session->model->output.n_metrics; i++) {
+        score->metric[i] = sums[DL_TOTAL_METRIC + i] / sums[DL_TOTAL_WEIGHT];
+    }
+    return DL_OK;
+}

@@ -1,0 +1,21 @@
+/* Evaluation: every sample of a split exactly once, at any number of ranks. */
+#ifndef DLTRAIN_TRAIN_EVALUATE_H
+#define DLTRAIN_TRAIN_EVALUATE_H
+
+#include "train/console.h"
+#include "train/run_dir.h"
+#include "train/session.h"
+
+typedef struct dl_evaluation {
+    dl_session *session;
+    dl_split split;
+    dl_console *console; /* progress; may be NULL */
+    dl_run_dir *audit;   /* records the samples when its audit is on; may be NULL */
+    int64_t epoch;       /* for the audit */
+} dl_evaluation;
+
+/* Means of loss and metrics over the split, with the parameters as they are now. Collective over the data
+ * axis; all ranks get the same numbers. score->present is false when there is no such split. */
+DL_NODISCARD dl_status dl_evaluate(const dl_evaluation *evaluation, dl_score *score);
+
+#endif

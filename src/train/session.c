@@ -1,0 +1,280 @@
+#include "train/session.h"
+
+#include "optim/optim.h"
+#include "train/splits.h"
+#include "train/weights.h"
+
+#include <string.h>
+
+enum { FIELD_X, FIELD_Y, N_FIELDS };
+static const char *const field_names[N_FIELDS] = {"x", "y"};
+
+/* --- device --- */
+
+static dl_status open_device(dl_session *session) {
+    static const char *const names[] = {[DL_BACKEND_AUTO] = "cpu",
+                                        [DL_BACKEND_REF] = "ref",
+                                        [DL_BACKEND_REF_STRICT] = "ref:strict",
+                                        [DL_BACKEND_CPU] = "cpu",
+                                        [DL_BACKEND_CUDA] = "cuda"};
+    const char *name = names[session->config->backend];
+    const dl_backend *backend = dl_backend_find(name);
+    DL_RETURN_ERROR_IF(backend == NULL, DL_ERR_USAGE,
+                       "backend %s is not part of this build; use backend: auto, cpu or ref", name);
+    const dl_device_options options = {.n_threads = session->n_threads};
+    return dl_device_open(backend, &options, &session->device);
+}
+
+/* --- model --- */
+
+static dl_status build_model(dl_session *session, dl_diagnostics *diagnostics) {
+    const dl_config *config = session->config;
+    const char *metrics[DL_MAX_LIST];
+    for (int i = 0; i < config->train.metrics.n; i++) {
+        metrics[i] = dl_config_metrics[config->train.metrics.value[i]];
+    }
+    const dl_model_data data = {.sample_shape = session->train_info.field[FIELD_X].sample_shape,
+                                .dtype = session->train_info.field[FIELD_X].dtype,
+                                .n_classes = session->train_info.n_classes,
+                                .n_normalize = config->data.mean.n,
+                                .mean = config->data.mean.value,
+                                .std = config->data.std.value};
+    dl_model_options options = {.layers = config->model.layers,
+                                .place = config->model_place,
+                                .data = &data,
+                                .seed = (uint64_t)config->seed,
+                                .n_metrics = config->train.metrics.n,
+                                .metrics = metrics};
+    options.input_shape.n_dims = config->model.input.shape.n;
+    memcpy(options.input_shape.dim, config->model.input.shape.value,
+           (size_t)options.input_shape.n_dims * sizeof(int64_t));
+    return dl_model_build(&options, diagnostics, &session->model);
+}
+
+/* --- programs --- */
+
+static dl_status add_evaluation(dl_session *session, dl_split split) {
+    const int64_t batch = session->config->train.batch_size, n = session->n_samples[split];
+    int program = -1;
+    if (n >= batch) {
+        DL_RETURN_IF_ERROR(dl_plan_add(session->plan, DL_PROGRAM_EVALUATE, batch, &program));
+    }
+    if (n % batch > 0) {
+        DL_RETURN_IF_ERROR(dl_plan_add(session->plan, DL_PROGRAM_EVALUATE, n % batch, &program));
+    }
+    return DL_OK;
+}
+
+static dl_status add_programs(dl_session *session, bool training) {
+    const int64_t batch = session->config->train.batch_size, n = session->n_samples[DL_SPLIT_TRAIN];
+    session->train_full = session->train_short = -1;
+    if (training) {
+        DL_RETURN_IF_ERROR(dl_plan_add(session->plan, DL_PROGRAM_TRAIN, batch, &session->train_full));
+        if (n % batch > 0) {
+            DL_RETURN_IF_ERROR(
+                dl_plan_add(session->plan, DL_PROGRAM_TRAIN, n % batch, &session->train_short));
+        }
+    }
+    DL_RETURN_IF_ERROR(add_evaluation(session, DL_SPLIT_VALID));
+    return add_evaluation(session, DL_SPLIT_TEST);
+}
+
+static dl_status make_plan(dl_session *session, const dl_session_options *options) {
+    const dl_config *config = session->config;
+    const bool dry = options->world == NULL;
+    dl_plan_options plan = {.model = session->model,
+                            .device = session->device,
+                            .grid = session->grid,
+                            .n_ranks = dry ? options->n_ranks : session->grid->axis[DL_AXIS_DATA].size,
+                            .rank = dry ? 0 : session->grid->axis[DL_AXIS_DATA].index,
+                            .batch_size = config->train.batch_size,
+                            .accumulate = (int)config->train.accumulate,
+                            .reproducible = config->reproducible,
+                            .measure = !dry && !config->reproducible,
+                            .fuse = true,
+                            .n_fields = N_FIELDS,
+                            .fields = field_names};
+    DL_RETURN_ERROR_IF(
+        config->reproducible && !dl_pieces_fit(plan.n_ranks, plan.accumulate), DL_ERR_USAGE,
+        "reproducible: true divides a batch into %d pieces, which %d ranks with accumulate: %d cannot "
+        "share; use ranks x accumulate <= %d",
+        DL_PIECES, plan.n_ranks, plan.accumulate, DL_PIECES);
+    dl_op_desc update;
+    DL_RETURN_IF_ERROR(
+        dl_optimizer_describe(&config->train.optimizer, (double)config->train.batch_size, 1, &update));
+    plan.update = (dl_update_rule){update.kind, update.attr, dl_optimizer_slots(&config->train.optimizer)};
+    DL_RETURN_IF_ERROR(dl_plan_create(&plan, &session->plan));
+    DL_RETURN_IF_ERROR(add_programs(session, options->training));
+    DL_RETURN_IF_ERROR(dl_plan_seal(session->plan));
+    return dry ? DL_OK : dl_plan_finish(session->plan);
+}
+
+static void count_steps(dl_session *session) {
+    const dl_train_config *train = &session->config->train;
+    session->steps_per_epoch =
+        (session->n_samples[DL_SPLIT_TRAIN] + train->batch_size - 1) / train->batch_size;
+    session->total_steps = session->steps_per_epoch * train->epochs;
+    if (train->max_steps > 0 && train->max_steps < session->total_steps) {
+        session->total_steps = train->max_steps;
+    }
+}
+
+static dl_status take_host_arenas(dl_session *session) {
+    const dl_parameter_table *table = &session->model->table;
+    DL_RETURN_IF_ERROR(dl_alloc((size_t)table->trainable_elements, sizeof(float), &session->trainable));
+    return dl_alloc((size_t)table->frozen_elements, sizeof(float), &session->frozen);
+}
+
+/* --- opening --- */
+
+static dl_status make_grid(dl_session *session) {
+    const dl_parallel_config *parallel = &session->config->parallel;
+    const int sizes[DL_N_AXES] = {parallel->data == DL_WORD(0) ? 0 : (int)parallel->data,
+                                  (int)parallel->tensor, (int)parallel->pipeline};
+    return dl_grid_create(session->world, sizes, &session->grid);
+}
+
+/* Ranks must agree on data and parameters before anything is computed. */
+static dl_status compare_ranks(dl_session *session) {
+    dl_text text = {0};
+    const dl_parameter_table *table = &session->model->table;
+    dl_status status = dl_text_append(&text, "data: %s\n", session->train_info.digest);
+    for (int i = 0; i < table->n && status == DL_OK; i++) {
+        char shape[DL_SHAPE_TEXT_BYTES];
+        status = dl_text_append(&text, "parameter %s: %s at %lld in bucket %d\n", table->parameter[i].path,
+                                dl_shape_text(&table->parameter[i].shape, shape),
+                                (long long)table->parameter[i].offset, table->parameter[i].bucket);
+    }
+    if (status == DL_OK) {
+        status = dl_text_append(&text, "collectives a step: %d\n", table->n_buckets + 2);
+        status = status == DL_OK ? dl_comm_compare(session->world, "data and parameters", text.data) : status;
+    }
+    dl_text_free(&text);
+    return status;
+}
+
+/* What can fail on one rank alone; the others hear of it in the agreement behind it. */
+static dl_status open_local(dl_session *session, const dl_session_options *options) {
+    DL_RETURN_IF_ERROR(dl_splits_open(session, options));
+    DL_RETURN_IF_ERROR(build_model(session, options->diagnostics));
+    count_steps(session);
+    return open_device(session);
+}
+
+static dl_status open_all(dl_session *session, const dl_session_options *options) {
+    const bool dry = options->world == NULL;
+    if (dry) {
+        DL_RETURN_IF_ERROR(open_local(session, options));
+        return make_plan(session, options);
+    }
+    int failed = -1;
+    DL_RETURN_IF_ERROR(make_grid(session));
+    DL_RETURN_IF_ERROR(dl_splits_make(session, options));
+    DL_RETURN_IF_ERROR(dl_comm_agree(session->world, open_local(session, options), &failed));
+    DL_RETURN_IF_ERROR(compare_ranks(session));
+    DL_RETURN_IF_ERROR(make_plan(session, options));
+    return dl_comm_agree(session->world, take_host_arenas(session), &failed);
+}
+
+dl_status dl_session_open(const dl_session_options *options, dl_session **out) {
+    dl_session *session = NULL;
+    DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *session, &session));
+    session->config = options->config;
+    session->world = options->world;
+    session->n_threads = options->n_threads;
+    dl_status status = dl_pool_create(&session->pool);
+    if (status == DL_OK) {
+        status = open_all(session, options);
+    }
+    if (status != DL_OK) {
+        dl_session_close(&session);
+        return status;
+    }
+    *out = session;
+    return DL_OK;
+}
+
+void dl_session_close(dl_session **session) {
+    if (*session == NULL) {
+        return;
+    }
+    dl_plan_destroy(&(*session)->plan);
+    dl_device_close(&(*session)->device);
+    dl_model_destroy(&(*session)->model);
+    dl_dataset_close(&(*session)->train_files);
+    dl_dataset_close(&(*session)->valid_files);
+    dl_dataset_close(&(*session)->test_files);
+    dl_grid_destroy(&(*session)->grid);
+    dl_free(&(*session)->trainable);
+    dl_free(&(*session)->frozen);
+    dl_pool_destroy(&(*session)->pool);
+    dl_free(session);
+}
+
+/* --- parameters --- */
+
+static dl_status upload_parameters(dl_session *session) {
+    const dl_plan *plan = session->plan;
+    const dl_storage storage[] = {DL_STORE_PARAMETER, DL_STORE_FROZEN};
+    const float *arena[] = {session->trainable, session->frozen};
+    for (int i = 0; i < 2; i++) {
+        if (plan->bytes[storage[i]] > 0) {
+            DL_RETURN_IF_ERROR(session->device->backend->upload(session->device, plan->memory[storage[i]],
+                                                                arena[i], plan->bytes[storage[i]], NULL));
+        }
+    }
+    return dl_session_refresh(session);
+}
+
+dl_status dl_session_init_parameters(dl_session *session) {
+    dl_parameters_init(&session->model->table, (uint64_t)session->config->seed, session->trainable,
+                       session->frozen);
+    return upload_parameters(session);
+}
+
+dl_status dl_session_read_weights(dl_session *session, const char *path) {
+    DL_RETURN_IF_ERROR(
+        dl_weights_read(path, &session->model->table, session->trainable, session->frozen, NULL));
+    return upload_parameters(session);
+}
+
+dl_status dl_session_fetch_parameters(dl_session *session) {
+    const dl_plan *plan = session->plan;
+    const dl_storage storage[] = {DL_STORE_PARAMETER, DL_STORE_FROZEN};
+    float *arena[] = {session->trainable, session->frozen};
+    for (int i = 0; i < 2; i++) {
+        if (plan->bytes[storage[i]] > 0) {
+            DL_RETURN_IF_ERROR(session->device->backend->download(
+                session->device, arena[i], plan->memory[storage[i]], plan->bytes[storage[i]], NULL));
+        }
+    }
+    return DL_OK;
+}
+
+dl_status dl_session_refresh(dl_session *session) {
+    int refresh = -1;
+    DL_RETURN_IF_ERROR(dl_plan_add(session->plan, DL_PROGRAM_REFRESH, 0, &refresh));
+    return dl_execute(session->plan, refresh, NULL);
+}
+
+dl_status dl_session_read_control(const dl_session *session, int number, double totals[DL_N_TOTALS],
+                                  int32_t control[DL_N_CONTROLS]) {
+    const dl_program *program = session->plan->program[number];
+    const dl_backend *backend = session->device->backend;
+    DL_RETURN_IF_ERROR(backend->download(session->device, totals,
+                                         dl_slot_address(session->plan, program, program->totals),
+                                         DL_N_TOTALS * sizeof *totals, NULL));
+    return backend->download(session->device, control,
+                             dl_slot_address(session->plan, program, program->control),
+                             DL_N_CONTROLS * sizeof *control, NULL);
+}
+
+int dl_session_evaluate_program(const dl_session *session, int64_t n_samples) {
+    for (int i = 0; i < session->plan->n_programs; i++) {
+        const dl_program *program = session->plan->program[i];
+        if (program->kind == DL_PROGRAM_EVALUATE && program->global_samples == n_samples) {
+            return i;
+        }
+    }
+    return -1;
+}

@@ -1,0 +1,75 @@
+/* A session: a checked configuration made ready to run on this rank. Data opened, model built, device taken,
+ * programs compiled, memory bound. Training, evaluation, bench and check all start from one. */
+#ifndef DLTRAIN_TRAIN_SESSION_H
+#define DLTRAIN_TRAIN_SESSION_H
+
+#include "config/config.h"
+#include "datasets/dataset.h"
+#include "program/program.h"
+
+typedef enum dl_split { DL_SPLIT_TRAIN, DL_SPLIT_VALID, DL_SPLIT_TEST, DL_N_SPLITS } dl_split;
+
+const char *dl_split_name(dl_split split);
+
+/* Samples of a data set that make up a split: first .. first + n of `dataset` (borrowed; NULL: no such
+ * split). */
+typedef struct dl_split_data {
+    dl_dataset *dataset;
+    int64_t first, n;
+} dl_split_data;
+
+typedef struct dl_session {
+    dl_pool *pool;
+    const dl_config *config;
+    dl_comm *world;
+    int n_threads;
+    dl_grid *grid;
+    dl_dataset *train_files, *valid_files, *test_files;
+    dl_dataset_info train_info; /* of the files, or of the maker when there are none yet (check) */
+    int64_t n_samples[DL_N_SPLITS];
+    dl_split_data split[DL_N_SPLITS];
+    bool valid_is_test; /* there is no validation split: epochs are validated on test */
+    dl_model *model;
+    dl_device *device;
+    dl_plan *plan;
+    int train_full, train_short; /* programs; short -1: every batch is full */
+    int64_t steps_per_epoch, total_steps;
+    float *trainable, *frozen; /* host arenas for weights.h5 */
+} dl_session;
+
+typedef struct dl_session_options {
+    const dl_config *config;
+    dl_diagnostics *diagnostics; /* for mistakes in the model */
+    dl_comm *world; /* NULL: dry, as rank 0 of n_ranks; no data is made, nothing is taken (check) */
+    int n_ranks;    /* dry sessions only */
+    int n_threads;
+    bool training;  /* programs for training too, not for evaluation alone */
+    bool synthetic; /* no data set is opened: shapes from the maker or the config (bench) */
+    void (*progress)(const char *what, double share); /* of making data; may be NULL */
+} dl_session_options;
+
+/* Collective over world. Mistakes of the configuration are DL_ERR_USAGE, all ranks agree on them. On failure
+ * nothing is left. Release with dl_session_close. */
+DL_NODISCARD dl_status dl_session_open(const dl_session_options *options, dl_session **out);
+void dl_session_close(dl_session **session);
+
+/* Sets the parameters to their initial values and refreshes what depends on them. */
+DL_NODISCARD dl_status dl_session_init_parameters(dl_session *session);
+
+/* Sets them from a weights.h5. Every rank reads the file. */
+DL_NODISCARD dl_status dl_session_read_weights(dl_session *session, const char *path);
+
+/* Brings the parameters to session->trainable and ->frozen. */
+DL_NODISCARD dl_status dl_session_fetch_parameters(dl_session *session);
+
+/* Runs the refresh program: copies of parameters for evaluation. */
+DL_NODISCARD dl_status dl_session_refresh(dl_session *session);
+
+/* Totals and control word of the program that ran last. */
+DL_NODISCARD dl_status dl_session_read_control(const dl_session *session, int program,
+                                               double totals[DL_N_TOTALS], int32_t control[DL_N_CONTROLS]);
+
+/* The program for evaluating a global batch of n samples; -1 when it was not compiled. */
+int dl_session_evaluate_program(const dl_session *session, int64_t n_samples);
+
+#endif

@@ -1,0 +1,107 @@
+#include "train/splits.h"
+
+#include <string.h>
+
+static const char *const split_names[DL_N_SPLITS] = {"train", "valid", "test"};
+
+const char *dl_split_name(dl_split split) {
+    return split_names[split];
+}
+
+static const dl_maker *configured_maker(const dl_config *config) {
+    return dl_maker_find(dl_config_makers[config->data.make]);
+}
+
+dl_status dl_splits_make(dl_session *session, const dl_session_options *options) {
+    const dl_config *config = session->config;
+    dl_status status = DL_OK;
+    if (session->world->rank == 0 && !options->synthetic && !dl_dataset_exists(config->data.path, "train")) {
+        const dl_maker *maker = configured_maker(config);
+        if (maker != NULL) {
+            status = maker->make(config->data.path, 1, options->progress);
+        }
+    }
+    int failed = -1;
+    return dl_comm_agree(session->world, status, &failed);
+}
+
+static void set_split(dl_session *session, dl_split split, dl_dataset *files, int64_t first, int64_t n) {
+    session->split[split] = (dl_split_data){files, first, n};
+    session->n_samples[split] = n;
+}
+
+static void divide(dl_session *session, int64_t n_train, int64_t n_valid_files, int64_t n_test) {
+    const int64_t held_out = (int64_t)((double)n_train * session->config->data.valid);
+    set_split(session, DL_SPLIT_TRAIN, session->train_files, 0, n_train - held_out);
+    set_split(session, DL_SPLIT_TEST, session->test_files, 0, n_test);
+    if (n_valid_files > 0) {
+        set_split(session, DL_SPLIT_VALID, session->valid_files, 0, n_valid_files);
+    } else if (held_out > 0) {
+        set_split(session, DL_SPLIT_VALID, session->train_files, n_train - held_out, held_out);
+    } else {
+        set_split(session, DL_SPLIT_VALID, session->test_files, 0, n_test);
+        session->valid_is_test = true;
+    }
+}
+
+/* The same fields in the same form as in the training split. */
+static dl_status check_like_train(const dl_session *session, dl_dataset *files, const char *split) {
+    const dl_dataset_info *info = dl_dataset_info_of(files), *train = &session->train_info;
+    DL_RETURN_ERROR_IF(info->n_fields < 2 || train->n_fields < 2, DL_ERR_DATA,
+                       "%s: split %s needs the fields x and y", session->config->data.path,
+                       info->n_fields < 2 ? split : "train");
+    for (int i = 0; i < 2; i++) {
+        DL_RETURN_ERROR_IF(info->field[i].dtype != train->field[i].dtype ||
+                               !dl_shape_equal(&info->field[i].sample_shape, &train->field[i].sample_shape),
+                           DL_ERR_DATA, "%s: field %s of split %s has another type or shape than in train",
+                           session->config->data.path, info->field[i].name, split);
+    }
+    DL_RETURN_ERROR_IF(info->n_classes > train->n_classes, DL_ERR_DATA,
+                       "%s: split %s has labels up to %lld, but train has %lld classes",
+                       session->config->data.path, split, (long long)info->n_classes - 1,
+                       (long long)train->n_classes);
+    return DL_OK;
+}
+
+static dl_status open_split(dl_session *session, const char *split, dl_dataset **files, int64_t *n) {
+    *n = 0;
+    const char *folder = session->config->data.path;
+    if (!dl_dataset_exists(folder, split)) {
+        return DL_OK;
+    }
+    DL_RETURN_IF_ERROR(dl_dataset_open(folder, split, files));
+    *n = dl_dataset_info_of(*files)->n_samples;
+    return check_like_train(session, *files, split);
+}
+
+static dl_status describe_by_maker(dl_session *session) {
+    const dl_maker *maker = configured_maker(session->config);
+    DL_RETURN_ERROR_IF(maker == NULL, DL_ERR_USAGE,
+                       "there is no data set in '%s': import one (dltrain data import ...) or set data.make",
+                       session->config->data.path);
+    session->train_info = maker->train;
+    divide(session, maker->train.n_samples, 0, maker->test.n_samples);
+    return DL_OK;
+}
+
+dl_status dl_splits_open(dl_session *session, const dl_session_options *options) {
+    const dl_config *config = session->config;
+    const bool dry = options->world == NULL || options->synthetic;
+    if (dry && !dl_dataset_exists(config->data.path, "train")) {
+        return describe_by_maker(session);
+    }
+    DL_RETURN_ERROR_IF(
+        !dl_dataset_exists(config->data.path, "train"), DL_ERR_USAGE,
+        "there is no data set in '%s' (no train-*.h5): import one with `dltrain data import`, or set "
+        "data.make",
+        config->data.path);
+    DL_RETURN_IF_ERROR(dl_dataset_open(config->data.path, "train", &session->train_files));
+    session->train_info = *dl_dataset_info_of(session->train_files);
+    int64_t n_valid = 0, n_test = 0;
+    DL_RETURN_IF_ERROR(open_split(session, "valid", &session->valid_files, &n_valid));
+    DL_RETURN_IF_ERROR(open_split(session, "test", &session->test_files, &n_test));
+    divide(session, session->train_info.n_samples, n_valid, n_test);
+    DL_RETURN_ERROR_IF(session->n_samples[DL_SPLIT_TRAIN] < 1, DL_ERR_USAGE,
+                       "data.valid: %g leaves no sample to train on", config->data.valid);
+    return DL_OK;
+}

@@ -1,0 +1,229 @@
+#include "train/trainer.h"
+
+#include "base/clock.h"
+#include "optim/optim.h"
+#include "train/batches.h"
+#include "train/diverged.h"
+#include "train/evaluate.h"
+#include "train/profile.h"
+#include "train/weights.h"
+
+#include <string.h>
+
+/* What a run of the loop carries from step to step. */
+typedef struct trainer {
+    const dl_trainer_options *options;
+    dl_session *session;
+    dl_trainer_result *result;
+    dl_batches *batches;
+    dl_step_profile *profile;
+    double began, epoch_began;     /* clock */
+    double waited, epoch_waited;   /* seconds waiting for data */
+    double shown_at, shown_waited; /* when the last step line was written */
+    int64_t shown_step, shown_samples;
+    double epoch_sums[DL_N_TOTALS];
+    int64_t epoch_samples, samples; /* all ranks */
+    double evaluated;               /* seconds spent evaluating, not training */
+    double rate;                    /* learning rate of the step */
+    dl_score valid;
+} trainer;
+
+static dl_score score_of(const trainer *t, const double totals[DL_N_TOTALS]) {
+    dl_score score = {.present = true, .loss = totals[DL_TOTAL_LOSS] / totals[DL_TOTAL_WEIGHT]};
+    for (int i = 0; i < t->session->model->output.n_metrics; i++) {
+        score.metric[i] = totals[DL_TOTAL_METRIC + i] / totals[DL_TOTAL_WEIGHT];
+    }
+    return score;
+}
+
+static int64_t epoch_of(const trainer *t, int64_t step) {
+    return (step - 1) / t->session->steps_per_epoch + 1;
+}
+
+/* The step block of a step: number, learning rate, this rank's weight and requests. */
+static dl_step_block step_block(trainer *t, int64_t step, const dl_batch *batch) {
+    const dl_train_config *train = &t->session->config->train;
+    const int64_t epochs =
+        (t->session->total_steps + t->session->steps_per_epoch - 1) / t->session->steps_per_epoch;
+    const dl_progress progress = {.samples_seen = t->samples,
+                                  .batch_size = train->batch_size,
+                                  .total_samples = epochs * t->session->n_samples[DL_SPLIT_TRAIN]};
+    t->rate = dl_schedule_rate(&train->schedule, dl_optimizer_base_rate(&train->optimizer), &progress);
+    dl_step_block block = {
+        .step = step, .t = step, .weight = (double)batch->n_samples, .learning_rate = t->rate};
+    if (t->options->pending_signal != NULL) {
+        block.control[DL_CONTROL_STOP] = t->options->pending_signal();
+    }
+    return block;
+}
+
+static dl_status show_step(trainer *t, int64_t step, const double totals[DL_N_TOTALS]) {
+    const int64_t log_every = t->session->config->run.log_every;
+    const bool log = t->options->metrics != NULL && (step == 1 || (log_every > 0 && step % log_every == 0));
+    const bool show = dl_console_due(t->options->console);
+    if (!log && !show) {
+        return DL_OK;
+    }
+    const double now = dl_clock_seconds(), passed = now - t->shown_at;
+    const int64_t steps = step - t->shown_step, samples = t->samples - t->shown_samples;
+    const dl_step_report report = {.epoch = epoch_of(t, step),
+                                   .step = step,
+                                   .samples = t->samples,
+                                   .train = score_of(t, totals),
+                                   .learning_rate = t->rate,
+                                   .step_ms = 1e3 * passed / (double)steps,
+                                   .samples_per_s = (double)samples / passed,
+                                   .data_wait = (t->waited - t->shown_waited) / passed,
+                                   .seconds = now - t->began};
+    if (show) {
+        const double left = (now - t->began) / (double)step * (double)(t->session->total_steps - step);
+        const dl_bar bar = {.epoch = report.epoch,
+                            .epochs = epoch_of(t, t->session->total_steps),
+                            .step = (step - 1) % t->session->steps_per_epoch + 1,
+                            .steps = t->session->steps_per_epoch,
+                            .seconds_left = left};
+        dl_console_step(t->options->console, &bar, &report);
+    }
+    if (!log) {
+        return DL_OK;
+    }
+    t->shown_at = now;
+    t->shown_step = step;
+    t->shown_samples = t->samples;
+    t->shown_waited = t->waited;
+    return dl_metrics_step(t->options->metrics, &report);
+}
+
+static dl_status write_weights(trainer *t, int64_t step) {
+    DL_RETURN_IF_ERROR(dl_session_fetch_parameters(t->session));
+    if (t->session->world->rank != 0) {
+        return DL_OK;
+    }
+    char path[4096];
+    DL_RETURN_IF_ERROR(dl_run_dir_file(t->options->run, "weights.h5", path, sizeof path));
+    return dl_weights_write(path, &t->session->model->table, t->session->config->name, step,
+                            t->session->trainable, t->session->frozen);
+}
+
+static dl_status end_epoch(trainer *t, int64_t step) {
+    const double now = dl_clock_seconds(), passed = now - t->epoch_began;
+    dl_epoch_report report = {.epoch = epoch_of(t, step),
+                              .step = step,
+                              .samples = t->samples,
+                              .train = score_of(t, t->epoch_sums),
+                              .samples_per_s = (double)t->epoch_samples / passed,
+                              .data_wait = t->epoch_waited / passed};
+    const dl_evaluation evaluation = {.session = t->session,
+                                      .split = DL_SPLIT_VALID,
+                                      .console = t->options->console,
+                                      .audit = t->options->run,
+                                      .epoch = report.epoch};
+    DL_RETURN_IF_ERROR(dl_evaluate(&evaluation, &t->valid));
+    report.valid = t->valid;
+    int failed = -1;
+    DL_RETURN_IF_ERROR(dl_comm_agree(t->session->world, write_weights(t, step), &failed));
+    report.seconds = dl_clock_seconds() - t->began;
+    dl_console_epoch(t->options->console, epoch_of(t, t->session->total_steps), &report);
+    if (t->options->metrics != NULL) {
+        DL_RETURN_IF_ERROR(dl_metrics_epoch(t->options->metrics, &report));
+        DL_RETURN_IF_ERROR(dl_run_dir_status(t->options->run, DL_RUN_RUNNING, 0, step, ""));
+    }
+    memset(t->epoch_sums, 0, sizeof t->epoch_sums);
+    t->epoch_samples = 0;
+    t->epoch_waited = 0.0;
+    t->epoch_began = dl_clock_seconds();
+    t->evaluated += t->epoch_began - now;
+    t->shown_at += t->epoch_began - now;
+    return DL_OK;
+}
+
+/* Runs one step on one batch; *stop: the signal all ranks agreed to stop for. */
+static dl_status run_step(trainer *t, int64_t step, const dl_batch *batch, int64_t global_samples,
+                          int *stop) {
+    const bool full = global_samples == t->session->config->train.batch_size;
+    const int program = full ? t->session->train_full : t->session->train_short;
+    const dl_step_block block = step_block(t, step, batch);
+    const dl_host_batch host = {
+        .field = (const void *const *)batch->field, .ids = batch->ids, .step = &block};
+    DL_RETURN_IF_ERROR(dl_step_profile_run(t->profile, t->session->plan, program, &host));
+    double totals[DL_N_TOTALS];
+    int32_t control[DL_N_CONTROLS];
+    DL_RETURN_IF_ERROR(dl_session_read_control(t->session, program, totals, control));
+    if (control[DL_CONTROL_NONFINITE] != 0) {
+        return dl_report_divergence(t->session, program, &host, step);
+    }
+    *stop = control[DL_CONTROL_STOP];
+    t->samples += global_samples;
+    t->epoch_samples += global_samples;
+    t->waited += batch->waited;
+    t->epoch_waited += batch->waited;
+    for (int i = 0; i < DL_N_TOTALS; i++) {
+        t->epoch_sums[i] += totals[i];
+    }
+    DL_RETURN_IF_ERROR(
+        dl_run_dir_audit(t->options->run, "train", epoch_of(t, step), step, batch->ids, batch->n_samples));
+    return show_step(t, step, totals);
+}
+
+static dl_status loop(trainer *t) {
+    const int64_t total = t->session->total_steps;
+    for (int64_t step = 1; step <= total && t->result->signal == 0; step++) {
+        const dl_batch *batch = NULL;
+        int64_t global_samples = 0;
+        DL_RETURN_IF_ERROR(dl_batches_next(t->batches, &batch, &global_samples));
+        DL_RETURN_IF_ERROR(run_step(t, step, batch, global_samples, &t->result->signal));
+        dl_batches_release(t->batches, batch);
+        t->result->step = step;
+        t->result->epoch = epoch_of(t, step);
+        if (step % t->session->steps_per_epoch == 0 || step == total) {
+            DL_RETURN_IF_ERROR(end_epoch(t, step));
+        }
+    }
+    return DL_OK;
+}
+
+/* The final numbers; a stopped run keeps the weights it has reached. */
+static dl_status conclude(trainer *t) {
+    dl_trainer_result *result = t->result;
+    result->samples = t->samples;
+    result->seconds = dl_clock_seconds() - t->began;
+    result->samples_per_s = (double)t->samples / (result->seconds - t->evaluated);
+    result->data_wait = t->waited / (result->seconds - t->evaluated);
+    int failed = -1;
+    DL_RETURN_IF_ERROR(dl_comm_agree(t->session->world, write_weights(t, result->step), &failed));
+    DL_RETURN_IF_ERROR(dl_weights_hash(&t->session->model->table, t->session->trainable, t->session->frozen,
+                                       result->weights));
+    if (result->signal != 0) {
+        return DL_OK;
+    }
+    if (t->session->valid_is_test) {
+        result->test = t->valid; /* just computed with these weights */
+        return DL_OK;
+    }
+    const dl_evaluation evaluation = {.session = t->session,
+                                      .split = DL_SPLIT_TEST,
+                                      .console = t->options->console,
+                                      .audit = t->options->run,
+                                      .epoch = result->epoch};
+    return dl_evaluate(&evaluation, &result->test);
+}
+
+dl_status dl_train(const dl_trainer_options *options, dl_trainer_result *result) {
+    trainer t = {.options = options, .session = options->session, .result = result};
+    *result = (dl_trainer_result){0};
+    DL_RETURN_IF_ERROR(dl_step_profile_create(options->profile, t.session->plan, &t.profile));
+    dl_status status = dl_batches_start_training(t.session, 1, &t.batches);
+    t.began = t.epoch_began = t.shown_at = dl_clock_seconds();
+    if (status == DL_OK) {
+        status = loop(&t);
+    }
+    if (status == DL_OK) {
+        status = conclude(&t);
+    }
+    if (status == DL_OK && options->console != NULL) {
+        status = dl_step_profile_show(t.profile, t.session->plan, options->console);
+    }
+    dl_batches_stop(&t.batches);
+    dl_step_profile_destroy(&t.profile);
+    return status;
+}

@@ -1,0 +1,32 @@
+/* Training: the loop over steps, nothing else. */
+#ifndef DLTRAIN_TRAIN_TRAINER_H
+#define DLTRAIN_TRAIN_TRAINER_H
+
+#include "base/digest.h"
+#include "train/console.h"
+#include "train/run_dir.h"
+#include "train/session.h"
+
+typedef struct dl_trainer_options {
+    dl_session *session;
+    dl_run_dir *run;
+    dl_console *console;         /* NULL on ranks other than 0 */
+    dl_metrics *metrics;         /* likewise */
+    int (*pending_signal)(void); /* number of a signal that asks to stop, 0: none; may be NULL */
+    bool profile;                /* print where the time of a step goes */
+} dl_trainer_options;
+
+typedef struct dl_trainer_result {
+    int64_t epoch, step, samples;
+    int signal;    /* that stopped training, 0: it finished */
+    dl_score test; /* of the final weights, when it finished */
+    char weights[DL_DIGEST_TEXT_BYTES];
+    double seconds, samples_per_s, data_wait;
+} dl_trainer_result;
+
+/* Trains from the session's parameters to the end, or to a signal. Collective over the world. Writes
+ * weights.h5 at every epoch's end and at the end. DL_ERR_DIVERGED on all ranks names step and first bad
+ * layer. */
+DL_NODISCARD dl_status dl_train(const dl_trainer_options *options, dl_trainer_result *result);
+
+#endif
