@@ -127,7 +127,7 @@ dl_status dl_diagnose(dl_diagnostics *diagnostics, dl_place place, const char *f
         return DL_OK;
     }
     diagnostics->n_errors++;
-    if (diagnostics->quiet || diagnostics->n_errors > MAX_SHOWN) {
+    if ((diagnostics->quiet && diagnostics->out == NULL) || diagnostics->n_errors > MAX_SHOWN) {
         return DL_OK;
     }
     dl_text text = {0};

@@ -1,0 +1,41 @@
+#include "launcher/command.h"
+
+#include "base/text.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define DL_COMMAND(identifier) extern const dl_command dl_command_##identifier;
+#include "launcher/commands.def"
+#undef DL_COMMAND
+
+const dl_command *const *dl_commands(void) {
+    static const dl_command *const commands[] = {
+#define DL_COMMAND(identifier) &dl_command_##identifier,
+#include "launcher/commands.def"
+#undef DL_COMMAND
+        NULL};
+    return commands;
+}
+
+const char *dl_arguments_flag(const dl_arguments *arguments, const char *name) {
+    const dl_flag *flags = arguments->command->flags;
+    for (int i = 0; flags != NULL && flags[i].name != NULL; i++) {
+        if (strcmp(flags[i].name, name) == 0) {
+            return arguments->flag_value[i];
+        }
+    }
+    return NULL;
+}
+
+dl_status dl_arguments_int(const dl_arguments *arguments, const char *name, int64_t min, int64_t max,
+                           int64_t fallback, int64_t *out) {
+    const char *text = dl_arguments_flag(arguments, name);
+    int64_t value = fallback;
+    DL_RETURN_ERROR_IF(text != NULL && (!dl_parse_int64(text, &value) || value < min || value > max),
+                       DL_ERR_USAGE,
+                       "--%s must be a whole number from %" PRId64 " to %" PRId64 ", but it is '%.60s'", name,
+                       min, max, text);
+    *out = value;
+    return DL_OK;
+}
