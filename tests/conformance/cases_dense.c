@@ -1,0 +1,33 @@
+#include "conformance.h"
+
+static const struct row {
+    const char *name;
+    int64_t n, inputs, outputs;
+    bool bias;
+    dl_activation activation;
+    int flags;
+} rows[] = {
+    {"576 to 64 relu", 16, 576, 64, true, DL_ACT_RELU, DLC_ROWS},
+    {"64 to 10", 8, 64, 10, true, DL_ACT_NONE, DLC_ROWS},
+    {"primes", 7, 31, 13, true, DL_ACT_TANH, DLC_ROWS},
+    {"one sample", 1, 40, 30, true, DL_ACT_NONE, 0},
+    {"one input", 5, 1, 9, true, DL_ACT_NONE, 0},
+    {"one output", 5, 17, 1, false, DL_ACT_NONE, 0},
+    {"one by one", 1, 1, 1, true, DL_ACT_SIGMOID, 0},
+    {"no bias", 13, 19, 23, false, DL_ACT_NONE, 0},
+    {"61 samples", 61, 100, 50, true, DL_ACT_RELU, 0},
+};
+
+void dlc_cases_dense(dlc_list *list) {
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const struct row *g = &rows[i];
+        dlc_case *test = dlc_add(list, DL_OP_DENSE_FORWARD, g->name, g->flags, DLC_UNIFORM);
+        test->desc.attr.activation = g->activation;
+        dlc_slot(test, "x", DL_F32, DL_SHAPE(g->n, g->inputs));
+        dlc_slot(test, "w", DL_F32, DL_SHAPE(g->outputs, g->inputs));
+        if (g->bias) {
+            dlc_slot(test, "b", DL_F32, DL_SHAPE(g->outputs));
+        }
+        dlc_slot(test, "y", DL_F32, DL_SHAPE(g->n, g->outputs));
+    }
+}

@@ -1,0 +1,59 @@
+/* Optimizers and state. */
+#include "conformance.h"
+
+#include "kernels/common/blocks.h"
+
+static void add_blocks(dlc_case *test) {
+    dlc_slot(test, "step", DL_U8, DL_SHAPE((int64_t)sizeof(dl_step_block)));
+    dlc_slot(test, "totals", DL_F64, DL_SHAPE(DL_N_TOTALS));
+    dlc_slot(test, "control", DL_I32, DL_SHAPE(DL_N_CONTROLS));
+}
+
+static void sgd(dlc_list *list, const char *name, int flags, int64_t n, dl_sgd_attr attr) {
+    dlc_case *test = dlc_add(list, DL_OP_SGD_UPDATE, name, flags, DLC_UNIFORM);
+    test->desc.attr.u.sgd = attr;
+    dlc_slot(test, "w", DL_F32, DL_SHAPE(n));
+    dlc_slot(test, "g", DL_F32, DL_SHAPE(n));
+    if (attr.momentum != 0) {
+        dlc_slot(test, "v", DL_F32, DL_SHAPE(n));
+    }
+    add_blocks(test);
+}
+
+static void adam(dlc_list *list, const char *name, int flags, int64_t n, dl_adam_attr attr) {
+    dlc_case *test = dlc_add(list, DL_OP_ADAM_UPDATE, name, flags, DLC_UNIFORM);
+    test->desc.attr.u.adam = attr;
+    dlc_slot(test, "w", DL_F32, DL_SHAPE(n));
+    dlc_slot(test, "g", DL_F32, DL_SHAPE(n));
+    dlc_slot(test, "m", DL_F32, DL_SHAPE(n));
+    dlc_slot(test, "v", DL_F32, DL_SHAPE(n));
+    add_blocks(test);
+}
+
+static void commit(dlc_list *list, const char *name, int flags, int64_t n, bool accumulate) {
+    dlc_case *test = dlc_add(list, DL_OP_COMMIT, name, flags, DLC_UNIFORM);
+    test->desc.attr.accumulate = accumulate;
+    dlc_slot(test, "state", DL_F64, DL_SHAPE(n));
+    dlc_slot(test, "value", DL_F64, DL_SHAPE(n));
+    dlc_slot(test, "control", DL_I32, DL_SHAPE(DL_N_CONTROLS));
+}
+
+void dlc_cases_update(dlc_list *list) {
+    const dl_sgd_attr plain = {.capacity = 16}, heavy = {16, 0.9, 1e-2, false},
+                      nesterov = {16, 0.9, 1e-2, true};
+    const dl_adam_attr usual = {16, 0.9, 0.999, 1e-7, 0}, decay = {16, 0.8, 0.99, 1e-3, 1e-2};
+    sgd(list, "plain", 0, 1003, plain);
+    sgd(list, "momentum and decay", 0, 517, heavy);
+    sgd(list, "nesterov", 0, 33, nesterov);
+    sgd(list, "one element", 0, 1, nesterov);
+    sgd(list, "nothing", 0, 0, plain);
+    sgd(list, "forbidden", DLC_FORBIDDEN, 67, heavy);
+    adam(list, "usual", 0, 1003, usual);
+    adam(list, "decay", 0, 65, decay);
+    adam(list, "one element", 0, 1, usual);
+    adam(list, "nothing", 0, 0, usual);
+    adam(list, "forbidden", DLC_FORBIDDEN, 67, usual);
+    commit(list, "written", 0, 5, false);
+    commit(list, "added", 0, 1, true);
+    commit(list, "forbidden", DLC_FORBIDDEN, 5, false);
+}

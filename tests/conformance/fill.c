@@ -1,0 +1,104 @@
+#include "fill.h"
+
+#include "base/rng.h"
+#include "kernels/common/blocks.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { SEED = 20 };
+
+static double uniform(int slot, int64_t i) {
+    return dl_rng_uniform(SEED, DL_RNG_TEST, (uint64_t)slot, (uint64_t)i);
+}
+
+static float float_of(dlc_fill fill, int slot, int64_t i) {
+    const double u = uniform(slot, i);
+    switch (fill) {
+    case DLC_AWAY:
+        return (float)(u < 0.5 ? -0.25 - 1.5 * u : 0.25 + 1.5 * (u - 0.5));
+    case DLC_TIES:
+        return (float)(-1.0 - floor(3.0 * u));
+    case DLC_PROBABILITY:
+        return (float)(0.2 + 0.8 * u);
+    case DLC_LARGE:
+        return (float)(160.0 * u - 80.0);
+    default:
+        return (float)(2.0 * u - 1.0);
+    }
+}
+
+/* Different multiples of 2^-10 around zero, shuffled: x plus or minus 2^-12 is exact and changes no order. */
+static void fill_distinct(int slot, int64_t n, float *x) {
+    for (int64_t i = 0; i < n; i++) {
+        const int64_t j =
+            (int64_t)dl_rng_below(SEED, DL_RNG_TEST, (uint64_t)slot, (uint64_t)i, (uint64_t)i + 1);
+        x[i] = x[j];
+        x[j] = (float)(i - n / 2) * 0x1p-10f;
+    }
+}
+
+static void fill_floats(int slot, int64_t n, dlc_fill fill, float *x) {
+    if (fill == DLC_DISTINCT) {
+        fill_distinct(slot, n, x);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = float_of(fill, slot, i);
+    }
+    if (n > 0 && fill == DLC_NAN_LAST) {
+        x[n - 1] = NAN;
+    }
+    if (n > 0 && fill == DLC_INF_FIRST) {
+        x[0] = -INFINITY;
+    }
+}
+
+static void fill_bytes(const char *name, int slot, int64_t n, unsigned char *bytes) {
+    if (strcmp(name, "step") == 0) {
+        const dl_step_block step = {.step = 17, .t = DLC_STEP, .weight = 5, .learning_rate = 0.01};
+        memcpy(bytes, &step, sizeof step);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        bytes[i] = (unsigned char)(256.0 * uniform(slot, i));
+    }
+}
+
+static void fill_int32(const dl_op_desc *desc, int slot, int flags, int32_t *values) {
+    const bool labels = strcmp(dl_op_info_of(desc->kind)->slots[slot].name, "labels") == 0;
+    for (int64_t i = 0; i < dl_shape_elements(&desc->slot[slot].shape); i++) {
+        values[i] = labels ? (int32_t)((double)desc->slot[0].shape.dim[1] * uniform(slot, i)) : 0;
+    }
+    if (!labels) { /* a control word: a request to save forbids nothing */
+        values[DL_CONTROL_SAVE] = 1;
+        values[DL_CONTROL_BAD_DATA] = (flags & DLC_FORBIDDEN) != 0;
+    }
+}
+
+void dlc_fill_slot(const dl_op_desc *desc, int i, dlc_fill fill, int flags, void *values) {
+    const char *name = dl_op_info_of(desc->kind)->slots[i].name;
+    const int64_t n = dl_shape_elements(&desc->slot[i].shape);
+    switch (desc->slot[i].dtype) {
+    case DL_F32: { /* Adam's second moment is a mean of squares */
+        const bool squares = desc->kind == DL_OP_ADAM_UPDATE && strcmp(name, "v") == 0;
+        fill_floats(i, n, squares ? DLC_PROBABILITY : fill, values);
+        break;
+    }
+    case DL_F64:
+        for (int64_t k = 0; k < n; k++) {
+            ((double *)values)[k] = strcmp(name, "totals") == 0 ? 13.0 : uniform(i, k) - 0.5;
+        }
+        break;
+    case DL_I32:
+        fill_int32(desc, i, flags, values);
+        break;
+    case DL_I64:
+        for (int64_t k = 0; k < n; k++) {
+            ((int64_t *)values)[k] = (int64_t)(1e12 * uniform(i, k));
+        }
+        break;
+    default:
+        fill_bytes(name, i, n, values);
+    }
+}
