@@ -3,7 +3,9 @@
 #define _DEFAULT_SOURCE /* madvise */
 #include "kernels/cpu/cpu.h"
 
+#include "base/log.h"
 #include "base/mem.h"
+#include "kernels/cpu/small_blocks.h"
 
 #include <omp.h>
 #include <stdatomic.h>
@@ -57,6 +59,8 @@ static dl_status cpu_open(const dl_device_options *options, dl_device **out) {
     DL_GOTO_IF_DNNL(status, dnnl_stream_create(&device->stream, device->engine, dnnl_stream_default_flags),
                     failed);
     device->loops = loops_of_this_machine();
+    DL_DEBUG("cpu: loops for %s, oneDNN's small objects %s", device->loops->isa,
+             dl_small_blocks_in_use() ? "kept off the heap" : "on the heap");
     note_concurrency(options->n_threads);
     *out = &device->base;
     return DL_OK;

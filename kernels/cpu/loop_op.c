@@ -134,7 +134,8 @@ static void set_pooling(dl_cpu_loop_op *op, const dl_op_desc *desc) {
 /* (x scale - mean) / std as one multiplication and one addition, the tables repeating channel by channel. */
 static void set_normalize(dl_cpu_loop_op *op, const dl_op_desc *desc) {
     const dl_normalize_attr *attr = &desc->attr.u.normalize;
-    op->loop.period = (int64_t)attr->n_values * DL_CPU_LANES;
+    op->loop.period =
+        (int64_t)attr->n_values * DL_CPU_LANES * (DL_CPU_TABLE / (attr->n_values * DL_CPU_LANES));
     for (int64_t i = 0; i < op->loop.period; i++) {
         const int64_t c = i % attr->n_values;
         op->loop.scale[i] = (float)(attr->scale / attr->std[c]);

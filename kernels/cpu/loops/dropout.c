@@ -6,47 +6,58 @@
 
 #include <string.h>
 
-enum { LANES = DL_CPU_LANES, ROUNDS = 10 };
+_Static_assert(DL_CPU_LANES == 16, "the shuffles below are written for sixteen lanes");
+enum { LANES = DL_CPU_LANES, ROUNDS = 10, NUMBERS = 4 * LANES };
 
-/* Philox4x32-10 (Salmon et al., SC'11) of LANES counters (a, b + j); the key is dl_rng_4x32's. */
-static void philox_lanes(const dl_dropout *dropout, uint64_t a, uint64_t b, uint32_t number[LANES][4]) {
-    uint32_t c[4][LANES];
-    uint32_t key_0 = (uint32_t)dropout->seed;
-    uint32_t key_1 = (uint32_t)(dropout->seed >> 32) ^ (dropout->purpose * 0x9E3779B9U);
-    for (uint32_t j = 0; j < LANES; j++) {
-        c[0][j] = (uint32_t)a;
-        c[1][j] = (uint32_t)(a >> 32);
-        c[2][j] = (uint32_t)(b + j);
-        c[3][j] = (uint32_t)((b + j) >> 32);
-    }
-    for (int round = 0; round < ROUNDS; round++) {
-#pragma omp simd
-        for (int j = 0; j < LANES; j++) {
-            const uint64_t low = (uint64_t)c[0][j] * 0xD2511F53U;
-            const uint64_t high = (uint64_t)c[2][j] * 0xCD9E8D57U;
-            c[0][j] = (uint32_t)(high >> 32) ^ c[1][j] ^ key_0;
-            c[1][j] = (uint32_t)high;
-            c[2][j] = (uint32_t)(low >> 32) ^ c[3][j] ^ key_1;
-            c[3][j] = (uint32_t)low;
-        }
-        key_0 += 0x9E3779B9U;
-        key_1 += 0xBB67AE85U;
-    }
-    for (int j = 0; j < LANES; j++) {
-        for (int k = 0; k < 4; k++) {
-            number[j][k] = c[k][j];
-        }
+typedef uint32_t words __attribute__((vector_size(64)));
+typedef uint64_t wide_words __attribute__((vector_size(128)));
+
+/* Lanes 0, 0, 1, 1, ... of the lower or upper halves of two vectors. */
+#define ZIP_LOWER(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define ZIP_UPPER(a, b)                                                                                      \
+    __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+
+/* Four words of each lane to one row of NUMBERS, lane by lane. */
+static inline void store_by_lane(words a, words b, words c, words d, uint32_t *numbers) {
+    const words even[2] = {ZIP_LOWER(a, c), ZIP_UPPER(a, c)};
+    const words odd[2] = {ZIP_LOWER(b, d), ZIP_UPPER(b, d)};
+    for (int i = 0; i < 2; i++) {
+        const words rows[2] = {ZIP_LOWER(even[i], odd[i]), ZIP_UPPER(even[i], odd[i])};
+        memcpy(numbers + i * 2 * LANES, rows, sizeof rows);
     }
 }
 
+/* Philox4x32-10 (Salmon et al., SC'11) of the counters (a, b), (a, b + 1), ...; the key is dl_rng_4x32's. */
+static inline void philox_lanes(const dl_dropout *dropout, uint64_t a, uint64_t b, uint32_t *numbers) {
+    const wide_words lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    const wide_words counter = lane + b;
+    uint32_t key_0 = (uint32_t)dropout->seed;
+    uint32_t key_1 = (uint32_t)(dropout->seed >> 32) ^ (dropout->purpose * 0x9E3779B9U);
+    words c0 = (words){0} + (uint32_t)a;
+    words c1 = (words){0} + (uint32_t)(a >> 32);
+    words c2 = __builtin_convertvector(counter, words);
+    words c3 = __builtin_convertvector(counter >> 32, words);
+    for (int round = 0; round < ROUNDS; round++) {
+        const wide_words low = __builtin_convertvector(c0, wide_words) * 0xD2511F53U;
+        const wide_words high = __builtin_convertvector(c2, wide_words) * 0xCD9E8D57U;
+        c0 = __builtin_convertvector(high >> 32, words) ^ c1 ^ key_0;
+        c1 = __builtin_convertvector(high, words);
+        c2 = __builtin_convertvector(low >> 32, words) ^ c3 ^ key_1;
+        c3 = __builtin_convertvector(low, words);
+        key_0 += 0x9E3779B9U;
+        key_1 += 0xBB67AE85U;
+    }
+    store_by_lane(c0, c1, c2, c3, numbers);
+}
+
 static void sample(const dl_dropout *dropout, int64_t step, int64_t id, int64_t n, const float *x, float *y) {
-    for (int64_t first = 0; first < n; first += 4 * LANES) {
-        uint32_t number[LANES][4];
-        const int64_t count = n - first < 4 * LANES ? n - first : 4 * LANES;
-        philox_lanes(dropout, (uint64_t)step, dl_dropout_counter(id, n, first / 4), number);
+    for (int64_t first = 0; first < n; first += NUMBERS) {
+        uint32_t numbers[NUMBERS];
+        const int64_t count = n - first < NUMBERS ? n - first : NUMBERS;
+        philox_lanes(dropout, (uint64_t)step, dl_dropout_counter(id, n, first / 4), numbers);
 #pragma omp simd
         for (int64_t i = 0; i < count; i++) {
-            y[first + i] = dl_dropout_element(dropout, number[i / 4][i % 4], x[first + i]);
+            y[first + i] = dl_dropout_element(dropout, numbers[i], x[first + i]);
         }
     }
 }

@@ -1,58 +1,55 @@
 /* Maximum pooling over images with the channels innermost. The saved index of an output is the place of its
  * maximum in the window: row times window width plus column. */
 #include "kernels/cpu/loops/isa.h"
-
-#include <string.h>
+#include "kernels/cpu/loops/lanes.h"
 
 enum { LANES = DL_CPU_LANES };
 
 /* The cells of a window that lie inside the image. */
 typedef struct window {
-    int64_t top, left; /* of the whole window, may be negative */
     int64_t r_begin, r_end, s_begin, s_end;
+    int64_t corner; /* offset of cell (0, 0), perhaps outside the image */
 } window;
 
-static window window_at(const dl_cpu_pooling *z, int64_t p, int64_t q) {
-    window at = {.top = p * z->stride[0] - z->padding[0], .left = q * z->stride[1] - z->padding[1]};
-    at.r_begin = at.top < 0 ? -at.top : 0;
-    at.s_begin = at.left < 0 ? -at.left : 0;
-    at.r_end = at.top + z->r > z->h ? z->h - at.top : z->r;
-    at.s_end = at.left + z->s > z->w ? z->w - at.left : z->s;
+/* `whole`: no window of this operation leaves the image. */
+static inline window window_at(const dl_cpu_pooling *z, int64_t p, int64_t q, bool whole) {
+    const int64_t top = p * z->stride[0] - z->padding[0];
+    const int64_t left = q * z->stride[1] - z->padding[1];
+    window at = {.r_end = z->r, .s_end = z->s, .corner = (top * z->w + left) * z->c};
+    if (!whole) {
+        at.r_begin = top < 0 ? -top : 0;
+        at.s_begin = left < 0 ? -left : 0;
+        at.r_end = top + z->r > z->h ? z->h - top : z->r;
+        at.s_end = left + z->s > z->w ? z->w - left : z->s;
+    }
     return at;
 }
 
-static int64_t cell_offset(const dl_cpu_pooling *z, const window *at, int64_t r, int64_t s) {
-    return ((at->top + r) * z->w + at->left + s) * z->c;
+static inline int64_t cell_offset(const dl_cpu_pooling *z, const window *at, int64_t r, int64_t s) {
+    return at->corner + (r * z->w + s) * z->c;
 }
 
-/* LANES channels of one output; x points at the image's first of them. A NaN wins and stays. */
+static bool no_window_leaves(const dl_cpu_pooling *z) {
+    return z->padding[0] == 0 && z->padding[1] == 0 && (z->p - 1) * z->stride[0] + z->r <= z->h &&
+           (z->q - 1) * z->stride[1] + z->s <= z->w;
+}
+
+/* LANES channels of one output. A NaN wins and stays. */
 static inline void maximum_of_lanes(const dl_cpu_pooling *z, const window *at, const float *x, float *y,
                                     uint8_t *index) {
-    float best[LANES];
-    int32_t place[LANES];
-    const int32_t first = (int32_t)(at->r_begin * z->s + at->s_begin);
-    memcpy(best, x + cell_offset(z, at, at->r_begin, at->s_begin), sizeof best);
-    for (int j = 0; j < LANES; j++) {
-        place[j] = first;
-    }
+    dl_lanes best = dl_lanes_load(x + cell_offset(z, at, at->r_begin, at->s_begin));
+    dl_lanes_int place = (dl_lanes_int){0} + (int32_t)(at->r_begin * z->s + at->s_begin);
     for (int64_t r = at->r_begin; r < at->r_end; r++) {
         for (int64_t s = at->s_begin; s < at->s_end; s++) {
-            const float *cell = x + cell_offset(z, at, r, s);
-            const int32_t code = (int32_t)(r * z->s + s);
-#pragma omp simd
-            for (int j = 0; j < LANES; j++) {
-                const int better = (cell[j] > best[j]) | (cell[j] != cell[j]);
-                best[j] = better ? cell[j] : best[j];
-                place[j] = better ? code : place[j];
-            }
+            const dl_lanes cell = dl_lanes_load(x + cell_offset(z, at, r, s));
+            const dl_lanes_int better = (cell > best) | (cell != cell);
+            best = dl_lanes_select(better, cell, best);
+            place = dl_lanes_select_int(better, (dl_lanes_int){0} + (int32_t)(r * z->s + s), place);
         }
     }
-    memcpy(y, best, sizeof best);
+    dl_lanes_store(y, best);
     if (index != NULL) {
-#pragma omp simd
-        for (int j = 0; j < LANES; j++) {
-            index[j] = (uint8_t)place[j];
-        }
+        dl_lanes_store_bytes(index, place);
     }
 }
 
@@ -75,32 +72,51 @@ static void maximum_of_channel(const dl_cpu_pooling *z, const window *at, const 
     }
 }
 
-static void forward_image(const dl_cpu_pooling *z, const float *x, float *y, uint8_t *index) {
+/* Inlined with constant window sizes where they are common. */
+static inline __attribute__((always_inline)) void forward_image(const dl_cpu_pooling *z, const float *x,
+                                                                float *y, uint8_t *index, bool whole) {
     for (int64_t p = 0; p < z->p; p++) {
         for (int64_t q = 0; q < z->q; q++) {
-            const window at = window_at(z, p, q);
+            const window at = window_at(z, p, q, whole);
             const int64_t out = (p * z->q + q) * z->c;
-            uint8_t *place = index != NULL ? index + out : NULL;
             int64_t c = 0;
             for (; c + LANES <= z->c; c += LANES) {
-                maximum_of_lanes(z, &at, x + c, y + out + c, place != NULL ? place + c : NULL);
+                maximum_of_lanes(z, &at, x + c, y + out + c, index != NULL ? index + out + c : NULL);
             }
             for (; c < z->c; c++) {
-                maximum_of_channel(z, &at, x + c, y + out + c, place != NULL ? place + c : NULL);
+                maximum_of_channel(z, &at, x + c, y + out + c, index != NULL ? index + out + c : NULL);
             }
         }
     }
 }
 
-void DL_ISA(max_pooling2d_forward)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *const *slots,
-                                   dl_range items) {
-    const dl_cpu_pooling *z = &loop->pooling;
+static inline __attribute__((always_inline)) void forward_images(const dl_cpu_pooling *z, void *const *slots,
+                                                                 uint8_t *index, dl_range items, bool whole) {
     const int64_t in = z->h * z->w * z->c;
     const int64_t out = z->p * z->q * z->c;
-    uint8_t *index = desc->slot[2].present ? slots[2] : NULL;
     for (int64_t n = items.begin; n < items.end; n++) {
         forward_image(z, (const float *)slots[0] + n * in, (float *)slots[1] + n * out,
-                      index != NULL ? index + n * out : NULL);
+                      index != NULL ? index + n * out : NULL, whole);
+    }
+}
+
+void DL_ISA(max_pooling2d_forward)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *const *slots,
+                                   dl_range items) {
+    dl_cpu_pooling z = loop->pooling;
+    uint8_t *index = desc->slot[2].present ? slots[2] : NULL;
+    if (!no_window_leaves(&z)) {
+        forward_images(&z, slots, index, items, false);
+    } else if (z.r == 2 && z.s == 2 && z.c == LANES) {
+        z.r = 2; /* constants for the compiler */
+        z.s = 2;
+        z.c = LANES;
+        forward_images(&z, slots, index, items, true);
+    } else if (z.r == 2 && z.s == 2) {
+        z.r = 2;
+        z.s = 2;
+        forward_images(&z, slots, index, items, true);
+    } else {
+        forward_images(&z, slots, index, items, true);
     }
 }
 
@@ -111,37 +127,19 @@ typedef struct image {
     float *dx;
 } image;
 
-/* `add` when windows overlap: cells then get several contributions. */
+/* LANES channels of one output; `add` when windows overlap, so that cells get several contributions. */
 static inline void spread_lanes(const dl_cpu_pooling *z, const window *at, const image *m, int64_t out,
                                 int64_t c, bool add) {
-    float g[LANES];
-    int32_t place[LANES];
-#pragma omp simd
-    for (int j = 0; j < LANES; j++) {
-        g[j] = m->dy[out + c + j];
-        place[j] = m->index[out + c + j];
-    }
+    const dl_lanes_int place = dl_lanes_load_bytes(m->index + out + c);
+    dl_lanes g = dl_lanes_load(m->dy + out + c);
     if (m->y != NULL) {
-#pragma omp simd
-        for (int j = 0; j < LANES; j++) {
-            g[j] = m->y[out + c + j] > 0 ? g[j] : 0;
-        }
+        g = dl_lanes_where(dl_lanes_load(m->y + out + c) > (dl_lanes){0}, g);
     }
     for (int64_t r = at->r_begin; r < at->r_end; r++) {
         for (int64_t s = at->s_begin; s < at->s_end; s++) {
             float *cell = m->dx + cell_offset(z, at, r, s) + c;
-            const int32_t code = (int32_t)(r * z->s + s);
-            if (add) {
-#pragma omp simd
-                for (int j = 0; j < LANES; j++) {
-                    cell[j] += place[j] == code ? g[j] : 0;
-                }
-            } else {
-#pragma omp simd
-                for (int j = 0; j < LANES; j++) {
-                    cell[j] = place[j] == code ? g[j] : 0;
-                }
-            }
+            const dl_lanes won = dl_lanes_where(place == (dl_lanes_int){0} + (int32_t)(r * z->s + s), g);
+            dl_lanes_store(cell, add ? dl_lanes_load(cell) + won : won);
         }
     }
 }
@@ -154,20 +152,15 @@ static void spread_channel(const dl_cpu_pooling *z, const window *at, const imag
     m->dx[cell_offset(z, at, place / z->s, place % z->s) + c] += passes ? m->dy[out + c] : 0;
 }
 
-static void backward_image(const dl_cpu_pooling *z, const image *m) {
-    const bool overlap = z->stride[0] < z->r || z->stride[1] < z->s;
-    const bool covers = z->stride[0] == z->r && z->stride[1] == z->s && z->p * z->r - z->padding[0] >= z->h &&
-                        z->q * z->s - z->padding[1] >= z->w;
-    if (overlap || !covers || z->c % LANES != 0) {
-        memset(m->dx, 0, (size_t)(z->h * z->w * z->c) * sizeof *m->dx);
-    }
+static inline __attribute__((always_inline)) void backward_image(const dl_cpu_pooling *z, const image *m,
+                                                                 bool whole, bool add) {
     for (int64_t p = 0; p < z->p; p++) {
         for (int64_t q = 0; q < z->q; q++) {
-            const window at = window_at(z, p, q);
+            const window at = window_at(z, p, q, whole);
             const int64_t out = (p * z->q + q) * z->c;
             int64_t c = 0;
             for (; c + LANES <= z->c; c += LANES) {
-                spread_lanes(z, &at, m, out, c, overlap);
+                spread_lanes(z, &at, m, out, c, add);
             }
             for (; c < z->c; c++) {
                 spread_channel(z, &at, m, out, c);
@@ -176,12 +169,18 @@ static void backward_image(const dl_cpu_pooling *z, const image *m) {
     }
 }
 
-void DL_ISA(max_pooling2d_backward)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *const *slots,
-                                    dl_range items) {
-    const dl_cpu_pooling *z = &loop->pooling;
+/* Whether every cell is in exactly one window, so that nothing has to be cleared. */
+static bool windows_tile(const dl_cpu_pooling *z) {
+    return z->stride[0] == z->r && z->stride[1] == z->s && z->p * z->r - z->padding[0] >= z->h &&
+           z->q * z->s - z->padding[1] >= z->w && z->c % LANES == 0;
+}
+
+static inline __attribute__((always_inline)) void backward_images(const dl_cpu_pooling *z, void *const *slots,
+                                                                  bool masks, dl_range items, bool whole,
+                                                                  bool add) {
     const int64_t in = z->h * z->w * z->c;
     const int64_t out = z->p * z->q * z->c;
-    const bool masks = desc->attr.activation == DL_ACT_RELU;
+    const bool clear = !windows_tile(z);
     for (int64_t n = items.begin; n < items.end; n++) {
         const image m = {
             .dy = (const float *)slots[0] + n * out,
@@ -189,6 +188,30 @@ void DL_ISA(max_pooling2d_backward)(const dl_op_desc *desc, const dl_cpu_loop *l
             .y = masks ? (const float *)slots[2] + n * out : NULL,
             .dx = (float *)slots[3] + n * in,
         };
-        backward_image(z, &m);
+        if (clear) {
+            memset(m.dx, 0, (size_t)in * sizeof *m.dx);
+        }
+        backward_image(z, &m, whole, add);
+    }
+}
+
+void DL_ISA(max_pooling2d_backward)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *const *slots,
+                                    dl_range items) {
+    dl_cpu_pooling z = loop->pooling;
+    const bool masks = desc->attr.activation == DL_ACT_RELU;
+    const bool overlap = z.stride[0] < z.r || z.stride[1] < z.s;
+    if (overlap || !no_window_leaves(&z)) {
+        backward_images(&z, slots, masks, items, false, overlap);
+    } else if (z.r == 2 && z.s == 2 && z.c == LANES) {
+        z.r = 2; /* constants for the compiler */
+        z.s = 2;
+        z.c = LANES;
+        backward_images(&z, slots, masks, items, true, false);
+    } else if (z.r == 2 && z.s == 2) {
+        z.r = 2;
+        z.s = 2;
+        backward_images(&z, slots, masks, items, true, false);
+    } else {
+        backward_images(&z, slots, masks, items, true, false);
     }
 }
