@@ -60,12 +60,16 @@ class Tree:
         else:
             names = [os.path.relpath(os.path.join(d, f), self.root) for d, _, fs in os.walk(self.root) for f in fs]
         self.files = sorted(n for n in names if os.path.isfile(os.path.join(self.root, n)))
-        self.text = {n: self.read(n) for n in self.files if n.endswith(SIZED)}
+        self.text = {n: self.read(n) for n in self.files if n.endswith(SIZED) or self.is_script(n)}
         self.code = {n: strip_c(t) for n, t in self.text.items() if n.endswith(CODE)}
 
     def read(self, name):
         with open(os.path.join(self.root, name), encoding='utf-8', errors='replace') as f:
             return f.read()
+
+    def is_script(self, name):
+        with open(os.path.join(self.root, name), 'rb') as f:
+            return f.read(2) == b'#!'
 
     def say(self, name, line, rule, what):
         self.problems.append(f'{name}:{line}: {rule}: {what}')
