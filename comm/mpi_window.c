@@ -87,7 +87,11 @@ static dl_status allocate(const dl_mpi *mpi, dl_mpi_window *window, bool *made) 
     DL_RETURN_IF_ERROR(DL_MPI(MPI_Win_set_errhandler(window->win, MPI_ERRORS_RETURN)));
     DL_RETURN_IF_ERROR(map_parts(mpi, window));
     DL_RETURN_IF_ERROR(DL_MPI(MPI_Win_lock_all(MPI_MODE_NOCHECK, window->win)));
-    const bool taken = take_pages(window->mine, dl_round_up(window->n_bytes, DL_PAGE_BYTES));
+    const size_t n_taken = dl_round_up(window->n_bytes, DL_PAGE_BYTES);
+    const bool taken = take_pages(window->mine, n_taken);
+    if (mpi->head.node_size == 1) {
+        memset(window->mine, 0, n_taken); /* for one rank Open MPI takes memory as malloc leaves it */
+    }
     return dl_mpi_all(mpi->node, taken, made);
 }
 

@@ -6,8 +6,8 @@
 #include <time.h>
 
 /* Waiting costs others nothing for long: first spin (the peer is about to arrive), then yield (there may be
- * more ranks than cores), then sleep. */
-enum { SPINS = 400, YIELDS = 2000, YIELDS_PER_PROGRESS = 8, FIRST_SLEEP_NS = 10000, LAST_SLEEP_NS = 100000 };
+ * more ranks than cores), then sleep. One wait has one patience, whatever the number of flags it looks at. */
+enum { SPINS = 60, YIELDS = 4000, YIELDS_PER_PROGRESS = 16, FIRST_SLEEP_NS = 10000, LAST_SLEEP_NS = 100000 };
 
 static void pause_processor(void) {
 #if defined(__x86_64__) || defined(__i386__)
@@ -23,40 +23,42 @@ static void call_progress(const dl_shared_reduce *reduce) {
     }
 }
 
-static void wait_for(const dl_shared_reduce *reduce, const _Atomic uint64_t *flag) {
-    const uint64_t round = reduce->round;
-    for (int i = 0; i < SPINS; i++) {
-        if (atomic_load_explicit(flag, memory_order_acquire) >= round) {
-            return;
-        }
+/* Passes the time before the flags are looked at again; *patience counts how often it was called in this
+ * wait. */
+static void pass_time(const dl_shared_reduce *reduce, int *patience) {
+    const int n = (*patience)++;
+    if (n < SPINS) {
         pause_processor();
-    }
-    for (int i = 0; i < YIELDS; i++) {
-        if (atomic_load_explicit(flag, memory_order_acquire) >= round) {
-            return;
-        }
-        if (i % YIELDS_PER_PROGRESS == 0) {
+    } else if (n < SPINS + YIELDS) {
+        if (n % YIELDS_PER_PROGRESS == YIELDS_PER_PROGRESS - 1) {
             call_progress(reduce);
         }
         (void)sched_yield();
-    }
-    struct timespec sleep = {0, FIRST_SLEEP_NS};
-    while (atomic_load_explicit(flag, memory_order_acquire) < round) {
+    } else {
+        const int doublings = n - SPINS - YIELDS < 4 ? n - SPINS - YIELDS : 4;
+        const long nanoseconds = (long)FIRST_SLEEP_NS << doublings;
+        const struct timespec sleep = {0, nanoseconds < LAST_SLEEP_NS ? nanoseconds : LAST_SLEEP_NS};
         call_progress(reduce);
         (void)nanosleep(&sleep, NULL);
-        sleep.tv_nsec = 2 * sleep.tv_nsec < LAST_SLEEP_NS ? 2 * sleep.tv_nsec : LAST_SLEEP_NS;
+        *patience = n < SPINS + YIELDS + 4 ? *patience : n; /* never wraps */
     }
 }
 
 static void wait_for_full(const dl_shared_reduce *reduce) {
+    int patience = 0;
     for (int rank = 0; rank < reduce->size; rank++) {
-        wait_for(reduce, &reduce->flags[rank]->full);
+        while (atomic_load_explicit(&reduce->flags[rank]->full, memory_order_acquire) < reduce->round) {
+            pass_time(reduce, &patience);
+        }
     }
 }
 
 static void wait_for_done(const dl_shared_reduce *reduce) {
+    int patience = 0;
     for (int rank = 0; rank < reduce->size; rank++) {
-        wait_for(reduce, &reduce->flags[rank]->done);
+        while (atomic_load_explicit(&reduce->flags[rank]->done, memory_order_acquire) < reduce->round) {
+            pass_time(reduce, &patience);
+        }
     }
 }
 

@@ -1,0 +1,90 @@
+/* Threads and cores per rank, for machines that are not at hand. */
+#include "launcher/binding.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static dl_core_set cores(int first, int n) {
+    dl_core_set set = {{0}};
+    for (int i = first; i < first + n; i++) {
+        set.word[i / 64] |= (uint64_t)1 << (i % 64);
+    }
+    return set;
+}
+
+static void unbound_ranks_share(void **state) {
+    (void)state;
+    dl_core_set allowed[4];
+    for (int i = 0; i < 4; i++) {
+        allowed[i] = cores(60, 10);
+    }
+    int n = 0;
+    dl_core_set taken = {{0}};
+    for (int rank = 0; rank < 4; rank++) {
+        const dl_binding binding = dl_binding_decide(allowed, 4, rank, 0);
+        assert_int_equal(binding.n_threads, 2);
+        assert_true(binding.bind && !binding.oversubscribed);
+        n += dl_core_set_count(&binding.cores);
+        for (int w = 0; w < 4; w++) {
+            assert_true((taken.word[w] & binding.cores.word[w]) == 0);
+            taken.word[w] |= binding.cores.word[w];
+        }
+    }
+    assert_int_equal(n, 10);
+    assert_int_equal(dl_core_set_count(&taken), 10);
+}
+
+static void one_rank_takes_all(void **state) {
+    (void)state;
+    const dl_core_set all = cores(0, 16);
+    const dl_binding binding = dl_binding_decide(&all, 1, 0, 0);
+    assert_int_equal(binding.n_threads, 16);
+    assert_false(binding.bind || binding.oversubscribed);
+}
+
+static void bound_ranks_keep_their_cores(void **state) {
+    (void)state;
+    const dl_core_set allowed[2] = {cores(0, 8), cores(8, 8)};
+    const dl_binding binding = dl_binding_decide(allowed, 2, 1, 0);
+    assert_int_equal(binding.n_threads, 8);
+    assert_int_equal(binding.n_usable, 16);
+    assert_false(binding.bind || binding.oversubscribed);
+}
+
+static void more_ranks_than_cores(void **state) {
+    (void)state;
+    dl_core_set allowed[8];
+    for (int i = 0; i < 8; i++) {
+        allowed[i] = cores(0, 2);
+    }
+    const dl_binding binding = dl_binding_decide(allowed, 8, 3, 0);
+    assert_int_equal(binding.n_threads, 1);
+    assert_true(binding.oversubscribed && !binding.bind);
+}
+
+static void the_user_decides(void **state) {
+    (void)state;
+    const dl_core_set allowed[2] = {cores(0, 8), cores(0, 8)};
+    dl_binding binding = dl_binding_decide(allowed, 2, 0, 3);
+    assert_int_equal(binding.n_threads, 3);
+    assert_true(binding.bind && !binding.oversubscribed);
+    assert_int_equal(dl_core_set_count(&binding.cores), 4);
+    binding = dl_binding_decide(allowed, 2, 0, 5);
+    assert_int_equal(binding.n_threads, 5);
+    assert_true(binding.oversubscribed && !binding.bind);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(unbound_ranks_share),
+        cmocka_unit_test(one_rank_takes_all),
+        cmocka_unit_test(bound_ranks_keep_their_cores),
+        cmocka_unit_test(more_ranks_than_cores),
+        cmocka_unit_test(the_user_decides),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
