@@ -31,11 +31,23 @@ typedef struct dl_dataset_info {
  * was expected; DL_ERR_USAGE when there is no such folder or split. *out is released with dl_dataset_close.
  */
 DL_NODISCARD dl_status dl_dataset_open(const char *folder, const char *split, dl_dataset **out);
+/* Opens one file as a data set of its own. */
+DL_NODISCARD dl_status dl_dataset_open_file(const char *path, dl_dataset **out);
 void dl_dataset_close(dl_dataset **dataset);
 const dl_dataset_info *dl_dataset_info_of(const dl_dataset *dataset);
 
 /* Is there such a split? */
 bool dl_dataset_exists(const char *folder, const char *split);
+
+/* The names of the splits in a folder, in bytewise order: what stands before the first '-' of its *.h5. *n =
+ * 0 when there are none or no folder. */
+enum { DL_MAX_SPLITS = 16, DL_SPLIT_NAME_BYTES = 64 };
+DL_NODISCARD dl_status dl_dataset_splits(const char *folder, char name[DL_MAX_SPLITS][DL_SPLIT_NAME_BYTES],
+                                         int *n);
+
+/* DL_ERR_DATA names file, sample and label when a label is not below n_classes: for a model with fewer
+ * outputs. */
+DL_NODISCARD dl_status dl_dataset_check_labels(const dl_dataset *dataset, int64_t n_classes);
 
 /* Copies sample `index` (0-based over all files) of field `field` to `out` (sample_bytes). Thread-safe. */
 DL_NODISCARD dl_status dl_dataset_read(dl_dataset *dataset, int64_t index, int field, void *out);

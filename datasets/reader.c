@@ -19,14 +19,25 @@ struct dl_dataset {
 
 /* --- opening --- */
 
+/* Has `there` every field of `here`? */
+static dl_status check_has_fields(const dl_shard *here, const dl_shard *there) {
+    for (int i = 0; i < here->n_fields; i++) {
+        bool found = false;
+        for (int j = 0; j < there->n_fields; j++) {
+            found = found || strcmp(here->field[i].name, there->field[j].name) == 0;
+        }
+        DL_RETURN_ERROR_IF(!found, DL_ERR_DATA, "%s has no field /%s, which %s has", there->path,
+                           here->field[i].name, here->path);
+    }
+    return DL_OK;
+}
+
 static dl_status check_same_fields(const dl_shard *first, const dl_shard *other) {
     char one[DL_SHAPE_TEXT_BYTES], two[DL_SHAPE_TEXT_BYTES];
-    DL_RETURN_ERROR_IF(first->n_fields != other->n_fields, DL_ERR_DATA, "%s has %d fields but %s has %d",
-                       other->path, other->n_fields, first->path, first->n_fields);
+    DL_RETURN_IF_ERROR(check_has_fields(first, other));
+    DL_RETURN_IF_ERROR(check_has_fields(other, first));
     for (int i = 0; i < first->n_fields; i++) {
         const dl_field *a = &first->field[i], *b = &other->field[i];
-        DL_RETURN_ERROR_IF(strcmp(a->name, b->name) != 0, DL_ERR_DATA, "%s has no field /%s, which %s has",
-                           other->path, a->name, first->path);
         DL_RETURN_ERROR_IF(a->dtype != b->dtype || !dl_shape_equal(&a->sample_shape, &b->sample_shape),
                            DL_ERR_DATA, "%s: the samples of /%s are %s %s, those of %s are %s %s",
                            other->path, a->name, dl_dtype_name(b->dtype),
@@ -38,7 +49,11 @@ static dl_status check_same_fields(const dl_shard *first, const dl_shard *other)
 
 static dl_status open_shard(dl_dataset *dataset, const char *folder, const char *name) {
     char path[DL_SHARD_PATH_BYTES];
-    DL_RETURN_IF_ERROR(dl_path_join(path, sizeof path, folder, name));
+    if (folder[0] != '\0') {
+        DL_RETURN_IF_ERROR(dl_path_join(path, sizeof path, folder, name));
+    } else {
+        memcpy(path, name, strlen(name) + 1);
+    }
     dl_shard *shard = &dataset->shard[dataset->n_shards++];
     DL_RETURN_IF_ERROR(dl_shard_open(path, shard));
     return DL_OK;
@@ -93,8 +108,8 @@ static void fill_info(dl_dataset *dataset) {
             info->mapped = false;
             dl_log(
                 DL_LOG_WARN,
-                "%s %s and is read through HDF5, which is slower; contiguous data in the machine's own byte order "
-                "is mapped instead: see datasets/FORMAT.md",
+                "%s %s and is read through HDF5, which is slower; contiguous little-endian data is mapped: "
+                "see datasets/FORMAT.md",
                 shard->path, why);
         }
     }
@@ -172,14 +187,8 @@ static dl_status make_digest(dl_dataset *dataset) {
     return status;
 }
 
-static dl_status open_all(dl_dataset *dataset, const char *folder, const char *split, dl_shard_list *list) {
-    bool exists = false;
-    DL_RETURN_IF_ERROR(dl_shard_list_create(folder, split, list, &exists));
-    DL_RETURN_ERROR_IF(!exists, DL_ERR_USAGE, "there is no folder %s", folder);
-    DL_RETURN_ERROR_IF(list->n == 0, DL_ERR_USAGE, "%s holds no %s-*.h5: the folder has no split '%s'",
-                       folder, split, split);
+static dl_status open_list(dl_dataset *dataset, const char *folder, const dl_shard_list *list) {
     DL_RETURN_ERROR_IF(list->n > INT32_MAX, DL_ERR_DATA, "%s holds too many files", folder);
-    DL_RETURN_IF_ERROR(dl_shard_list_check(list, folder, split));
     DL_RETURN_IF_ERROR(dl_alloc((size_t)list->n, sizeof *dataset->shard, &dataset->shard));
     DL_RETURN_IF_ERROR(open_shards(dataset, folder, list));
     fill_info(dataset);
@@ -187,12 +196,23 @@ static dl_status open_all(dl_dataset *dataset, const char *folder, const char *s
     return make_digest(dataset);
 }
 
+static dl_status find_and_open(dl_dataset *dataset, const char *folder, const char *split,
+                               dl_shard_list *list) {
+    bool exists = false;
+    DL_RETURN_IF_ERROR(dl_shard_list_create(folder, split, list, &exists));
+    DL_RETURN_ERROR_IF(!exists, DL_ERR_USAGE, "there is no folder %s", folder);
+    DL_RETURN_ERROR_IF(list->n == 0, DL_ERR_USAGE, "%s holds no %s-*.h5: the folder has no split '%s'",
+                       folder, split, split);
+    DL_RETURN_IF_ERROR(dl_shard_list_check(list, folder, split));
+    return open_list(dataset, folder, list);
+}
+
 dl_status dl_dataset_open(const char *folder, const char *split, dl_dataset **out) {
     dl_dataset *dataset = NULL;
     *out = NULL;
     DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *dataset, &dataset));
     dl_shard_list list = {0};
-    const dl_status status = open_all(dataset, folder, split, &list);
+    const dl_status status = find_and_open(dataset, folder, split, &list);
     dl_shard_list_destroy(&list);
     if (status != DL_OK) {
         dl_dataset_close(&dataset);
@@ -200,6 +220,31 @@ dl_status dl_dataset_open(const char *folder, const char *split, dl_dataset **ou
                                   folder);
     }
     *out = dataset;
+    return DL_OK;
+}
+
+dl_status dl_dataset_open_file(const char *path, dl_dataset **out) {
+    char name[DL_SHARD_PATH_BYTES];
+    char *names[1] = {name};
+    dl_dataset *dataset = NULL;
+    *out = NULL;
+    DL_RETURN_ERROR_IF(strlen(path) >= sizeof name, DL_ERR_USAGE, "the path %.80s... is too long", path);
+    memcpy(name, path, strlen(path) + 1);
+    DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *dataset, &dataset));
+    const dl_shard_list list = {.name = names, .n = 1};
+    const dl_status status = open_list(dataset, "", &list);
+    if (status != DL_OK) {
+        dl_dataset_close(&dataset);
+        return dl_error_add_frame(status, __FILE__, __LINE__, __func__, "opening %.140s", path);
+    }
+    *out = dataset;
+    return DL_OK;
+}
+
+dl_status dl_dataset_check_labels(const dl_dataset *dataset, int64_t n_classes) {
+    for (int i = 0; i < dataset->n_shards; i++) {
+        DL_RETURN_IF_ERROR(dl_shard_check_labels(&dataset->shard[i], n_classes));
+    }
     return DL_OK;
 }
 

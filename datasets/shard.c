@@ -80,15 +80,6 @@ static dl_status add_field(dl_shard *shard, const dl_h5_dataset *dataset) {
     return DL_OK;
 }
 
-static const dl_h5_dataset *named(const dl_h5_dataset *all, int n, const char *name) {
-    for (int i = 0; i < n; i++) {
-        if (strcmp(all[i].name, name) == 0) {
-            return &all[i];
-        }
-    }
-    return NULL;
-}
-
 /* A further field stands beside /x and has one row for each sample; anything else is no business of ours. */
 static bool is_further_field(const dl_h5_dataset *dataset, int64_t n_samples) {
     return strcmp(dataset->name, "/x") != 0 && strcmp(dataset->name, "/y") != 0 &&
@@ -97,17 +88,20 @@ static bool is_further_field(const dl_h5_dataset *dataset, int64_t n_samples) {
 }
 
 static dl_status take_fields(dl_shard *shard, const dl_h5_dataset *all, int n) {
-    const dl_h5_dataset *x = named(all, n, "/x"), *y = named(all, n, "/y");
-    if (x == NULL) {
+    dl_h5_dataset x, y;
+    bool has_x = false, has_y = false;
+    DL_RETURN_IF_ERROR(dl_h5_find(shard->file, "/x", &x, &has_x));
+    if (!has_x) {
         return missing_x(shard->path, all, n);
     }
-    DL_RETURN_IF_ERROR(check_x(shard->path, x));
-    shard->n_samples = x->shape.dim[0];
-    DL_RETURN_IF_ERROR(add_field(shard, x));
-    if (y != NULL) {
-        DL_RETURN_IF_ERROR(check_y(shard->path, y, shard->n_samples));
+    DL_RETURN_IF_ERROR(check_x(shard->path, &x));
+    shard->n_samples = x.shape.dim[0];
+    DL_RETURN_IF_ERROR(add_field(shard, &x));
+    DL_RETURN_IF_ERROR(dl_h5_find(shard->file, "/y", &y, &has_y));
+    if (has_y) {
+        DL_RETURN_IF_ERROR(check_y(shard->path, &y, shard->n_samples));
         shard->label_field = shard->n_fields;
-        DL_RETURN_IF_ERROR(add_field(shard, y));
+        DL_RETURN_IF_ERROR(add_field(shard, &y));
     }
     for (int i = 0; i < n; i++) {
         if (is_further_field(&all[i], shard->n_samples)) {

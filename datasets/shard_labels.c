@@ -45,7 +45,7 @@ dl_status dl_shard_check_labels(const dl_shard *shard, int64_t n_classes) {
     const int64_t sample = shard->largest_label, label = shard->label[sample];
     DL_RETURN_ERROR_IF(label >= n_classes, DL_ERR_DATA,
                        "%s: sample %" PRId64 " has label %" PRId64 " but there are only %" PRId64
-                       " classes (attribute n_classes): labels run from 0 to %" PRId64,
+                       " classes: labels run from 0 to %" PRId64,
                        shard->path, sample, label, n_classes, n_classes - 1);
     return DL_OK;
 }

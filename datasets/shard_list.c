@@ -75,3 +75,44 @@ dl_status dl_shard_list_check(const dl_shard_list *list, const char *folder, con
                        folder, list->name[list->n - 1], total, list->n, split);
     return DL_OK;
 }
+
+/* Adds a name to the sorted names unless it is there; false when there is no room. */
+static bool add_split(char name[DL_MAX_SPLITS][DL_SPLIT_NAME_BYTES], int *n, const char *text,
+                      size_t length) {
+    char new[DL_SPLIT_NAME_BYTES] = "";
+    memcpy(new, text, length);
+    int at = 0;
+    while (at < *n && strcmp(name[at], new) < 0) {
+        at++;
+    }
+    if (at < *n && strcmp(name[at], new) == 0) {
+        return true;
+    }
+    if (*n == DL_MAX_SPLITS) {
+        return false;
+    }
+    memmove(name[at + 1], name[at], (size_t)(*n - at) * sizeof name[0]);
+    memcpy(name[at], new, sizeof new);
+    (*n)++;
+    return true;
+}
+
+dl_status dl_dataset_splits(const char *folder, char name[DL_MAX_SPLITS][DL_SPLIT_NAME_BYTES], int *n) {
+    *n = 0;
+    DIR *directory = opendir(folder);
+    if (directory == NULL) {
+        return DL_OK;
+    }
+    bool fits = true;
+    for (const struct dirent *entry = readdir(directory); entry != NULL && fits; entry = readdir(directory)) {
+        const char *dash = strchr(entry->d_name, '-');
+        const size_t length = dash != NULL ? (size_t)(dash - entry->d_name) : 0, all = strlen(entry->d_name);
+        if (length > 0 && length < DL_SPLIT_NAME_BYTES && all > 3 &&
+            strcmp(entry->d_name + all - 3, ".h5") == 0) {
+            fits = add_split(name, n, entry->d_name, length);
+        }
+    }
+    (void)closedir(directory);
+    DL_RETURN_ERROR_IF(!fits, DL_ERR_DATA, "%s holds files of more than %d splits", folder, DL_MAX_SPLITS);
+    return DL_OK;
+}

@@ -1,0 +1,66 @@
+#include "base/text.h"
+#include "datasets/dataset.h"
+#include "launcher/data_report.h"
+#include "launcher/setup.h"
+
+#include <string.h>
+
+static dl_status find_importer(const char *name, const dl_importer **out) {
+    const char *names[64];
+    size_t n = 0;
+    *out = dl_importer_find(name);
+    for (const dl_importer *const *each = dl_importers(); *each != NULL && n < 64; each++) {
+        names[n++] = (*each)->name;
+    }
+    return *out != NULL ? DL_OK : dl_data_unknown("format", name, names, n);
+}
+
+static dl_status check_split(const char *split) {
+    static const char *const splits[] = {"train", "valid", "test"};
+    for (size_t i = 0; i < 3; i++) {
+        if (strcmp(split, splits[i]) == 0) {
+            return DL_OK;
+        }
+    }
+    return dl_data_unknown("split", split, splits, 3);
+}
+
+static dl_status run(const dl_arguments *arguments) {
+    const dl_importer *importer = NULL;
+    const char *folder = dl_arguments_flag(arguments, "out"), *split = dl_arguments_flag(arguments, "split");
+    const int n_inputs = arguments->n_positional - 1;
+    int64_t n_shards = 1;
+    DL_RETURN_IF_ERROR(find_importer(arguments->positional[0], &importer));
+    DL_RETURN_ERROR_IF(n_inputs < importer->min_inputs || n_inputs > importer->max_inputs, DL_ERR_USAGE,
+                       "data import %s wants %s; %d were given", importer->name, importer->usage, n_inputs);
+    DL_RETURN_ERROR_IF(folder == NULL, DL_ERR_USAGE, "data import wants --out DIR: the folder to write to");
+    DL_RETURN_ERROR_IF(split == NULL, DL_ERR_USAGE, "data import wants --split train, valid or test");
+    DL_RETURN_IF_ERROR(check_split(split));
+    DL_RETURN_IF_ERROR(dl_arguments_int(arguments, "shards", 1, 256, 1, &n_shards));
+    DL_RETURN_IF_ERROR(importer->import(arguments->positional + 1, n_inputs, folder, split, (int)n_shards,
+                                        dl_setup_progress));
+    return dl_data_say_written(folder, split);
+}
+
+const dl_command dl_command_data_import = {
+    .name = "data import",
+    .usage = "FORMAT INPUT... --out DIR --split train|valid|test [--shards N]",
+    .doc = "bring a data set into dltrain's own format",
+    .help =
+        "Formats:\n"
+        "  idx IMAGES LABELS   IDX files of images and labels (MNIST and its family), plain or gzip'd\n"
+        "\n"
+        "The split is written to DIR/SPLIT-00000-of-0000N.h5, in N files of even size. It appears whole or\n"
+        "not at all. An existing split is not overwritten. datasets/FORMAT.md describes the files; they can\n"
+        "be read and written with h5py.",
+    .flags =
+        (const dl_flag[]){
+            {"out", "DIR", "folder to write to; made if need be"},
+            {"split", "NAME", "train, valid or test"},
+            {"shards", "N", "number of files (1 to 256, default 1)"},
+            {NULL, NULL, NULL},
+        },
+    .min_positional = 1,
+    .max_positional = DL_MAX_ARGUMENTS,
+    .run = run,
+};

@@ -1,0 +1,190 @@
+#define _GNU_SOURCE
+#include "base/mem.h"
+#include "base/text.h"
+#include "datasets/dataset.h"
+#include "launcher/command.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { MAX_LISTED_CLASSES = 1000 };
+
+/* Samples of each class into *out [n_classes], NULL without labels or with too many classes. */
+static dl_status count_classes(dl_dataset *dataset, int64_t **out) {
+    const dl_dataset_info *info = dl_dataset_info_of(dataset);
+    *out = NULL;
+    if (info->n_classes == 0 || info->n_classes > MAX_LISTED_CLASSES) {
+        return DL_OK;
+    }
+    DL_RETURN_IF_ERROR(dl_alloc((size_t)info->n_classes, sizeof **out, out));
+    for (int64_t i = 0; i < info->n_samples; i++) {
+        int32_t label = 0;
+        DL_RETURN_IF_ERROR(dl_dataset_read(dataset, i, 1, &label));
+        (*out)[label]++;
+    }
+    return DL_OK;
+}
+
+/* --- for programs --- */
+
+static json_t *json_of_shape(const dl_shape *shape) {
+    json_t *list = json_array();
+    for (int i = 0; i < shape->n_dims; i++) {
+        (void)json_array_append_new(list, json_integer(shape->dim[i]));
+    }
+    return list;
+}
+
+static json_t *json_of_split(const char *split, const dl_dataset_info *info, const int64_t *count) {
+    json_t *fields = json_array(), *counts = json_array();
+    for (int i = 0; i < info->n_fields; i++) {
+        const dl_field *field = &info->field[i];
+        (void)json_array_append_new(fields, json_pack("{s:s, s:s, s:o}", "name", field->name, "dtype",
+                                                      dl_dtype_name(field->dtype), "shape",
+                                                      json_of_shape(&field->sample_shape)));
+    }
+    for (int64_t i = 0; count != NULL && i < info->n_classes; i++) {
+        (void)json_array_append_new(counts, json_integer(count[i]));
+    }
+    return json_pack("{s:s, s:I, s:I, s:i, s:b, s:s, s:o, s:o}", "split", split, "samples",
+                     (json_int_t)info->n_samples, "classes", (json_int_t)info->n_classes, "files",
+                     info->n_files, "mapped", (int)info->mapped, "digest", info->digest, "fields", fields,
+                     "class_counts", counts);
+}
+
+/* --- for people --- */
+
+static dl_status print_counts(const dl_dataset_info *info, const int64_t *count) {
+    int64_t least = count[0], most = count[0];
+    bool good = true;
+    for (int64_t i = 0; i < info->n_classes; i++) {
+        least = count[i] < least ? count[i] : least;
+        most = count[i] > most ? count[i] : most;
+    }
+    char one[32], two[32];
+    if (info->n_classes > 20) {
+        good = printf("           samples of a class: %s to %s\n", dl_thousands(least, one),
+                      dl_thousands(most, two)) > 0;
+    } else {
+        good = printf("           samples of each class:") > 0;
+        for (int64_t i = 0; i < info->n_classes && good; i++) {
+            good = printf(" %s", dl_thousands(count[i], one)) > 0;
+        }
+        good = good && printf("\n") > 0;
+    }
+    DL_RETURN_ERROR_IF(!good, DL_ERR_IO, "cannot write to stdout");
+    return DL_OK;
+}
+
+static dl_status print_split(const char *split, const dl_dataset_info *info, const int64_t *count) {
+    char text[DL_SHAPE_TEXT_BYTES], number[32];
+    bool good =
+        printf("  %-8s %s samples, %lld classes, %d file%s, %s\n", split,
+               dl_thousands(info->n_samples, number), (long long)info->n_classes, info->n_files,
+               info->n_files == 1 ? "" : "s", info->mapped ? "mapped" : "read through HDF5 (slower)") > 0;
+    for (int i = 0; i < info->n_fields && good; i++) {
+        const dl_field *field = &info->field[i];
+        good = printf("           %-8s %s %s\n", field->name, dl_dtype_name(field->dtype),
+                      field->sample_shape.n_dims > 0 ? dl_shape_text(&field->sample_shape, text) : "") > 0;
+    }
+    if (good && count != NULL) {
+        DL_RETURN_IF_ERROR(print_counts(info, count));
+    }
+    DL_RETURN_ERROR_IF(!good || printf("           digest %s\n", info->digest) < 0, DL_ERR_IO,
+                       "cannot write to stdout");
+    return DL_OK;
+}
+
+/* --- both --- */
+
+/* Reports an open data set: into `list` when there is one, else to stdout. Closes it. */
+static dl_status report(dl_dataset *dataset, const char *split, json_t *list) {
+    const dl_dataset_info *info = dl_dataset_info_of(dataset);
+    int64_t *count = NULL;
+    dl_status status = count_classes(dataset, &count);
+    if (status == DL_OK && list == NULL) {
+        status = print_split(split, info, count);
+    } else if (status == DL_OK && json_array_append_new(list, json_of_split(split, info, count)) != 0) {
+        status =
+            dl_error_raise(DL_ERR_MEMORY, __FILE__, __LINE__, __func__, "cannot describe split %s", split);
+    }
+    dl_free(&count);
+    dl_dataset_close(&dataset);
+    return status;
+}
+
+static dl_status report_folder(const char *folder, json_t *list) {
+    char split[DL_MAX_SPLITS][DL_SPLIT_NAME_BYTES];
+    int n = 0;
+    DL_RETURN_IF_ERROR(dl_dataset_splits(folder, split, &n));
+    DL_RETURN_ERROR_IF(n == 0, DL_ERR_USAGE,
+                       "%s holds no data set: no file is called SPLIT-*.h5, train-0.h5 say", folder);
+    for (int i = 0; i < n; i++) {
+        dl_dataset *dataset = NULL;
+        DL_RETURN_IF_ERROR(dl_dataset_open(folder, split[i], &dataset));
+        DL_RETURN_IF_ERROR(report(dataset, split[i], list));
+    }
+    return DL_OK;
+}
+
+static dl_status report_path(const char *path, json_t *list) {
+    struct stat info;
+    DL_RETURN_ERROR_IF(stat(path, &info) != 0, DL_ERR_USAGE, "there is no file or folder %s", path);
+    if (S_ISDIR(info.st_mode)) {
+        return report_folder(path, list);
+    }
+    dl_dataset *dataset = NULL;
+    DL_RETURN_IF_ERROR(dl_dataset_open_file(path, &dataset));
+    return report(dataset, "file", list);
+}
+
+static dl_status print_json(const char *path) {
+    json_t *list = json_array();
+    dl_status status = report_path(path, list);
+    if (status != DL_OK) {
+        json_decref(list);
+        return status;
+    }
+    json_t *all = json_pack("{s:s, s:o}", "path", path, "splits", list);
+    char *text = all == NULL ? NULL : json_dumps(all, JSON_COMPACT);
+    if (text == NULL) {
+        status =
+            dl_error_raise(DL_ERR_MEMORY, __FILE__, __LINE__, __func__, "cannot describe %s as JSON", path);
+    } else if (printf("%s\n", text) < 0 || fflush(stdout) != 0) {
+        status = dl_error_raise(DL_ERR_IO, __FILE__, __LINE__, __func__, "cannot write to stdout");
+    }
+    free(text);
+    json_decref(all);
+    return status;
+}
+
+static dl_status run(const dl_arguments *arguments) {
+    const char *path = arguments->positional[0];
+    if (dl_arguments_flag(arguments, "json") != NULL) {
+        return print_json(path);
+    }
+    DL_RETURN_ERROR_IF(printf("%s\n", path) < 0, DL_ERR_IO, "cannot write to stdout");
+    DL_RETURN_IF_ERROR(report_path(path, NULL));
+    DL_RETURN_ERROR_IF(fflush(stdout) != 0, DL_ERR_IO, "cannot write to stdout");
+    return DL_OK;
+}
+
+const dl_command dl_command_data_info = {
+    .name = "data info",
+    .usage = "DIR|FILE [--json]",
+    .doc = "say what a data set holds: splits, samples, fields, classes",
+    .help =
+        "Every file is checked as before training: bad ones are named. The digest depends on the samples, not\n"
+        "on the number of files they are in.",
+    .flags =
+        (const dl_flag[]){
+            {"json", NULL, "one JSON object instead of text"},
+            {NULL, NULL, NULL},
+        },
+    .min_positional = 1,
+    .max_positional = 1,
+    .run = run,
+};

@@ -1,0 +1,44 @@
+#include "datasets/dataset.h"
+#include "launcher/data_report.h"
+#include "launcher/setup.h"
+
+static dl_status find_maker(const char *name, const dl_maker **out) {
+    const char *names[64];
+    size_t n = 0;
+    *out = dl_maker_find(name);
+    for (const dl_maker *const *each = dl_makers(); *each != NULL && n < 64; each++) {
+        names[n++] = (*each)->name;
+    }
+    return *out != NULL ? DL_OK : dl_data_unknown("data set", name, names, n);
+}
+
+static dl_status run(const dl_arguments *arguments) {
+    const dl_maker *maker = NULL;
+    const char *folder = dl_arguments_flag(arguments, "out");
+    int64_t seed = 1;
+    DL_RETURN_IF_ERROR(find_maker(arguments->positional[0], &maker));
+    DL_RETURN_ERROR_IF(folder == NULL, DL_ERR_USAGE, "data make wants --out DIR: the folder to write to");
+    DL_RETURN_IF_ERROR(dl_arguments_int(arguments, "seed", 0, INT64_MAX, 1, &seed));
+    DL_RETURN_IF_ERROR(maker->make(folder, (uint64_t)seed, dl_setup_progress));
+    DL_RETURN_IF_ERROR(dl_data_say_written(folder, "train"));
+    return dl_data_say_written(folder, "test");
+}
+
+const dl_command dl_command_data_make = {
+    .name = "data make",
+    .usage = "NAME --out DIR [--seed 1]",
+    .doc = "make a data set without any input",
+    .help = "Data sets:\n"
+            "  digits   28x28 grey images of drawn digits, 10 classes, 60,000 to train and 10,000 to test\n"
+            "\n"
+            "The same seed makes the same bytes on every machine.",
+    .flags =
+        (const dl_flag[]){
+            {"out", "DIR", "folder to write to; made if need be"},
+            {"seed", "N", "another seed, other samples (default 1)"},
+            {NULL, NULL, NULL},
+        },
+    .min_positional = 1,
+    .max_positional = 1,
+    .run = run,
+};
