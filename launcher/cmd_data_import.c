@@ -3,6 +3,7 @@
 #include "launcher/data_report.h"
 #include "launcher/setup.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static dl_status find_importer(const char *name, const dl_importer **out) {
@@ -25,7 +26,19 @@ static dl_status check_split(const char *split) {
     return dl_data_unknown("split", split, splits, 3);
 }
 
+static dl_status list_importers(void) {
+    bool good = printf("formats that can be imported:\n") > 0;
+    for (const dl_importer *const *each = dl_importers(); *each != NULL && good; each++) {
+        good = printf("  %s %s\n      %s\n", (*each)->name, (*each)->usage, (*each)->doc) > 0;
+    }
+    DL_RETURN_ERROR_IF(!good || fflush(stdout) != 0, DL_ERR_IO, "cannot write to stdout");
+    return DL_OK;
+}
+
 static dl_status run(const dl_arguments *arguments) {
+    if (arguments->n_positional == 0) {
+        return list_importers();
+    }
     const dl_importer *importer = NULL;
     const char *folder = dl_arguments_flag(arguments, "out"), *split = dl_arguments_flag(arguments, "split");
     const int n_inputs = arguments->n_positional - 1;
@@ -47,12 +60,9 @@ const dl_command dl_command_data_import = {
     .usage = "FORMAT INPUT... --out DIR --split train|valid|test [--shards N]",
     .doc = "bring a data set into dltrain's own format",
     .help =
-        "Formats:\n"
-        "  idx IMAGES LABELS   IDX files of images and labels (MNIST and its family), plain or gzip'd\n"
-        "\n"
-        "The split is written to DIR/SPLIT-00000-of-0000N.h5, in N files of even size. It appears whole or\n"
-        "not at all. An existing split is not overwritten. datasets/FORMAT.md describes the files; they can\n"
-        "be read and written with h5py.",
+        "`dltrain data import` alone lists the formats. The split is written to\n"
+        "DIR/SPLIT-00000-of-0000N.h5, in N files of even size; it appears whole or not at all. An existing\n"
+        "split is not overwritten. datasets/FORMAT.md describes the files; h5py reads and writes them.",
     .flags =
         (const dl_flag[]){
             {"out", "DIR", "folder to write to; made if need be"},
@@ -60,7 +70,7 @@ const dl_command dl_command_data_import = {
             {"shards", "N", "number of files (1 to 256, default 1)"},
             {NULL, NULL, NULL},
         },
-    .min_positional = 1,
+    .min_positional = 0,
     .max_positional = DL_MAX_ARGUMENTS,
     .run = run,
 };

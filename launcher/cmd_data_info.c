@@ -177,8 +177,8 @@ const dl_command dl_command_data_info = {
     .usage = "DIR|FILE [--json]",
     .doc = "say what a data set holds: splits, samples, fields, classes",
     .help =
-        "Every file is checked as before training: bad ones are named. The digest depends on the samples, not\n"
-        "on the number of files they are in.",
+        "Every file is checked as before training: bad ones are named. The digest depends on the samples,\n"
+        "not on the number of files they are in.",
     .flags =
         (const dl_flag[]){
             {"json", NULL, "one JSON object instead of text"},
