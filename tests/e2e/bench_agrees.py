@@ -3,6 +3,7 @@
 """`dltrain bench` tells the truth: its step time is within 3 % of (wall of 220 steps - wall of 20) / 200 of real
 training; training on real data (MNIST where it is there, else the made digits) is within 5 % of it; medians of
 7 turns."""
+import json
 import os
 import statistics
 import time
