@@ -1,0 +1,93 @@
+/* Twenty steps of each optimizer with given gradients. */
+#include "golden.h"
+
+#include "kernels/common/blocks.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { MAX_N = 64 };
+static const double allowed = 1e-5;
+
+/* What the updates share. The batch is not full: 12 samples of 16, so gradients come 12/16 too small. */
+typedef struct blocks {
+    dl_step_block step;
+    double totals[DL_N_TOTALS];
+    int32_t control[DL_N_CONTROLS];
+    float w[MAX_N], g[MAX_N], m[MAX_N], v[MAX_N];
+} blocks;
+
+enum { CAPACITY = 16, WEIGHT = 12 };
+
+static const struct optimizer {
+    const char *prefix;
+    dl_op_kind kind;
+} optimizers[] = {
+    {"sgd/plain/", DL_OP_SGD_UPDATE},    {"sgd/momentum/", DL_OP_SGD_UPDATE},
+    {"sgd/nesterov/", DL_OP_SGD_UPDATE}, {"sgd/decay/", DL_OP_SGD_UPDATE},
+    {"adam/usual/", DL_OP_ADAM_UPDATE},  {"adam/decay/", DL_OP_ADAM_UPDATE},
+};
+
+/* 0.9f as a double is not what PyTorch was told: back to the nearest short decimal. */
+static double decimal(float value) {
+    return round((double)value * 1e9) / 1e9;
+}
+
+static void set_attr(dl_op_kind kind, const float *o, dl_op_attr *attr) {
+    if (kind == DL_OP_SGD_UPDATE) {
+        attr->u.sgd = (dl_sgd_attr){CAPACITY, decimal(o[1]), decimal(o[2]), o[3] != 0};
+    } else {
+        attr->u.adam = (dl_adam_attr){CAPACITY, decimal(o[1]), decimal(o[2]), decimal(o[3]), decimal(o[4])};
+    }
+}
+
+static dl_status run_step(dl_device *device, dl_op_kind kind, const float *options, int64_t n, blocks *b) {
+    golden_op op;
+    golden_begin(&op, device, kind);
+    set_attr(kind, options, &op.desc.attr);
+    golden_bind(&op, "w", DL_F32, DL_SHAPE(n), b->w);
+    golden_bind(&op, "g", DL_F32, DL_SHAPE(n), b->g);
+    if (kind == DL_OP_ADAM_UPDATE) {
+        golden_bind(&op, "m", DL_F32, DL_SHAPE(n), b->m);
+    }
+    if (kind == DL_OP_ADAM_UPDATE || options[1] != 0) {
+        golden_bind(&op, "v", DL_F32, DL_SHAPE(n), b->v);
+    }
+    golden_bind(&op, "step", DL_U8, DL_SHAPE((int64_t)sizeof b->step), &b->step);
+    golden_bind(&op, "totals", DL_F64, DL_SHAPE(DL_N_TOTALS), b->totals);
+    golden_bind(&op, "control", DL_I32, DL_SHAPE(DL_N_CONTROLS), b->control);
+    DL_RETURN_IF_ERROR(golden_run(&op, NULL));
+    golden_end(&op);
+    return DL_OK;
+}
+
+static dl_status check(dl_device *device, const golden_file *file, const struct optimizer *o,
+                       golden_score *score) {
+    const golden_record *gradients = golden_find(file, o->prefix, "g"),
+                        *start = golden_find(file, o->prefix, "start");
+    const float *options = golden_find(file, o->prefix, "attr")->values;
+    const int64_t n_steps = gradients->shape.dim[0], n = gradients->shape.dim[1];
+    DL_RETURN_ERROR_IF(n > MAX_N, DL_ERR_DATA, "%sg is too wide", o->prefix);
+    float trace[32 * MAX_N];
+    blocks b = {.step = {.weight = WEIGHT, .learning_rate = decimal(options[0])}};
+    b.totals[DL_TOTAL_WEIGHT] = WEIGHT;
+    memcpy(b.w, start->values, (size_t)n * sizeof(float));
+    for (int64_t t = 0; t < n_steps; t++) {
+        b.step.step = b.step.t = t + 1;
+        for (int64_t i = 0; i < n; i++) {
+            b.g[i] = gradients->values[t * n + i] * ((float)WEIGHT / (float)CAPACITY);
+        }
+        DL_RETURN_IF_ERROR(run_step(device, o->kind, options, n, &b));
+        memcpy(trace + t * n, b.w, (size_t)n * sizeof(float));
+    }
+    golden_compare(score, file, o->prefix, "w", trace, allowed);
+    return DL_OK;
+}
+
+dl_status golden_check_optimizers(dl_device *device, const golden_file *file, golden_score *score) {
+    for (size_t i = 0; i < sizeof optimizers / sizeof optimizers[0]; i++) {
+        DL_RETURN_IF_ERROR(check(device, file, &optimizers[i], score));
+    }
+    return DL_OK;
+}
