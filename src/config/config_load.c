@@ -38,12 +38,6 @@ static dl_status check_data(const check *c) {
         DL_RETURN_IF_ERROR(
             dl_diagnose(d, place_of(c, "data", "path"), "path is empty; give the folder of the shards"));
     }
-    for (int i = 0; i < data->std.n; i++) {
-        if (!(data->std.value[i] > 0)) {
-            DL_RETURN_IF_ERROR(dl_diagnose(d, place_of(c, "data", "std"), "std must be above 0"));
-            break;
-        }
-    }
     const dl_float_list *list[] = {&data->mean, &data->std};
     const char *const name[] = {"mean", "std"};
     for (int i = 0; i < 2; i++) {
@@ -53,6 +47,12 @@ static dl_status check_data(const check *c) {
                                            "%s has %d numbers, but model.input.shape has %" PRId64
                                            " channel%s",
                                            name[i], list[i]->n, channels, channels == 1 ? "" : "s"));
+        }
+    }
+    for (int i = 0; i < data->std.n; i++) {
+        if (!(data->std.value[i] > 0)) {
+            DL_RETURN_IF_ERROR(dl_diagnose(d, place_of(c, "data", "std"), "std must be above 0"));
+            break;
         }
     }
     const dl_node *augment = data->augment;

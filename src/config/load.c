@@ -104,6 +104,8 @@ dl_status dl_tree_load(const char *path, dl_pool *pool, dl_diagnostics *diagnost
     }
     DL_RETURN_ERROR_IF(S_ISDIR(info.st_mode), DL_ERR_USAGE, "%s is a folder; a configuration is a file",
                        path);
+    DL_RETURN_ERROR_IF(info.st_size > DL_TREE_MAX_BYTES + 3, DL_ERR_USAGE, "%s is larger than %d bytes", path,
+                       DL_TREE_MAX_BYTES);
     dl_text text = {0};
     dl_status status = dl_file_read(path, DL_TREE_MAX_BYTES + 3, &text);
     if (status == DL_OK) {

@@ -18,16 +18,23 @@ static int count_options(const dl_option *table) {
     return n;
 }
 
-static dl_status unknown_key(const dl_option *table, const dl_node *map, const dl_node *child, dl_pool *pool,
-                             dl_diagnostics *diagnostics) {
+static dl_status names_of(const dl_option *table, dl_pool *pool, const char *const **out) {
     const int n = count_options(table);
     const char **names = NULL;
     DL_RETURN_IF_ERROR(dl_pool_alloc(pool, (size_t)n + 1, sizeof *names, &names));
     for (int i = 0; i < n; i++) {
         names[i] = table[i].name;
     }
+    *out = names;
+    return DL_OK;
+}
+
+static dl_status unknown_key(const dl_option *table, const dl_node *map, const dl_node *child, dl_pool *pool,
+                             dl_diagnostics *diagnostics) {
+    const char *const *names = NULL;
+    DL_RETURN_IF_ERROR(names_of(table, pool, &names));
     const char *in = map->key == NULL ? "" : " in ", *section = map->key == NULL ? "" : map->key;
-    const char *nearest = dl_nearest_name(child->key, names, (size_t)n);
+    const char *nearest = dl_suggest(child->key, names);
     if (nearest != NULL) {
         return dl_diagnose(diagnostics, child->key_place, "unknown key '%.60s'%s%.60s; did you mean '%s'?",
                            child->key, in, section, nearest);
@@ -42,14 +49,34 @@ static dl_status unknown_key(const dl_option *table, const dl_node *map, const d
     return status;
 }
 
-/* Fills what the map does not give. */
-static dl_status read_default(const reader *r, const dl_node *map, dl_place place, void *field) {
-    const dl_option *option = r->option;
-    if (option->fallback == NULL) {
-        const char *in = map == NULL || map->key == NULL ? "" : " in ";
-        return dl_diagnose(r->diagnostics, place, "key '%s' is missing%s%.60s", option->name, in,
-                           in[0] == '\0' ? "" : map->key);
+/* Whether an unknown key of the map was meant to be this one: then that has been reported, and is enough. */
+static dl_status is_mistyped(const dl_option *table, const dl_option *option, const dl_node *map,
+                             dl_pool *pool, bool *out) {
+    const char *const *names = NULL;
+    DL_RETURN_IF_ERROR(names_of(table, pool, &names));
+    *out = false;
+    for (int64_t i = 0; map != NULL && i < map->n_children; i++) {
+        const char *key = map->child[i]->key;
+        *out = *out || (dl_find_word(names, key) < 0 && dl_suggest(key, names) == option->name);
     }
+    return DL_OK;
+}
+
+static dl_status missing_key(const dl_option *table, const dl_option *option, const dl_node *map,
+                             dl_place place, dl_pool *pool, dl_diagnostics *diagnostics) {
+    bool reported = false;
+    DL_RETURN_IF_ERROR(is_mistyped(table, option, map, pool, &reported));
+    if (reported) {
+        return DL_OK;
+    }
+    const char *section = map == NULL ? NULL : map->key;
+    return dl_diagnose(diagnostics, place, "key '%s' is missing%s%.60s", option->name,
+                       section == NULL ? "" : " in ", section == NULL ? "" : section);
+}
+
+/* Fills what the map does not give. */
+static dl_status read_default(const reader *r, dl_place place, void *field) {
+    const dl_option *option = r->option;
     if (option->type == DL_TYPE_GROUP) {
         return dl_options_read(option->group, NULL, place, field, r->pool, r->diagnostics);
     }
@@ -65,10 +92,15 @@ static dl_status read_default(const reader *r, const dl_node *map, dl_place plac
 static dl_status read_defaults(const dl_option *table, const dl_node *map, dl_place place, void *out,
                                dl_pool *pool, dl_diagnostics *diagnostics) {
     for (const dl_option *option = table; option->name != NULL; option++) {
-        if (dl_node_get(map, option->name) == NULL) {
-            const reader r = {option, pool, diagnostics};
-            DL_RETURN_IF_ERROR(read_default(&r, map, place, field_of(out, option)));
+        if (dl_node_get(map, option->name) != NULL) {
+            continue;
         }
+        if (option->fallback == NULL) {
+            DL_RETURN_IF_ERROR(missing_key(table, option, map, place, pool, diagnostics));
+            continue;
+        }
+        const reader r = {option, pool, diagnostics};
+        DL_RETURN_IF_ERROR(read_default(&r, place, field_of(out, option)));
     }
     return DL_OK;
 }
@@ -111,7 +143,7 @@ static dl_status unknown_variant(const dl_variant_kind *const *kinds, const char
                                  dl_place place, dl_pool *pool, dl_diagnostics *diagnostics) {
     const char *const *names = NULL;
     DL_RETURN_IF_ERROR(dl_variant_names(kinds, pool, &names));
-    const char *nearest = dl_nearest_name(name, names, (size_t)dl_count_words(names));
+    const char *nearest = dl_suggest(name, names);
     if (nearest != NULL) {
         return dl_diagnose(diagnostics, place, "unknown %s '%.60s'; did you mean '%s'?", what, name, nearest);
     }

@@ -1,10 +1,11 @@
 #include "config/option_type.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { HUGE_LIMIT = 1000000000 }; /* a limit at or above this is not worth saying */
+static const double huge_limit = 1e17; /* a limit at or above this is not worth saying */
 
 int dl_count_words(const char *const *words) {
     int n = 0;
@@ -40,6 +41,16 @@ dl_status dl_append_words(const char *const *words, const char *last, dl_text *o
     return DL_OK;
 }
 
+const char *dl_suggest(const char *word, const char *const *names) {
+    const char *nearest = dl_nearest_name(word, names, (size_t)dl_count_words(names));
+    const size_t n_word = strlen(word);
+    for (int i = 0; nearest == NULL && names != NULL && names[i] != NULL; i++) {
+        const size_t n_name = strlen(names[i]), n = n_word < n_name ? n_word : n_name;
+        nearest = n >= 3 && strncmp(word, names[i], n) == 0 ? names[i] : NULL;
+    }
+    return nearest;
+}
+
 dl_status dl_variant_names(const dl_variant_kind *const *kinds, dl_pool *pool, const char *const **out) {
     const int n = dl_count_variants(kinds);
     const char **names = NULL;
@@ -63,8 +74,8 @@ const char *dl_double_text(double number, char *out) {
 
 /* A limit: whole numbers in full, "1000000", not "1e+06". */
 static const char *limit_text(double limit, char *out) {
-    if (limit > -1e9 && limit < 1e9 && limit == (double)(long)limit) {
-        (void)snprintf(out, DL_NUMBER_BYTES, "%ld", (long)limit);
+    if (limit > -1e16 && limit < 1e16 && limit == (double)(int64_t)limit) {
+        (void)snprintf(out, DL_NUMBER_BYTES, "%" PRId64, (int64_t)limit);
         return out;
     }
     return dl_double_text(limit, out);
@@ -76,7 +87,7 @@ static dl_status append_range(const dl_option *option, dl_text *out) {
         return DL_OK;
     }
     (void)limit_text(option->min, min);
-    if (option->max >= HUGE_LIMIT) {
+    if (option->max >= huge_limit) {
         return dl_text_append(out, " of at least %s", min);
     }
     return dl_text_append(out, " from %s to %s", min, limit_text(option->max, max));
@@ -122,7 +133,7 @@ dl_status dl_option_type_text(const dl_option *option, dl_text *out) {
     case DL_TYPE_FLOATS:
         return append_list(option, "numbers", out);
     case DL_TYPE_WORDS:
-        DL_RETURN_IF_ERROR(dl_text_append(out, "a list of "));
+        DL_RETURN_IF_ERROR(dl_text_append(out, "a list out of "));
         return dl_append_words(option->words, ", ", out);
     case DL_TYPE_GROUP:
         return dl_text_append(out, "a map of keys");

@@ -22,6 +22,9 @@ DL_NODISCARD dl_status dl_append_words(const char *const *words, const char *las
 /* The index of a word in a table, -1 when it is not there. */
 int dl_find_word(const char *const *words, const char *word);
 
+/* The nearest of the names, or one that begins like the word; NULL when there is none. */
+const char *dl_suggest(const char *word, const char *const *names);
+
 /* The names of a variant table as words, in the pool. */
 DL_NODISCARD dl_status dl_variant_names(const dl_variant_kind *const *kinds, dl_pool *pool,
                                         const char *const **out);

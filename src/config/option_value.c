@@ -52,9 +52,7 @@ static const char *slip_hint(const dl_option *option, const dl_node *node) {
 static dl_status wrong_value(const reader *r, const dl_node *node) {
     char value[DL_VALUE_TEXT_BYTES];
     dl_text type = {0};
-    const size_t n_words = (size_t)dl_count_words(r->option->words);
-    const char *nearest =
-        node->kind == DL_NODE_SCALAR ? dl_nearest_name(node->text, r->option->words, n_words) : NULL;
+    const char *nearest = node->kind == DL_NODE_SCALAR ? dl_suggest(node->text, r->option->words) : NULL;
     dl_status status = dl_option_type_text(r->option, &type);
     if (status == DL_OK) {
         status =

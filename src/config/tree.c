@@ -105,12 +105,18 @@ static const struct {
     const char *theirs, *ours;
 } known_mistakes[] = {
     {"tab character may not be used as indentation", "a tab indents here; YAML wants blanks"},
-    {"invalid multiline plain key", "this is not 'KEY: VALUE', or the line below it is indented too far"},
+    {"invalid multiline plain key", "a ':' is missing here, or the next line is indented too far"},
     {"invalid indentation in mapping", "the indentation fits no line above"},
     {"invalid nested block mapping on the same line",
      "a second ': ' in one line; put quotes around the text"},
     {"did not find expected key", "a 'KEY: VALUE' should stand here"},
     {"invalid scalar at the end of block sequence", "a list's '- ' should stand here"},
+    {"double-quoted scalar without closing quote", "this quote is never closed"},
+    {"single-quoted scalar without closing quote", "this quote is never closed"},
+    {"wrongly indented double-quoted scalar",
+     "this quote is not closed in its line, and the next is not indented"},
+    {"wrongly indented single-quoted scalar",
+     "this quote is not closed in its line, and the next is not indented"},
 };
 
 static const char *our_words(const char *theirs) {
@@ -148,11 +154,18 @@ static dl_status report_syntax(parse *p) {
     if (mark != NULL) {
         place = mark_place(p, mark, strstr(error->msg, "-quoted scalar") != NULL ? 1 : 0);
     }
-    const bool at_end = mark != NULL && dl_source_byte(place) >= p->source->n_bytes;
     dl_place opened = {0};
-    const char bracket = at_end ? open_bracket(p, &opened) : '\0';
-    if (bracket != '\0') {
+    const char bracket = mark == NULL ? '\0' : open_bracket(p, &opened);
+    if (bracket != '\0' && dl_source_byte(place) >= p->source->n_bytes) {
         return dl_diagnose(p->diagnostics, opened, "this '%c' is never closed", bracket);
+    }
+    if (bracket != '\0' && strncmp(error->msg, "missing comma", 13) == 0) {
+        return dl_diagnose(p->diagnostics, place, "a comma is missing, or the '%c' in line %d is not closed",
+                           bracket, opened.line);
+    }
+    if (bracket != '\0' && strncmp(error->msg, "mismatched flow", 15) == 0) {
+        return dl_diagnose(p->diagnostics, place, "the '%c' in line %d must be closed first", bracket,
+                           opened.line);
     }
     return dl_diagnose(p->diagnostics, place, "%s", our_words(error->msg));
 }

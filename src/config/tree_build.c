@@ -119,6 +119,9 @@ static dl_status place_value(dl_tree_builder *builder, dl_node *node) {
         if (top->key == NULL) {
             return STOP(builder, node->place, "a key must be plain text");
         }
+        if (top->key[0] == '\0') {
+            return STOP(builder, node->place, "this value has no key");
+        }
         node->key = top->key;
         node->key_place = top->key_place;
         top->key = NULL;
@@ -150,9 +153,6 @@ dl_status dl_tree_builder_begin(dl_tree_builder *builder, dl_node_kind kind, dl_
 
 static dl_status read_key(dl_tree_builder *builder, const char *text, dl_place place) {
     frame *top = &builder->stack[builder->depth - 1];
-    if (text[0] == '\0') {
-        return STOP(builder, place, "a key is missing");
-    }
     top->key = text;
     top->key_place = place;
     if (top->node->n_children == 0) { /* `[a: 1]`: the parser puts the map at the colon */

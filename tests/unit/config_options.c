@@ -243,7 +243,7 @@ static void test_mistakes(void **state) {
         {"ratios: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17]",
          "1:9: error: ratios has 17 entries; at most 16 are possible"},
         {"extras: [basket, horn]",
-         "1:18: error: extras must be a list of basket, mudguard, but here is 'horn'"},
+         "1:18: error: extras must be a list out of basket, mudguard, but here is 'horn'"},
         {"extras: [basket, basket]", "1:18: error: basket is listed twice in extras"},
         {"lamp: on", "1:7: error: lamp must be a map of keys, but it is 'on'"},
         {"lamp: {wat: 2}", "1:8: error: unknown key 'wat' in lamp; did you mean 'watt'?"},

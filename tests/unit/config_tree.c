@@ -120,8 +120,7 @@ static void test_mistakes(void **state) {
                    "a.yaml:2:1: error: a tab indents here; YAML wants blanks\n\tb: 1\n^\n");
     assert_null(f->root);
     assert_mistake(f, "a: [1,\n  2\n", "a.yaml:1:4: error: this '[' is never closed\na: [1,\n   ^\n");
-    assert_mistake(f, "a: 'x\n",
-                   "a.yaml:1:4: error: single-quoted scalar without closing quote\na: 'x\n   ^\n");
+    assert_mistake(f, "a: 'x\n", "a.yaml:1:4: error: this quote is never closed\na: 'x\n   ^\n");
     assert_mistake(f, "a: *b\n", "a.yaml:1:4: error: alias '*b' has no anchor '&b' above it\na: *b\n   ^\n");
     assert_mistake(f, "a: &b [*b]\n",
                    "a.yaml:1:8: error: alias '*b' stands inside its own anchor\na: &b [*b]\n       ^\n");
