@@ -13,6 +13,7 @@ typedef struct run {
     dl_plan *plan;
     dl_program *program;
     const dl_host_batch *batch;
+    int comm_done; /* all collectives of the list before this instruction have been waited for */
 } run;
 
 /* Addresses of one part: its samples of batched slots, its place among summed outputs, its own workspace. */
@@ -75,22 +76,33 @@ static dl_comm *data_comm(const dl_plan *plan) {
     return plan->options.grid->axis[DL_AXIS_DATA].comm;
 }
 
+/* Waits for the collectives of the list up to and with instruction `last`: a lane finishes in its order. */
+static dl_status finish_collectives(run *r, int last) {
+    for (; r->comm_done <= last; r->comm_done++) {
+        const dl_instruction *instruction = &r->program->instruction[r->comm_done];
+        if (instruction->type == DL_DO_ALL_REDUCE) {
+            DL_RETURN_IF_ERROR(
+                data_comm(r->plan)->functions->wait(r->plan->collective[instruction->collective]));
+        }
+    }
+    return DL_OK;
+}
+
 /* Waits for events of the comm lane; other lanes run in the order of the list on this backend. */
-static dl_status wait_for_events(const run *r, int at) {
+static dl_status wait_for_events(run *r, int at) {
     const dl_instruction *instruction = &r->program->instruction[at];
     for (int w = 0; w < instruction->n_waits; w++) {
-        for (int i = 0; i < at; i++) {
+        for (int i = r->comm_done; i < at; i++) {
             const dl_instruction *maker = &r->program->instruction[i];
-            if (maker->records == instruction->waits[w] && maker->type == DL_DO_ALL_REDUCE) {
-                DL_RETURN_IF_ERROR(
-                    data_comm(r->plan)->functions->wait(r->plan->collective[maker->collective]));
+            if (maker->records == instruction->waits[w] && maker->lane == DL_LANE_COMM) {
+                DL_RETURN_IF_ERROR(finish_collectives(r, i));
             }
         }
     }
     return DL_OK;
 }
 
-static dl_status run_instruction(const run *r, int at) {
+static dl_status run_instruction(run *r, int at) {
     const dl_instruction *instruction = &r->program->instruction[at];
     DL_RETURN_IF_ERROR(wait_for_events(r, at));
     switch (instruction->type) {
@@ -106,20 +118,7 @@ static dl_status run_instruction(const run *r, int at) {
     return DL_OK;
 }
 
-/* Reductions nobody in the list waits for (totals and control of an evaluation) are finished here, for the
- * host. */
-static dl_status finish_collectives(const run *r) {
-    for (int i = 0; i < r->program->n_instructions; i++) {
-        const dl_instruction *instruction = &r->program->instruction[i];
-        if (instruction->type == DL_DO_ALL_REDUCE && instruction->records < 0) {
-            DL_RETURN_IF_ERROR(
-                data_comm(r->plan)->functions->wait(r->plan->collective[instruction->collective]));
-        }
-    }
-    return DL_OK;
-}
-
-static dl_status run_fenced(const run *r, int at) {
+static dl_status run_fenced(run *r, int at) {
     DL_RETURN_IF_ERROR(dl_fence_close(r->plan, r->program, at));
     const dl_status status = run_instruction(r, at);
     DL_RETURN_IF_ERROR(dl_fence_open(r->plan, r->program, at));
@@ -127,16 +126,16 @@ static dl_status run_fenced(const run *r, int at) {
 }
 
 dl_status dl_execute(dl_plan *plan, int program, const dl_host_batch *batch) {
-    const run r = {plan, plan->program[program], batch};
+    run r = {plan, plan->program[program], batch, 0};
     const bool strict = plan->options.device->backend->strict;
     for (int i = 0; i < r.program->n_instructions; i++) {
         DL_RETURN_IF_ERROR(strict ? run_fenced(&r, i) : run_instruction(&r, i));
     }
-    return finish_collectives(&r);
+    return finish_collectives(&r, r.program->n_instructions - 1); /* for the host */
 }
 
 dl_status dl_execute_profiled(dl_plan *plan, int program, const dl_host_batch *batch, dl_profile *profile) {
-    const run r = {plan, plan->program[program], batch};
+    run r = {plan, plan->program[program], batch, 0};
     double before = dl_clock_seconds();
     for (int i = 0; i < r.program->n_instructions; i++) {
         DL_RETURN_IF_ERROR(run_instruction(&r, i));
@@ -145,7 +144,7 @@ dl_status dl_execute_profiled(dl_plan *plan, int program, const dl_host_batch *b
         before = now;
     }
     profile->n_runs++;
-    return finish_collectives(&r);
+    return finish_collectives(&r, r.program->n_instructions - 1); /* for the host */
 }
 
 /* Is there a NaN or Inf among the floats an instruction wrote? Layouts do not matter: padding is finite. */
@@ -168,7 +167,7 @@ static bool wrote_bad(const run *r, int at) {
 }
 
 dl_status dl_execute_until_bad(dl_plan *plan, int program, const dl_host_batch *batch, int *instruction) {
-    const run r = {plan, plan->program[program], batch};
+    run r = {plan, plan->program[program], batch, 0};
     *instruction = -1;
     for (int i = 0; i < r.program->n_instructions; i++) {
         const dl_instruction *at = &r.program->instruction[i];
