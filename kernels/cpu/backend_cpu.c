@@ -25,21 +25,6 @@ static void note_concurrency(int n_threads) {
     }
 }
 
-static const dl_cpu_loops *loops_of_this_machine(void) {
-#ifdef DL_CPU_HAS_X86_VARIANTS
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512cd")) {
-        return &dl_cpu_loops_avx512;
-    }
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi2")) {
-        return &dl_cpu_loops_avx2;
-    }
-#endif
-    return &dl_cpu_loops_base;
-}
-
 static void cpu_close(dl_device *base) {
     dl_cpu_device *device = dl_cpu_device_of(base);
     if (device->stream != NULL) {
@@ -58,7 +43,7 @@ static dl_status cpu_open(const dl_device_options *options, dl_device **out) {
     DL_GOTO_IF_DNNL(status, dnnl_engine_create(&device->engine, dnnl_cpu, 0), failed);
     DL_GOTO_IF_DNNL(status, dnnl_stream_create(&device->stream, device->engine, dnnl_stream_default_flags),
                     failed);
-    device->loops = loops_of_this_machine();
+    device->loops = dl_cpu_loops_best();
     DL_DEBUG("cpu: loops for %s, oneDNN's small objects %s", device->loops->isa,
              dl_small_blocks_in_use() ? "kept off the heap" : "on the heap");
     note_concurrency(options->n_threads);
@@ -169,20 +154,20 @@ static dl_status cpu_move(dl_device *device, void *to, const void *from, size_t 
     return DL_OK;
 }
 
-/* Blocks as wide as this machine's vectors, for channel counts they divide. */
+/* Channels in blocks as wide as the vectors oneDNN uses, for channel counts they divide. */
 static int cpu_layouts(dl_device *device, dl_dtype dtype, const dl_shape *shape, const dl_layout **out) {
-    const dl_cpu_device *cpu = dl_cpu_device_of(device);
-    const bool wide = cpu->loops->isa[0] == 'a' && strcmp(cpu->loops->isa, "avx512") == 0;
-    const bool narrow = strcmp(cpu->loops->isa, "avx2") == 0;
+    (void)device;
+    const int isa = (int)dnnl_get_effective_cpu_isa();
+    const bool wide = (isa & dnnl_cpu_isa_avx512_core) == dnnl_cpu_isa_avx512_core;
+    const bool narrow = (isa & dnnl_cpu_isa_avx2) == dnnl_cpu_isa_avx2;
     const int64_t block = wide ? 16 : 8;
     if (dtype != DL_F32 || shape->n_dims != 4 || shape->dim[3] % block != 0 || !(wide || narrow)) {
         return 0;
     }
     const dnnl_dims_t dims = {shape->dim[0], shape->dim[3], shape->dim[1], shape->dim[2]};
-    return dl_onednn_layout_tag(4, dims, dnnl_f32, wide ? dnnl_nChw16c : dnnl_nChw8c, "nchw", &out[0]) ==
-                   DL_OK
-               ? 1
-               : 0;
+    const dl_status status =
+        dl_onednn_layout_tag(4, dims, dnnl_f32, wide ? dnnl_nChw16c : dnnl_nChw8c, "nchw", &out[0]);
+    return status == DL_OK ? 1 : 0;
 }
 
 static const dl_layout *cpu_layout_with_samples(dl_device *device, const dl_layout *layout,

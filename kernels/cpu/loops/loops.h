@@ -36,9 +36,12 @@ typedef struct dl_cpu_loops {
     dl_cpu_part part[DL_N_OP_KINDS]; /* NULL: not done here */
 } dl_cpu_loops;
 
-extern const dl_cpu_loops dl_cpu_loops_base;
-#ifdef DL_CPU_HAS_X86_VARIANTS
-extern const dl_cpu_loops dl_cpu_loops_avx2, dl_cpu_loops_avx512;
-#endif
+extern const dl_cpu_loops dl_cpu_loops_base, dl_cpu_loops_avx2, dl_cpu_loops_avx512;
+
+/* The loops for "base", "avx2" or "avx512"; NULL when they are not built or this machine cannot run them. */
+const dl_cpu_loops *dl_cpu_loops_named(const char *isa);
+
+/* Those with the widest vectors this machine has. */
+const dl_cpu_loops *dl_cpu_loops_best(void);
 
 #endif
