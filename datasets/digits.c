@@ -9,7 +9,8 @@
 
 enum { SPANS = 5 /* straight pieces of a curve between two of its points */ };
 
-/* Random numbers of one sample, taken one after another. */
+/* Random numbers of one sample, taken one after another: never two in one expression, whose order of
+ * evaluation is the compiler's choice. */
 typedef struct stream {
     uint64_t seed, sample, block;
     uint32_t number[4];
@@ -30,7 +31,10 @@ static double uniform(stream *random, double low, double high) {
 
 /* In -1..1, bell-shaped: hand movements are mostly near their mean. */
 static double bell(stream *random) {
-    return (uniform(random, -1, 1) + uniform(random, -1, 1) + uniform(random, -1, 1)) / 3;
+    double sum = uniform(random, -1, 1);
+    sum += uniform(random, -1, 1);
+    sum += uniform(random, -1, 1);
+    return sum / 3;
 }
 
 /* From the box of the shape (thousandths) to pixels: x' = a x + b y + c, y' = d x + e y + f. */
@@ -122,8 +126,9 @@ static void add_shape(canvas *on, const dl_digit_shape *shape, const placement *
 
 /* A short stray line, as on used paper. */
 static void add_stray(canvas *on, stream *random) {
-    const double x = uniform(random, 1, 27), y = uniform(random, 1, 27);
-    add_segment(on, x, y, x + uniform(random, -5, 5), y + uniform(random, -5, 5));
+    const double x0 = uniform(random, 1, 27), y0 = uniform(random, 1, 27);
+    const double x1 = x0 + uniform(random, -5, 5), y1 = y0 + uniform(random, -5, 5);
+    add_segment(on, x0, y0, x1, y1);
 }
 
 static void develop(const canvas *on, double radius, stream *random, uint8_t *out) {

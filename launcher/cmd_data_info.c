@@ -87,7 +87,8 @@ static dl_status print_split(const char *split, const dl_dataset_info *info, con
                info->n_files == 1 ? "" : "s", info->mapped ? "mapped" : "read through HDF5 (slower)") > 0;
     for (int i = 0; i < info->n_fields && good; i++) {
         const dl_field *field = &info->field[i];
-        good = printf("           %-8s %s %s\n", field->name, dl_dtype_name(field->dtype),
+        good = printf("           %-8s %s%s%s\n", field->name, dl_dtype_name(field->dtype),
+                      field->sample_shape.n_dims > 0 ? " " : "",
                       field->sample_shape.n_dims > 0 ? dl_shape_text(&field->sample_shape, text) : "") > 0;
     }
     if (good && count != NULL) {

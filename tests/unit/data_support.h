@@ -46,11 +46,11 @@ static inline int remove_folder(void **state) {
     return system(command);
 }
 
-/* folder/name, in one of four static buffers. */
+/* folder/name, in one of sixteen static buffers. */
 static inline const char *path_in(const char *folder, const char *name) {
-    static char path[4][256];
+    static char path[16][256];
     static int next;
-    next = (next + 1) % 4;
+    next = (next + 1) % 16;
     (void)snprintf(path[next], sizeof path[next], "%s/%s", folder, name);
     return path[next];
 }
