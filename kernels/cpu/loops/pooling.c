@@ -34,7 +34,7 @@ static bool no_window_leaves(const dl_cpu_pooling *z) {
            (z->q - 1) * z->stride[1] + z->s <= z->w;
 }
 
-/* LANES channels of one output. A NaN wins and stays. */
+/* LANES channels of one output. The first NaN wins over numbers. */
 static inline void maximum_of_lanes(const dl_cpu_pooling *z, const window *at, const float *x, float *y,
                                     uint8_t *index) {
     dl_lanes best = dl_lanes_load(x + cell_offset(z, at, at->r_begin, at->s_begin));
@@ -42,7 +42,7 @@ static inline void maximum_of_lanes(const dl_cpu_pooling *z, const window *at, c
     for (int64_t r = at->r_begin; r < at->r_end; r++) {
         for (int64_t s = at->s_begin; s < at->s_end; s++) {
             const dl_lanes cell = dl_lanes_load(x + cell_offset(z, at, r, s));
-            const dl_lanes_int better = (cell > best) | (cell != cell);
+            const dl_lanes_int better = (cell > best) | ((cell != cell) & (best == best));
             best = dl_lanes_select(better, cell, best);
             place = dl_lanes_select_int(better, (dl_lanes_int){0} + (int32_t)(r * z->s + s), place);
         }
@@ -60,7 +60,7 @@ static void maximum_of_channel(const dl_cpu_pooling *z, const window *at, const 
     for (int64_t r = at->r_begin; r < at->r_end; r++) {
         for (int64_t s = at->s_begin; s < at->s_end; s++) {
             const float value = x[cell_offset(z, at, r, s)];
-            if (value > best || value != value) {
+            if (value > best || (value != value && best == best)) {
                 best = value;
                 place = r * z->s + s;
             }
