@@ -161,7 +161,8 @@ static dl_status make_file(dl_h5_writer *writer) {
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     bool good = access >= 0 && H5Pset_alignment(access, DL_PAGE_BYTES, DL_PAGE_BYTES) >= 0;
     const hid_t file = good ? H5Fcreate(writer->temporary, H5F_ACC_EXCL, H5P_DEFAULT, access) : -1;
-    writer->made = file >= 0;
+    /* A failed creation may leave a file, too. */
+    writer->made = true;
     good = file >= 0;
     for (int64_t i = 0; good && i < writer->n_datasets; i++) {
         good = make_dataset(file, &writer->dataset[i].dataset);
