@@ -5,6 +5,9 @@
 
 #include <stdint.h>
 #include <string.h>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
 typedef float dl_lanes __attribute__((vector_size(64)));
 typedef int32_t dl_lanes_int __attribute__((vector_size(64)));
@@ -42,6 +45,21 @@ static inline dl_lanes dl_lanes_select(dl_lanes_int mask, dl_lanes a, dl_lanes b
 
 static inline dl_lanes dl_lanes_where(dl_lanes_int mask, dl_lanes a) {
     return (dl_lanes)(mask & (dl_lanes_int)a);
+}
+
+/* Takes over the lanes of `cell` that are larger than *best, or the first NaN, noting their place. AVX-512
+ * compares into mask registers, which the compilers would turn into vectors and back. */
+static inline void dl_lanes_keep_larger(dl_lanes cell, int32_t code, dl_lanes *best, dl_lanes_int *place) {
+#ifdef __AVX512F__
+    const __mmask16 ordered = _mm512_cmp_ps_mask((__m512)*best, (__m512)*best, _CMP_ORD_Q);
+    const __mmask16 better = _mm512_mask_cmp_ps_mask(ordered, (__m512)cell, (__m512)*best, _CMP_NLE_UQ);
+    *best = (dl_lanes)_mm512_mask_mov_ps((__m512)*best, better, (__m512)cell);
+    *place = (dl_lanes_int)_mm512_mask_set1_epi32((__m512i)*place, better, code);
+#else
+    const dl_lanes_int better = (cell > *best) | ((cell != cell) & (*best == *best));
+    *best = dl_lanes_select(better, cell, *best);
+    *place = dl_lanes_select_int(better, (dl_lanes_int){0} + code, *place);
+#endif
 }
 
 #endif

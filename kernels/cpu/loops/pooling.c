@@ -42,9 +42,7 @@ static inline void maximum_of_lanes(const dl_cpu_pooling *z, const window *at, c
     for (int64_t r = at->r_begin; r < at->r_end; r++) {
         for (int64_t s = at->s_begin; s < at->s_end; s++) {
             const dl_lanes cell = dl_lanes_load(x + cell_offset(z, at, r, s));
-            const dl_lanes_int better = (cell > best) | ((cell != cell) & (best == best));
-            best = dl_lanes_select(better, cell, best);
-            place = dl_lanes_select_int(better, (dl_lanes_int){0} + (int32_t)(r * z->s + s), place);
+            dl_lanes_keep_larger(cell, (int32_t)(r * z->s + s), &best, &place);
         }
     }
     dl_lanes_store(y, best);
