@@ -33,9 +33,22 @@ struct dl_console {
     double last_shown;
 };
 
+/* Does a person see what is written to `fd` as it comes? mpirun gives its ranks pseudo-terminals whatever its
+ * own output is; then that output counts: mpirun is the parent of a rank on its host. */
+static bool is_terminal(int fd) {
+    if (isatty(fd) != 1 || getenv("OMPI_COMM_WORLD_SIZE") == NULL) {
+        return isatty(fd) == 1;
+    }
+    char link[64], target[64];
+    (void)snprintf(link, sizeof link, "/proc/%ld/fd/%d", (long)getppid(), fd);
+    const ssize_t n = readlink(link, target, sizeof target - 1);
+    target[n > 0 ? n : 0] = '\0';
+    return strncmp(target, "/dev/pts/", 9) == 0 || strncmp(target, "/dev/tty", 8) == 0;
+}
+
 dl_console_options dl_console_options_for(int fd) {
     const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
-    const bool live = isatty(fd) == 1 && term != NULL && strcmp(term, "dumb") != 0;
+    const bool live = is_terminal(fd) && term != NULL && strcmp(term, "dumb") != 0;
     return (dl_console_options){.fd = fd,
                                 .live = live,
                                 .color = live && (no_color == NULL || no_color[0] == '\0'),

@@ -43,7 +43,6 @@ def damaged():
         ('no y', edit(lambda f: f.pop('y')), ('y',)),
         ('fewer labels', replace('y', y[:100]), ('100', '128')),
         ('another shape', replace('x', x[:, :20]), ('20', '28')),
-        ('label 10', replace('y', numpy.where(y == 3, 99, y)), ('99',)),
         ('negative label', replace('y', numpy.where(y == 3, -1, y)), ('-1',)),
         ('real labels', replace('y', y.astype('f8')), ('y',)),
         ('text labels', replace('y', numpy.array([b'three'] * 128)), ('y',)),
@@ -86,4 +85,4 @@ def check_layouts():
 
 check_bad()
 check_layouts()
-print('10 bad shards named, 5 layouts accepted')
+print('9 bad shards named, 5 layouts accepted')

@@ -39,7 +39,7 @@ def check_metrics(folder, n_train, batch, epochs, log_every):
     if kinds[0] != 'start' or kinds[-1] != 'end' or kinds.count('epoch') != epochs:
         fail(f'kinds of lines: {kinds}')
     steps = [m for m in lines if m['kind'] == 'step']
-    if [m['step'] for m in steps] != list(range(log_every, epochs * per_epoch + 1, log_every)):
+    if [m['step'] for m in steps] != [1] + list(range(log_every, epochs * per_epoch + 1, log_every)):
         fail(f'steps logged: {[m["step"] for m in steps]}')
     for m in steps:
         epoch = (m['step'] - 1) // per_epoch + 1
