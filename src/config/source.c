@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+enum { MAX_TAG_BYTES = 1000 };
+
 dl_status dl_pool_copy(dl_pool *pool, const char *text, size_t n_bytes, const char **out) {
     char *copy = NULL;
     DL_RETURN_IF_ERROR(dl_pool_alloc(pool, n_bytes + 1, 1, &copy));
@@ -83,6 +85,29 @@ static bool is_forbidden(uint32_t code) {
     return (code >= 0x7f && code < 0xa0) || code == 0xfeff || code == 0xfffe || code == 0xffff;
 }
 
+/* Directives and very long tags are refused here, before the parser: nothing needs them, and libfyaml 0.7
+ * takes a time that grows with the square of their length. */
+static const char *find_hazard(const dl_source *source, size_t first, size_t *byte) {
+    size_t tag = SIZE_MAX; /* where a word with '!' in it has its first one */
+    for (size_t i = first; i < source->n_bytes; i++) {
+        const char c = source->text[i], before = i == first ? '\n' : source->text[i - 1];
+        *byte = i;
+        if (c == '%' && (before == '\n' || before == '\r')) {
+            return "YAML directives are not allowed";
+        }
+        if (strchr(" \t\r\n", c) != NULL) {
+            tag = SIZE_MAX;
+        } else if (c == '!' && tag == SIZE_MAX) {
+            tag = i;
+        }
+        if (tag != SIZE_MAX && i - tag > MAX_TAG_BYTES) {
+            *byte = tag;
+            return "YAML tags are not allowed";
+        }
+    }
+    return NULL;
+}
+
 dl_status dl_source_check(const dl_source *source, size_t first, dl_diagnostics *diagnostics, bool *ok) {
     *ok = true;
     for (size_t i = first; i < source->n_bytes;) {
@@ -100,6 +125,12 @@ dl_status dl_source_check(const dl_source *source, size_t first, dl_diagnostics 
         }
         return dl_diagnose(diagnostics, place, "byte 0x%02X is not UTF-8; save the file as UTF-8",
                            (unsigned)(unsigned char)source->text[i]);
+    }
+    size_t byte = 0;
+    const char *hazard = find_hazard(source, first, &byte);
+    if (hazard != NULL) {
+        *ok = false;
+        return dl_diagnose(diagnostics, dl_source_place(source, byte), "%s", hazard);
     }
     return DL_OK;
 }

@@ -29,7 +29,8 @@ DL_NODISCARD dl_status dl_node_append(dl_pool *pool, dl_node *parent, dl_node *c
 /* A copy of part of a text, terminated, owned by the pool. */
 DL_NODISCARD dl_status dl_pool_copy(dl_pool *pool, const char *text, size_t n_bytes, const char **out);
 
-/* Checks UTF-8 and control characters from byte `first` on; a mistake goes to `diagnostics` and *ok is false.
+/* Checks UTF-8, control characters, directives and very long tags from byte `first` on; a mistake goes to
+ * `diagnostics` and *ok is false.
  */
 DL_NODISCARD dl_status dl_source_check(const dl_source *source, size_t first, dl_diagnostics *diagnostics,
                                        bool *ok);
