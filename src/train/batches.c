@@ -53,6 +53,20 @@ static dl_status plan(void *context, int64_t number, int64_t max_samples, int64_
     return DL_OK;
 }
 
+static int64_t largest_share(const dl_session *session) {
+    const dl_plan_options *options = &session->plan->options;
+    const dl_range share =
+        dl_share_samples(options->batch_size, options->n_ranks, options->rank, 1, 0, options->reproducible);
+    return share.end - share.begin +
+           1; /* a short batch can give a rank one sample more than its share of a full one */
+}
+
+size_t dl_batches_bytes(const dl_session *session) {
+    const dl_prefetch_options options = {.n_buffers = BUFFERS, .max_samples = largest_share(session)};
+    return dl_prefetch_bytes(&session->train_info, &options) +
+           (size_t)session->n_samples[DL_SPLIT_TRAIN] * sizeof(uint32_t);
+}
+
 static dl_status start(dl_session *session, dl_split split, dl_batches *b) {
     const dl_axis *data = &session->grid->axis[DL_AXIS_DATA];
     b->n = session->split[split].n;
@@ -67,10 +81,8 @@ static dl_status start(dl_session *session, dl_split split, dl_batches *b) {
     if (b->shuffled) {
         DL_RETURN_IF_ERROR(dl_alloc((size_t)b->n, sizeof *b->order, &b->order));
     }
-    const dl_range largest = dl_share_samples(b->batch_size, b->n_ranks, b->rank, 1, 0, b->pieces);
-    /* a short batch can give a rank one sample more than floor division of the full one */
     const dl_prefetch_options options = {
-        .n_buffers = BUFFERS, .max_samples = largest.end - largest.begin + 1, .plan = plan, .context = b};
+        .n_buffers = BUFFERS, .max_samples = largest_share(session), .plan = plan, .context = b};
     return dl_prefetch_start(session->split[split].dataset, &options, &b->prefetch);
 }
 

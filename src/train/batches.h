@@ -16,4 +16,7 @@ void dl_batches_stop(dl_batches **batches);
 DL_NODISCARD dl_status dl_batches_next(dl_batches *batches, const dl_batch **batch, int64_t *global_samples);
 void dl_batches_release(dl_batches *batches, const dl_batch *batch);
 
+/* Bytes that batches read ahead and the order of an epoch take. */
+size_t dl_batches_bytes(const dl_session *session);
+
 #endif

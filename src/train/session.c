@@ -1,6 +1,7 @@
 #include "train/session.h"
 
 #include "optim/optim.h"
+#include "train/batches.h"
 #include "train/splits.h"
 #include "train/weights.h"
 
@@ -267,6 +268,12 @@ dl_status dl_session_read_control(const dl_session *session, int number, double 
     return backend->download(session->device, control,
                              dl_slot_address(session->plan, program, program->control),
                              DL_N_CONTROLS * sizeof *control, NULL);
+}
+
+size_t dl_session_host_bytes(const dl_session *session) {
+    const dl_parameter_table *table = &session->model->table;
+    const int64_t elements = table->trainable_elements + table->frozen_elements;
+    return (size_t)elements * sizeof(float) + dl_batches_bytes(session);
 }
 
 int dl_session_evaluate_program(const dl_session *session, int64_t n_samples) {

@@ -25,9 +25,10 @@ typedef struct dl_session {
     int n_threads;
     dl_grid *grid;
     dl_dataset *train_files, *valid_files, *test_files;
-    dl_dataset_info train_info; /* of the files, or of the maker when there are none yet (check) */
+    dl_dataset_info train_info; /* of the files; of the maker where there are none yet (check) */
     int64_t n_samples[DL_N_SPLITS];
     dl_split_data split[DL_N_SPLITS];
+    bool data_unknown;  /* dry: neither files nor a maker that fits the model */
     bool valid_is_test; /* there is no validation split: epochs are validated on test */
     dl_model *model;
     dl_device *device;
@@ -68,6 +69,9 @@ DL_NODISCARD dl_status dl_session_refresh(dl_session *session);
 /* Totals and control word of the program that ran last. */
 DL_NODISCARD dl_status dl_session_read_control(const dl_session *session, int program,
                                                double totals[DL_N_TOTALS], int32_t control[DL_N_CONTROLS]);
+
+/* Bytes this rank takes beside the plan's storages: host copies of the parameters, batches read ahead. */
+size_t dl_session_host_bytes(const dl_session *session);
 
 /* The program for evaluating a global batch of n samples; -1 when it was not compiled. */
 int dl_session_evaluate_program(const dl_session *session, int64_t n_samples);

@@ -74,13 +74,26 @@ static dl_status open_split(dl_session *session, const char *split, dl_dataset *
     return check_like_train(session, *files, split);
 }
 
-static dl_status describe_by_maker(dl_session *session) {
+/* A data set that is not there yet, as its maker would make it; one that does not fit the model (or nobody
+ * makes) as the model wants it, so that a model can be checked on its own. */
+static dl_status describe_without_files(dl_session *session) {
     const dl_maker *maker = configured_maker(session->config);
-    DL_RETURN_ERROR_IF(maker == NULL, DL_ERR_USAGE,
-                       "there is no data set in '%s': import one (dltrain data import ...) or set data.make",
-                       session->config->data.path);
-    session->train_info = maker->train;
-    divide(session, maker->train.n_samples, 0, maker->test.n_samples);
+    const dl_int_list *wanted = &session->config->model.input.shape;
+    dl_shape shape = {.n_dims = wanted->n};
+    memcpy(shape.dim, wanted->value, (size_t)wanted->n * sizeof *wanted->value);
+    if (maker != NULL && dl_shape_equal(&shape, &maker->train.field[0].sample_shape)) {
+        session->train_info = maker->train;
+        divide(session, maker->train.n_samples, 0, maker->test.n_samples);
+        return DL_OK;
+    }
+    session->data_unknown = true;
+    session->train_info.n_fields = 2;
+    session->train_info.field[0] = (dl_field){.name = "x",
+                                              .dtype = DL_U8,
+                                              .sample_shape = shape,
+                                              .sample_bytes = (size_t)dl_shape_elements(&shape)};
+    session->train_info.field[1] = (dl_field){.name = "y", .dtype = DL_I32, .sample_bytes = sizeof(int32_t)};
+    divide(session, session->config->train.batch_size, 0, 0);
     return DL_OK;
 }
 
@@ -88,7 +101,7 @@ dl_status dl_splits_open(dl_session *session, const dl_session_options *options)
     const dl_config *config = session->config;
     const bool dry = options->world == NULL || options->synthetic;
     if (dry && !dl_dataset_exists(config->data.path, "train")) {
-        return describe_by_maker(session);
+        return describe_without_files(session);
     }
     DL_RETURN_ERROR_IF(
         !dl_dataset_exists(config->data.path, "train"), DL_ERR_USAGE,

@@ -1,0 +1,162 @@
+/* dltrain bench: the time of a training step on data that is already there. */
+#define _GNU_SOURCE
+#include "base/clock.h"
+#include "base/rng.h"
+#include "launcher/setup.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A batch of random samples in host memory. */
+typedef struct sample_batch {
+    void *field[2];
+    int64_t *ids;
+    dl_step_block step;
+} sample_batch;
+
+static void release_batch(sample_batch *batch) {
+    dl_free(&batch->field[0]);
+    dl_free(&batch->field[1]);
+    dl_free(&batch->ids);
+}
+
+static void fill_images(const dl_field *field, int64_t n_elements, void *out) {
+    for (int64_t i = 0; i < n_elements; i++) {
+        const double u = dl_rng_uniform(1, DL_RNG_TEST, (uint64_t)i, 0);
+        if (field->dtype == DL_U8) {
+            ((uint8_t *)out)[i] = (uint8_t)(256.0 * u);
+        } else {
+            ((float *)out)[i] = (float)u;
+        }
+    }
+}
+
+static dl_status make_batch(const dl_session *session, sample_batch *batch) {
+    const dl_program *program = session->plan->program[session->train_full];
+    const dl_field *x = &session->train_info.field[0];
+    const int64_t n = program->local_samples;
+    const int64_t n_classes = session->model->value[session->model->output.value].shape.dim[0];
+    DL_RETURN_IF_ERROR(dl_alloc((size_t)n, x->sample_bytes, &batch->field[0]));
+    DL_RETURN_IF_ERROR(dl_alloc((size_t)n, sizeof(int32_t), &batch->field[1]));
+    DL_RETURN_IF_ERROR(dl_alloc((size_t)n, sizeof *batch->ids, &batch->ids));
+    fill_images(x, n * dl_shape_elements(&x->sample_shape), batch->field[0]);
+    for (int64_t i = 0; i < n; i++) {
+        batch->ids[i] = program->local_begin + i;
+        ((int32_t *)batch->field[1])[i] =
+            (int32_t)dl_rng_below(1, DL_RNG_TEST, (uint64_t)i, 1, (uint64_t)n_classes);
+    }
+    batch->step = (dl_step_block){.weight = (double)n, .learning_rate = 1e-4};
+    return DL_OK;
+}
+
+static dl_status run_step(dl_session *session, sample_batch *batch, double *seconds) {
+    const double before = dl_clock_seconds();
+    const dl_host_batch host = {
+        .field = (const void *const *)batch->field, .ids = batch->ids, .step = &batch->step};
+    batch->step.step++;
+    batch->step.t++;
+    DL_RETURN_IF_ERROR(dl_execute(session->plan, session->train_full, &host));
+    *seconds = dl_clock_seconds() - before;
+    return DL_OK;
+}
+
+static int ascending(const void *left, const void *right) {
+    const double a = *(const double *)left, b = *(const double *)right;
+    return a < b ? -1 : a > b;
+}
+
+/* Peak memory less mapped files, in MB, from /proc/self/status. */
+static double peak_megabytes(void) {
+    double high = 0.0, file = 0.0;
+    char line[256];
+    FILE *status = fopen("/proc/self/status", "r");
+    while (status != NULL && fgets(line, sizeof line, status) != NULL) {
+        (void)sscanf(line, "VmHWM: %lf", &high);
+        (void)sscanf(line, "RssFile: %lf", &file);
+    }
+    if (status != NULL) {
+        (void)fclose(status);
+    }
+    return (high - file) * 1024.0 / 1e6;
+}
+
+static void print_result(const dl_session *session, const double *sorted, int64_t n, double first_step_s) {
+    const dl_config *config = session->config;
+    const double median = 1e3 * (n % 2 == 1 ? sorted[n / 2] : 0.5 * (sorted[n / 2 - 1] + sorted[n / 2]));
+    (void)printf(
+        "{\"peer\":\"dltrain " DLTRAIN_VERSION "\",\"model\":\"%s\",\"parameters\":%lld,\"device\":\"%s\","
+        "\"ranks\":%d,\"threads\":%d,\"dtype\":\"f32\",\"batch\":%lld,\"seq\":0,\"optimizer\":\"%s\","
+        "\"compile\":false,\"channels_last\":true,\"train\":true,\"ms_step\":%.4f,\"ms_p10\":%.4f,"
+        "\"ms_p90\":%.4f,\"per_s\":%.1f,\"unit\":\"samples\",\"import_s\":0,\"first_step_s\":%.3f,"
+        "\"peak_mb\":%.1f}\n",
+        config->name, (long long)session->model->table.n_total, session->device->backend->name,
+        session->world->size, session->n_threads, (long long)config->train.batch_size,
+        config->train.optimizer.kind->name, median, 1e3 * sorted[n / 10], 1e3 * sorted[n * 9 / 10],
+        1e3 * (double)config->train.batch_size / median, first_step_s, peak_megabytes());
+}
+
+static dl_status measure(dl_session *session, sample_batch *batch, int64_t warmup, int64_t steps,
+                         double began) {
+    double *seconds = NULL, ignored = 0.0;
+    DL_RETURN_IF_ERROR(dl_alloc((size_t)steps, sizeof *seconds, &seconds));
+    dl_status status = run_step(session, batch, &ignored);
+    const double first = dl_clock_seconds() - began;
+    for (int64_t i = 0; i < warmup && status == DL_OK; i++) {
+        status = run_step(session, batch, &ignored);
+    }
+    for (int64_t i = 0; i < steps && status == DL_OK; i++) {
+        status = run_step(session, batch, &seconds[i]);
+    }
+    if (status == DL_OK && session->world->rank == 0) {
+        qsort(seconds, (size_t)steps, sizeof *seconds, ascending);
+        print_result(session, seconds, steps, first);
+    }
+    dl_free(&seconds);
+    return status;
+}
+
+static dl_status run_in(dl_setup *setup, const dl_arguments *arguments, dl_session **session,
+                        sample_batch *batch) {
+    dl_runtime *runtime = NULL;
+    int64_t steps = 0, warmup = 0;
+    const double began = dl_clock_seconds();
+    DL_RETURN_IF_ERROR(dl_arguments_int(arguments, "steps", 1, 1000000, 50, &steps));
+    DL_RETURN_IF_ERROR(dl_arguments_int(arguments, "warmup", 0, 1000000, 10, &warmup));
+    DL_RETURN_IF_ERROR(dl_runtime_start(&runtime));
+    DL_RETURN_IF_ERROR(dl_setup_load(arguments->positional[0], arguments->override, arguments->n_overrides,
+                                     runtime->world, setup));
+    DL_RETURN_IF_ERROR(dl_setup_session(setup, runtime->world, 0, runtime->n_threads, true, true, session));
+    DL_RETURN_IF_ERROR(dl_session_init_parameters(*session));
+    DL_RETURN_IF_ERROR(make_batch(*session, batch));
+    return measure(*session, batch, warmup, steps, began);
+}
+
+static dl_status run(const dl_arguments *arguments) {
+    dl_setup setup = {0};
+    dl_session *session = NULL;
+    sample_batch batch = {0};
+    const dl_status status = run_in(&setup, arguments, &session, &batch);
+    release_batch(&batch);
+    dl_session_close(&session);
+    dl_setup_release(&setup);
+    return status;
+}
+
+static const dl_flag flags[] = {
+    {"steps", "N", "steps to time (default 50)"},
+    {"warmup", "N", "steps before them (default 10)"},
+    {NULL, NULL, NULL},
+};
+
+const dl_command dl_command_bench = {
+    .name = "bench",
+    .usage = "CONFIG [KEY.PATH=VALUE ...] [--steps 50] [--warmup 10]",
+    .doc = "time training steps on random samples; prints one JSON line",
+    .flags = flags,
+    .takes_overrides = true,
+    .min_positional = 1,
+    .max_positional = 1,
+    .uses_ranks = true,
+    .run = run,
+};

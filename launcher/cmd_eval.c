@@ -1,0 +1,118 @@
+/* dltrain eval: loss and metrics of a finished run's weights. */
+#include "base/text.h"
+#include "launcher/setup.h"
+#include "train/evaluate.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* What the options ask for. */
+typedef struct request {
+    char config[PATH_MAX], weights[PATH_MAX];
+    dl_split split;
+    bool json;
+} request;
+
+static dl_status read_request(const dl_arguments *arguments, request *out) {
+    const char *run = arguments->positional[0], *split = dl_arguments_flag(arguments, "split");
+    const char *weights = dl_arguments_flag(arguments, "weights");
+    DL_RETURN_IF_ERROR(dl_path_join(out->config, sizeof out->config, run, "config.yaml"));
+    DL_RETURN_ERROR_IF(
+        !dl_file_exists(out->config), DL_ERR_USAGE,
+        "%s is not a run directory (it has no config.yaml); name the folder that training wrote, "
+        "runs/NAME",
+        run);
+    if (weights != NULL) {
+        DL_RETURN_IF_ERROR(dl_path_join(out->weights, sizeof out->weights, "", weights));
+    } else {
+        DL_RETURN_IF_ERROR(dl_path_join(out->weights, sizeof out->weights, run, "weights.h5"));
+    }
+    DL_RETURN_ERROR_IF(!dl_file_exists(out->weights), DL_ERR_USAGE,
+                       "there is no %s; the run has not finished an epoch yet", out->weights);
+    out->split = DL_SPLIT_TEST;
+    if (split != NULL && strcmp(split, "valid") == 0) {
+        out->split = DL_SPLIT_VALID;
+    } else {
+        DL_RETURN_ERROR_IF(split != NULL && strcmp(split, "test") != 0, DL_ERR_USAGE,
+                           "--split is '%s'; it must be valid or test", split);
+    }
+    out->json = dl_arguments_flag(arguments, "json") != NULL;
+    return DL_OK;
+}
+
+/* One JSON object with the names of metrics.jsonl: test_loss, test_accuracy. */
+static void print_json(const dl_session *session, const request *r, const dl_score *score) {
+    const char *split = dl_split_name(r->split);
+    (void)printf("{\"split\":\"%s\",\"samples\":%lld,\"%s_loss\":%.17g", split,
+                 (long long)session->split[r->split].n, split, score->loss);
+    for (int i = 0; i < session->model->output.n_metrics; i++) {
+        (void)printf(",\"%s_%s\":%.17g", split, session->model->output.metric_name[i], score->metric[i]);
+    }
+    (void)printf("}\n");
+}
+
+static void print_line(const dl_session *session, const request *r, const dl_score *score) {
+    char number[32];
+    (void)printf("%s  loss %.6f", dl_split_name(r->split), score->loss);
+    for (int i = 0; i < session->model->output.n_metrics; i++) {
+        (void)printf("  %s %.4f", session->model->output.metric_name[i], score->metric[i]);
+    }
+    (void)printf("  (%s samples)\n", dl_thousands(session->split[r->split].n, number));
+}
+
+static dl_status evaluate(dl_session *session, const request *r, dl_comm *world) {
+    dl_score score;
+    DL_RETURN_IF_ERROR(dl_comm_agree(world, dl_session_read_weights(session, r->weights), NULL));
+    DL_RETURN_ERROR_IF(session->split[r->split].n == 0, DL_ERR_USAGE,
+                       "the data set in '%s' has no split '%s'", session->config->data.path,
+                       dl_split_name(r->split));
+    const dl_evaluation evaluation = {.session = session, .split = r->split};
+    DL_RETURN_IF_ERROR(dl_evaluate(&evaluation, &score));
+    if (world->rank == 0) {
+        (r->json ? print_json : print_line)(session, r, &score);
+    }
+    return DL_OK;
+}
+
+static dl_status run_in(dl_setup *setup, const dl_arguments *arguments) {
+    dl_runtime *runtime = NULL;
+    request r;
+    DL_RETURN_IF_ERROR(dl_runtime_start(&runtime));
+    DL_RETURN_IF_ERROR(dl_comm_agree(runtime->world, read_request(arguments, &r), NULL));
+    DL_RETURN_IF_ERROR(
+        dl_setup_load(r.config, arguments->override, arguments->n_overrides, runtime->world, setup));
+    dl_session *session = NULL;
+    DL_RETURN_IF_ERROR(
+        dl_setup_session(setup, runtime->world, 0, runtime->n_threads, false, false, &session));
+    const dl_status status = evaluate(session, &r, runtime->world);
+    dl_session_close(&session);
+    return status;
+}
+
+static dl_status run(const dl_arguments *arguments) {
+    dl_setup setup = {0};
+    const dl_status status = run_in(&setup, arguments);
+    dl_setup_release(&setup);
+    return status;
+}
+
+static const dl_flag flags[] = {
+    {"split", "valid|test", "which samples (default test)"},
+    {"weights", "FILE", "a weights.h5 other than the run's own"},
+    {"json", NULL, "print one JSON object instead"},
+    {NULL, NULL, NULL},
+};
+
+const dl_command dl_command_eval = {
+    .name = "eval",
+    .usage = "RUN [KEY.PATH=VALUE ...] [--split valid|test] [--weights FILE] [--json]",
+    .doc = "loss and metrics of a run's weights, every sample counted once at any number of ranks",
+    .flags = flags,
+    .takes_overrides = true,
+    .min_positional = 1,
+    .max_positional = 1,
+    .uses_ranks = true,
+    .run = run,
+};
