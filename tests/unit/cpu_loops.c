@@ -111,7 +111,8 @@ static void dropout_has_the_masks_of_ref(void **state) {
         desc.attr.u.dropout = (dl_dropout_attr){.rate = 0.3, .seed = 0x123456789ABCULL, .purpose = 65537};
         kit_tensors ours = kit_tensors_create(&desc, 1), theirs = kit_tensors_create(&desc, 1);
         for (int64_t k = 0; k < 5; k++) { /* the last id makes the counter carry into its upper word */
-            ((int64_t *)ours.slot[1])[k] = ((int64_t *)theirs.slot[1])[k] = k == 4 ? 1LL << 41 : 1000 * k;
+            ((int64_t *)ours.slot[1])[k] = ((int64_t *)theirs.slot[1])[k] =
+                k == 4 ? (int64_t)1 << 41 : 1000 * k;
         }
         ((dl_step_block *)ours.slot[2])->step = ((dl_step_block *)theirs.slot[2])->step = 77;
         run_both(device, &desc, &ours, &theirs);
@@ -187,7 +188,7 @@ static void tree_sums_have_the_bits_of_ref(void **state) {
         if (device == NULL) {
             continue;
         }
-        const int64_t n_pieces = 1LL << (i / N_ISAS);
+        const int64_t n_pieces = (int64_t)1 << (i / N_ISAS);
         dl_op_desc desc = {.kind = DL_OP_TREE_SUM};
         desc.slot[0] = kit_tensor(DL_F32, DL_SHAPE(n_pieces, 37));
         desc.slot[1] = kit_tensor(DL_F32, DL_SHAPE(37));

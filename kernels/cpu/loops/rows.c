@@ -1,16 +1,30 @@
 /* Row by row: softmax and its cross entropy. */
 #include "kernels/cpu/loops/exponential.h"
 #include "kernels/cpu/loops/isa.h"
+#include "kernels/cpu/loops/lanes.h"
 
 #include <math.h>
 
+/* By hand: compilers may not reorder a maximum that NaN could be in. */
 static float largest(const float *x, int64_t n) {
-    float most = x[0];
-#pragma omp simd reduction(max : most)
-    for (int64_t i = 0; i < n; i++) {
-        most = x[i] > most ? x[i] : most;
+    float most[DL_CPU_LANES];
+    int64_t i = 0;
+    for (int j = 0; j < DL_CPU_LANES; j++) {
+        most[j] = x[0];
     }
-    return most;
+    dl_lanes lanes = dl_lanes_load(most);
+    for (; i + DL_CPU_LANES <= n; i += DL_CPU_LANES) {
+        const dl_lanes next = dl_lanes_load(x + i);
+        lanes = dl_lanes_select(next > lanes, next, lanes);
+    }
+    dl_lanes_store(most, lanes);
+    for (; i < n; i++) {
+        most[0] = x[i] > most[0] ? x[i] : most[0];
+    }
+    for (int j = 1; j < DL_CPU_LANES; j++) {
+        most[0] = most[j] > most[0] ? most[j] : most[0];
+    }
+    return most[0];
 }
 
 /* y = exp(x - most); returns the sum. */
