@@ -2,7 +2,6 @@
 #include "program/choose.h"
 #include "program/compile.h"
 
-#include <stdio.h>
 #include <string.h>
 
 dl_status dl_plan_create(const dl_plan_options *options, dl_plan **out) {
@@ -71,14 +70,25 @@ static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
+static bool has_training(const dl_plan *plan) {
+    for (int i = 0; i < plan->n_programs; i++) {
+        if (plan->program[i]->kind == DL_PROGRAM_TRAIN) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void size_arenas(dl_plan *plan) {
     const dl_parameter_table *table = &plan->options.model->table;
     const size_t trainable = (size_t)table->trainable_elements * sizeof(float);
     plan->bytes[DL_STORE_PARAMETER] = trainable;
     plan->bytes[DL_STORE_FROZEN] = (size_t)table->frozen_elements * sizeof(float);
-    plan->bytes[DL_STORE_GRADIENT] = trainable * (size_t)plan->n_blocks;
-    plan->bytes[DL_STORE_OPTIMIZER] = trainable * (size_t)plan->options.update.n_states;
-    plan->bytes[DL_STORE_STATE] = sizeof(double);
+    if (has_training(plan)) {
+        plan->bytes[DL_STORE_GRADIENT] = trainable * (size_t)plan->n_blocks;
+        plan->bytes[DL_STORE_OPTIMIZER] = trainable * (size_t)plan->options.update.n_states;
+        plan->bytes[DL_STORE_STATE] = sizeof(double);
+    }
     plan->bytes[DL_STORE_CONTROL] = 3 * DL_PAGE_BYTES;
     for (int i = 0; i < plan->n_programs; i++) {
         const dl_storage placed[] = {DL_STORE_ACTIVATION, DL_STORE_WORKSPACE, DL_STORE_INPUT};
@@ -154,45 +164,56 @@ static dl_status bind(const dl_plan *plan, dl_program *program) {
     return DL_OK;
 }
 
-static dl_status prepare_collectives(dl_plan *plan) {
-    const dl_parameter_table *table = &plan->options.model->table;
+static dl_status prepare(dl_plan *plan, const dl_reduce_desc *desc) {
     dl_comm *comm = plan->options.grid->axis[DL_AXIS_DATA].comm;
-    const dl_program *program = plan->program[0];
-    DL_RETURN_IF_ERROR(dl_alloc((size_t)table->n_buckets + 2, sizeof *plan->collective, &plan->collective));
-    for (int b = 0; b < table->n_buckets; b++) {
-        char name[32];
-        (void)snprintf(name, sizeof name, "bucket %d", b);
-        float *gradients = plan->memory[DL_STORE_GRADIENT];
-        dl_reduce_desc desc = {.reduction = DL_REDUCE_SUM,
-                               .dtype = DL_F32,
-                               .n_elements = table->bucket[b].n_elements,
-                               .buffer = gradients + table->bucket[b].offset,
-                               .n_blocks = plan->options.reproducible ? plan->n_blocks : 0,
-                               .name = name};
-        for (int i = 0; i < desc.n_blocks; i++) {
-            desc.block[i] = gradients + i * table->trainable_elements + table->bucket[b].offset;
-            desc.block_pieces[i] = plan->block_pieces[i];
-        }
-        DL_RETURN_IF_ERROR(
-            comm->functions->all_reduce_prepare(comm, &desc, &plan->collective[plan->n_collectives]));
-        plan->n_collectives++;
-    }
-    const dl_reduce_desc small[] = {{.reduction = DL_REDUCE_SUM,
-                                     .dtype = DL_F64,
-                                     .n_elements = DL_N_TOTALS,
-                                     .buffer = dl_slot_address(plan, program, program->totals),
-                                     .name = "totals"},
-                                    {.reduction = DL_REDUCE_MAX,
-                                     .dtype = DL_I32,
-                                     .n_elements = DL_N_CONTROLS,
-                                     .buffer = dl_slot_address(plan, program, program->control),
-                                     .name = "control"}};
-    for (int i = 0; i < 2; i++) {
-        DL_RETURN_IF_ERROR(
-            comm->functions->all_reduce_prepare(comm, &small[i], &plan->collective[plan->n_collectives]));
-        plan->n_collectives++;
-    }
+    DL_RETURN_IF_ERROR(
+        comm->functions->all_reduce_prepare(comm, desc, &plan->collective[plan->n_collectives]));
+    plan->n_collectives++;
     return DL_OK;
+}
+
+static dl_status prepare_bucket(dl_plan *plan, int number) {
+    const dl_parameter_table *table = &plan->options.model->table;
+    const dl_bucket *bucket = &table->bucket[number];
+    float *gradients = plan->memory[DL_STORE_GRADIENT];
+    char *name = NULL;
+    DL_RETURN_IF_ERROR(dl_pool_printf(plan->pool, &name, "bucket %d", number));
+    dl_reduce_desc desc = {.reduction = DL_REDUCE_SUM,
+                           .dtype = DL_F32,
+                           .n_elements = bucket->n_elements,
+                           .buffer = gradients + bucket->offset,
+                           .n_blocks = plan->options.reproducible ? plan->n_blocks : 0,
+                           .name = name};
+    for (int i = 0; i < desc.n_blocks; i++) {
+        desc.block[i] = gradients + i * table->trainable_elements + bucket->offset;
+        desc.block_pieces[i] = plan->block_pieces[i];
+    }
+    return prepare(plan, &desc);
+}
+
+/* Buckets in the order of their numbers, then totals, then control: what instructions call them by. */
+static dl_status prepare_collectives(dl_plan *plan) {
+    const int n_buckets = plan->options.model->table.n_buckets;
+    const dl_program *program = plan->program[0];
+    DL_RETURN_IF_ERROR(dl_alloc((size_t)n_buckets + 2, sizeof *plan->collective, &plan->collective));
+    if (has_training(plan)) {
+        for (int b = 0; b < n_buckets; b++) {
+            DL_RETURN_IF_ERROR(prepare_bucket(plan, b));
+        }
+    }
+    plan->n_collectives = n_buckets;
+    const dl_reduce_desc totals = {.reduction = DL_REDUCE_SUM,
+                                   .dtype = DL_F64,
+                                   .n_elements = DL_N_TOTALS,
+                                   .buffer = dl_slot_address(plan, program, program->totals),
+                                   .name = "totals"};
+    const dl_reduce_desc control = {.reduction = DL_REDUCE_MAX,
+                                    .dtype = DL_I32,
+                                    .n_elements = DL_N_CONTROLS,
+                                    .buffer = dl_slot_address(plan, program, program->control),
+                                    .name = "control"};
+    DL_RETURN_IF_ERROR(prepare(plan, &totals));
+    return prepare(plan, &control);
 }
 
 dl_status dl_plan_finish(dl_plan *plan) {
@@ -224,7 +245,10 @@ void dl_plan_destroy(dl_plan **plan) {
         return;
     }
     for (int i = 0; i < (*plan)->n_collectives; i++) {
-        (*plan)->options.grid->axis[DL_AXIS_DATA].comm->functions->collective_destroy((*plan)->collective[i]);
+        if ((*plan)->collective[i] != NULL) {
+            (*plan)->options.grid->axis[DL_AXIS_DATA].comm->functions->collective_destroy(
+                (*plan)->collective[i]);
+        }
     }
     for (int i = 0; i < (*plan)->n_programs; i++) {
         dl_program_destroy(&(*plan)->program[i]);

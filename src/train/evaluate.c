@@ -19,6 +19,9 @@ static dl_status evaluate_batch(const dl_evaluation *e, const dl_batch *batch, i
     for (int i = 0; i < DL_N_TOTALS; i++) {
         sums[i] += totals[i];
     }
+    if (e->audit == NULL) {
+        return DL_OK;
+    }
     return dl_run_dir_audit(e->audit, dl_split_name(e->split), e->epoch, number, batch->ids,
                             batch->n_samples);
 }
