@@ -13,6 +13,7 @@ static const struct row {
     {"3x3 16 to 24 relu", 5, 9, 9, 16, 24, 3, 3, {1, 1}, {0}, 1, true, DL_ACT_RELU, DLC_ROWS},
     {"3x3 same, blocked sizes", 4, 8, 8, 32, 32, 3, 3, {1, 1}, {1, 1, 1, 1}, 1, true, DL_ACT_NONE, DLC_ROWS},
     {"3x3 one channel", 3, 12, 12, 1, 32, 3, 3, {1, 1}, {0}, 1, true, DL_ACT_RELU, DLC_ROWS},
+    {"3x3 deep", 1, 8, 8, 128, 128, 3, 3, {1, 1}, {1, 1, 1, 1}, 1, true, DL_ACT_RELU, 0},
     {"one sample", 1, 7, 7, 3, 4, 3, 3, {1, 1}, {0}, 1, true, DL_ACT_NONE, 0},
     {"one channel in and out", 2, 5, 5, 1, 1, 3, 3, {1, 1}, {0}, 1, false, DL_ACT_NONE, 0},
     {"primes", 3, 13, 11, 7, 5, 3, 5, {2, 3}, {1, 2, 3, 1}, 1, true, DL_ACT_NONE, 0},

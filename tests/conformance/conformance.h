@@ -87,6 +87,7 @@ void dlc_problem_destroy(dlc_problem *problem);
 /* How to run it. Variants: 0 all plain, 1 the backend chooses, 2 + j the j-th layout of dl_device_layouts. */
 typedef struct dlc_way {
     int variant, algorithm;
+    bool once; /* only for the values: neither again nor in place */
 } dlc_way;
 
 /* Sets the layouts of a variant; false when this desc has no such variant. */
@@ -100,8 +101,8 @@ typedef struct dlc_findings {
     char slot[32];      /* where */
 } dlc_findings;
 
-/* Prepares and runs the problem twice and, where slots allow it, in place. Outputs (plain) go to *out, which
- * the caller created for the desc. */
+/* Prepares and runs the problem, twice and where slots allow it in place unless way.once. Outputs (plain) go
+ * to *out, which the caller created for the desc. */
 DL_NODISCARD dl_status dlc_execute(dl_device *device, const dlc_problem *problem, dlc_way way,
                                    dlc_values *out, dlc_findings *findings);
 
@@ -112,8 +113,8 @@ bool dlc_is_result(const dl_op_desc *desc, int i);
  */
 double dlc_difference(const dl_tensor_desc *tensor, const void *a, const void *b);
 
-/* The largest allowed difference for a kind computed by this implementation of a backend. */
-double dlc_tolerance(dl_op_kind kind, const char *backend, const char *implementation);
+/* The largest allowed difference for a kind. */
+double dlc_tolerance(dl_op_kind kind);
 
 /* One run of the suite. */
 typedef struct dlc_suite {

@@ -258,7 +258,12 @@ dl_status dlc_execute(dl_device *device, const dlc_problem *problem, dlc_way way
         status, setup_create(device, &desc, &problem->in, problem->has_forward ? &forward : NULL, &s), done);
     (void)snprintf(findings->implementation, sizeof findings->implementation, "%s", s.op->implementation);
     findings->batch_invariant = s.op->batch_invariant;
-    DL_GOTO_IF_ERROR(status, run_all(&s, out, findings), done);
+    if (way.once) {
+        DL_GOTO_IF_ERROR(status, run_once(&s, -1, findings), done);
+        DL_GOTO_IF_ERROR(status, fetch(&s, out), done);
+    } else {
+        DL_GOTO_IF_ERROR(status, run_all(&s, out, findings), done);
+    }
 done:
     setup_destroy(&s);
     setup_destroy(&forward);

@@ -36,7 +36,7 @@ static dl_status loss(dl_device *ref, const gradient *g, double *out) {
     dlc_findings ignored;
     const dl_op_info *info = dl_op_info_of(g->forward->kind), *own = dl_op_info_of(g->problem->desc.kind);
     DL_RETURN_IF_ERROR(dlc_values_create(g->forward, &y));
-    DL_RETURN_IF_ERROR(dlc_execute(ref, &forward, (dlc_way){0, 0}, &y, &ignored));
+    DL_RETURN_IF_ERROR(dlc_execute(ref, &forward, (dlc_way){.once = true}, &y, &ignored));
     *out = 0;
     bool has_weights = false;
     for (int pass = 0; pass < 2 && !has_weights; pass++) {
@@ -103,10 +103,10 @@ static dl_status check_problem(dlc_suite *suite, const dlc_case *test, const dlc
     dlc_values result;
     dlc_findings findings;
     char label[DLC_LABEL_BYTES];
-    (void)dlc_label(problem, (dlc_way){0, 0}, label);
+    (void)dlc_label(problem, (dlc_way){.once = true}, label);
     DL_RETURN_IF_ERROR(dlc_values_create(&problem->desc, &result));
     g.result = &result;
-    DL_RETURN_IF_ERROR(dlc_execute(suite->device, problem, (dlc_way){0, 0}, &result, &findings));
+    DL_RETURN_IF_ERROR(dlc_execute(suite->device, problem, (dlc_way){.once = true}, &result, &findings));
     for (int slot = 0; slot < own->n_slots; slot++) {
         const char *name = own->slots[slot].name;
         const int i = dl_op_slot(dl_op_info_of(g.forward->kind), name + 1);

@@ -1,4 +1,5 @@
-/* How far a result may be from ref's: one table by class of kind, and at most five exceptions. */
+/* How far a result may be from ref's: one table by class of kind, without exceptions. One that a kind or an
+ * implementation needs belongs here, with its reason; there may be five. */
 #include "conformance.h"
 
 #include <math.h>
@@ -37,24 +38,7 @@ static const kind_class classes[DL_N_OP_KINDS] = {
     [DL_OP_ADAM_UPDATE] = CLASS_POINTWISE,
 };
 
-/* At most five rows. `implementation` is a part of dl_op.implementation. */
-static const struct exception {
-    const char *backend, *implementation;
-    double tolerance;
-    const char *reason;
-} exceptions[] = {
-    {"cpu", "wino", 6e-6,
-     "Winograd's transforms lose about two bits; measured at most 2.3e-6 on deep layers"},
-};
-_Static_assert(sizeof exceptions / sizeof exceptions[0] <= 5, "at most five exceptions");
-
-double dlc_tolerance(dl_op_kind kind, const char *backend, const char *implementation) {
-    for (size_t i = 0; i < sizeof exceptions / sizeof exceptions[0]; i++) {
-        if (strcmp(exceptions[i].backend, backend) == 0 &&
-            strstr(implementation, exceptions[i].implementation) != NULL) {
-            return exceptions[i].tolerance;
-        }
-    }
+double dlc_tolerance(dl_op_kind kind) {
     return tolerances[classes[kind]];
 }
 

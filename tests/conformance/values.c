@@ -27,8 +27,7 @@ static dl_status compare(dlc_suite *suite, const dlc_problem *problem, dlc_way w
         return status;
     }
     const dl_op_info *info = dl_op_info_of(problem->desc.kind);
-    const double tolerance =
-        dlc_tolerance(problem->desc.kind, suite->device->backend->name, findings.implementation);
+    const double tolerance = dlc_tolerance(problem->desc.kind);
     bool good = findings.broken == NULL;
     if (!good) {
         dlc_fail(suite, label, "%s: slot '%s' (%s)", findings.broken, findings.slot, findings.implementation);
@@ -59,7 +58,7 @@ static dl_status check_ways(dlc_suite *suite, const dlc_problem *problem) {
     dlc_findings ignored;
     char label[DLC_LABEL_BYTES];
     DL_RETURN_IF_ERROR(dlc_values_create(&problem->desc, &expected));
-    DL_RETURN_IF_ERROR(dlc_execute(suite->ref, problem, (dlc_way){0, 0}, &expected, &ignored));
+    DL_RETURN_IF_ERROR(dlc_execute(suite->ref, problem, (dlc_way){.once = true}, &expected, &ignored));
     for (int variant = 0; variant < MAX_VARIANTS; variant++) {
         dl_op_desc desc = problem->desc;
         if (!dlc_apply_variant(suite->device, &desc, variant)) {
@@ -67,7 +66,7 @@ static dl_status check_ways(dlc_suite *suite, const dlc_problem *problem) {
         }
         const int n = dl_device_n_algorithms(suite->device, &desc);
         for (int algorithm = 0; algorithm < n; algorithm++) {
-            const dlc_way way = {variant, algorithm};
+            const dlc_way way = {.variant = variant, .algorithm = algorithm};
             if (compare(suite, problem, way, &expected) != DL_OK) {
                 dlc_fail(suite, dlc_label(problem, way, label), "%s", dl_error_last()->message);
             }
