@@ -1,6 +1,6 @@
 /* Mistakes with their place: the line "FILE:LINE:COL: error: TEXT", the source line, a caret. */
 #define _GNU_SOURCE
-#include "config/tree.h"
+#include "config/parse.h"
 
 #include <stdarg.h>
 #include <stdio.h>

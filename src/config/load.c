@@ -1,6 +1,6 @@
 /* Files and texts to trees whose root is a map. */
 #define _GNU_SOURCE
-#include "config/tree.h"
+#include "config/parse.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,6 +1,6 @@
 /* Prints a struct back as YAML that reads back equal. */
 #include "config/option_type.h"
-#include "config/tree.h"
+#include "config/parse.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* Checks a map of the tree against a table and fills the struct; reads tagged choices. */
 #include "config/option_type.h"
-#include "config/tree.h"
+#include "config/parse.h"
 
 #include <string.h>
 

@@ -141,7 +141,7 @@ dl_status dl_option_type_text(const dl_option *option, dl_text *out) {
         return dl_text_append(out, "a name with its options");
     case DL_TYPE_NODE:
         return dl_text_append(out, option->variants != NULL ? "a list, each entry a name with its options"
-                                                            : "a list");
+                                                            : "a name, or a list");
     }
     if (option->words == NULL) {
         return DL_OK;

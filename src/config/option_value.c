@@ -1,6 +1,6 @@
 /* Reads one value of the tree into a field: by type, with the messages for values that do not fit. */
 #include "config/option_type.h"
-#include "config/tree.h"
+#include "config/parse.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 /* KEY.PATH=VALUE of the command line, applied to the tree. */
-#include "config/tree.h"
+#include "config/parse.h"
 
 #include <inttypes.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* Texts and places in them: UTF-8, lines, columns. */
-#include "config/tree.h"
+#include "config/parse.h"
 
 #include <string.h>
 

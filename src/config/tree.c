@@ -1,6 +1,6 @@
 /* YAML texts to trees. The only user of libfyaml: its events go to the builder, its mistakes to our
  * diagnostics. */
-#include "config/tree.h"
+#include "config/parse.h"
 
 #include <libfyaml.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* From parser events to a tree: depth, number of nodes, aliases and duplicate keys are checked here. */
-#include "config/tree.h"
+#include "config/parse.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -2,7 +2,8 @@
 # TEST tier=quick timeout=120 slots=1
 # Every wrong configuration of wrong/ gives exactly the messages in NN-name.expected, and exit status 2.
 #   tests/config/run.sh [BINARY]        BINARY: default $BUILD/launcher/dltrain
-# NN-name.args: further arguments, one a line. NN-name.sh: prints the configuration. --accept: writes the .expected files.
+# NN-name.args: further arguments, one a line. NN-name.sh: prints the configuration.
+#   --accept         first word: writes the .expected files instead
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 root=$(cd "$here/../.." && pwd -P)

@@ -1,6 +1,6 @@
 /* Inside src/config: parsing a part of a source, and the builder that turns parser events into a tree. */
-#ifndef DLTRAIN_CONFIG_TREE_H
-#define DLTRAIN_CONFIG_TREE_H
+#ifndef DLTRAIN_CONFIG_PARSE_H
+#define DLTRAIN_CONFIG_PARSE_H
 
 #include "config/node.h"
 
