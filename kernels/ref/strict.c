@@ -34,7 +34,9 @@ dl_status dl_strict_protect(const dl_strict_range *ranges, int n_ranges) {
 void dl_strict_poison(void *address, size_t n_bytes) {
     const uint32_t poison = DL_STRICT_POISON;
     unsigned char *bytes = address;
-    for (size_t i = 0; i < n_bytes; i += sizeof poison) {
-        memcpy(bytes + i, &poison, n_bytes - i < sizeof poison ? n_bytes - i : sizeof poison);
+    const size_t whole = n_bytes / sizeof poison * sizeof poison;
+    for (size_t i = 0; i < whole; i += sizeof poison) {
+        memcpy(bytes + i, &poison, sizeof poison);
     }
+    memcpy(bytes + whole, &poison, n_bytes - whole);
 }

@@ -44,9 +44,11 @@ dl_status dlc_buffer_get(dlc_buffer *buffer, bool *intact) {
     dl_device *device = buffer->device;
     DL_RETURN_IF_ERROR(device->backend->download(device, buffer->host, buffer->base, buffer->total, NULL));
     *intact = true;
-    for (size_t i = 0; i < buffer->total; i++) {
-        const bool inside = i >= GUARD_BYTES && i < GUARD_BYTES + buffer->n_bytes;
-        *intact = *intact && (inside || buffer->host[i] == GUARD);
+    for (size_t i = 0; i < GUARD_BYTES; i++) {
+        *intact = *intact && buffer->host[i] == GUARD;
+    }
+    for (size_t i = GUARD_BYTES + buffer->n_bytes; i < buffer->total; i++) {
+        *intact = *intact && buffer->host[i] == GUARD;
     }
     return DL_OK;
 }
