@@ -1,9 +1,34 @@
-/* Layouts and algorithms: chosen once, on the full training program, followed by the others. */
+/* Layouts and algorithms of training programs: chosen once, followed by every program of the plan.
+ *
+ * Convolutions and poolings run either on plain [N, H, W, C] tensors or on the layout their device offers
+ * beside it; neighbours that do so together form a chain, and a chain is of one kind. Within it each
+ * operation takes the fastest of its algorithms. The choice is made by measurement on rank 0 and broadcast;
+ * evaluation and reproducible training never depend on a measurement: they are plain and take algorithm 0. */
 #ifndef DLTRAIN_PROGRAM_CHOOSE_H
 #define DLTRAIN_PROGRAM_CHOOSE_H
 
 #include "program/program.h"
 
+enum { DL_N_CHOICE_KINDS = 3 }; /* forward, backward data, backward weights */
+
+/* What was chosen for a layer. */
+typedef struct dl_layer_choice {
+    int8_t blocked;                         /* its operations run in the device's own layout */
+    int8_t algorithm[2][DL_N_CHOICE_KINDS]; /* by `blocked` and kind */
+    int8_t spare;
+} dl_layer_choice;
+
+struct dl_choices {
+    bool made;
+    int n_layers;
+    dl_layer_choice *layer;
+};
+
 void dl_choices_destroy(dl_choices **choices);
+
+/* Seconds of one run of an operation of this desc (best of a few, on zeroed buffers, with fewer samples where
+ * it is long); INFINITY when the device has no good implementation. *algorithm: the fastest. (measure.c) */
+DL_NODISCARD dl_status dl_measure_operation(dl_device *device, const dl_op_desc *desc, double *seconds,
+                                            int *algorithm);
 
 #endif

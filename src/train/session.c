@@ -91,7 +91,7 @@ static dl_status make_plan(dl_session *session, const dl_session_options *option
                             .batch_size = config->train.batch_size,
                             .accumulate = (int)config->train.accumulate,
                             .reproducible = config->reproducible,
-                            .measure = !dry && !config->reproducible,
+                            .measure = !config->reproducible,
                             .fuse = true,
                             .n_fields = N_FIELDS,
                             .fields = field_names};

@@ -1,0 +1,100 @@
+/* Timing operations before the first step. */
+#include "base/clock.h"
+#include "program/choose.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { REPEATS = 5, ROW = DL_OP_MAX_SLOTS + 1 };
+static const double enough_flops = 1e9;    /* of one run: more tells nothing new */
+static const double enough_seconds = 5e-3; /* a run longer than this is timed once */
+
+static bool runs_by_reference(const dl_op *op) {
+    return strncmp(op->implementation, "ref", 3) == 0 && strcmp(op->device->backend->name, "cpu") == 0;
+}
+
+static dl_status time_runs(const dl_op *op, void *const *slots, double *seconds) {
+    *seconds = INFINITY;
+    for (int i = 0; i <= REPEATS; i++) {
+        const double before = dl_clock_seconds();
+        DL_RETURN_IF_ERROR(op->functions->run(op, slots, NULL));
+        const double passed = dl_clock_seconds() - before;
+        if (i > 0 && passed < *seconds) { /* the first run warms up */
+            *seconds = passed;
+        }
+        if (i > 0 && passed > enough_seconds) {
+            break;
+        }
+    }
+    return DL_OK;
+}
+
+static dl_status time_operation(dl_device *device, const dl_op *op, double *seconds) {
+    void *slots[ROW] = {0};
+    const int n = dl_op_info_of(op->desc.kind)->n_slots;
+    dl_status status = DL_OK;
+    for (int i = 0; i < n && status == DL_OK; i++) {
+        if (op->desc.slot[i].present) {
+            status = device->backend->memory_create(device, dl_op_slot_bytes(op, i), &slots[i]);
+        }
+    }
+    if (status == DL_OK && op->workspace_bytes > 0) {
+        status = device->backend->memory_create(device, op->workspace_bytes, &slots[n]);
+    }
+    if (status == DL_OK) {
+        status = time_runs(op, slots, seconds);
+    }
+    for (int i = 0; i <= n; i++) {
+        if (slots[i] != NULL) {
+            device->backend->memory_destroy(device, slots[i],
+                                            i < n ? dl_op_slot_bytes(op, i) : op->workspace_bytes);
+        }
+    }
+    return status;
+}
+
+/* Fewer samples for operations of much work: their share of time hardly changes. */
+static dl_op_desc shortened(dl_device *device, const dl_op_desc *desc) {
+    const dl_op_info *info = dl_op_info_of(desc->kind);
+    int64_t n = dl_op_samples(desc);
+    dl_op_desc shorter = *desc;
+    if (info->flops == NULL || device->backend->layout_with_samples == NULL) {
+        return shorter;
+    }
+    while (n > 8 && info->flops(&shorter) > enough_flops) {
+        n /= 2;
+        shorter = dl_op_with_samples(&shorter, n);
+        for (int i = 0; i < info->n_slots; i++) {
+            const dl_layout *layout = shorter.slot[i].layout;
+            if (info->slots[i].batched && layout != NULL && layout != &dl_layout_any) {
+                shorter.slot[i].layout = device->backend->layout_with_samples(device, layout, n);
+            }
+        }
+    }
+    return shorter;
+}
+
+dl_status dl_measure_operation(dl_device *device, const dl_op_desc *desc, double *seconds, int *algorithm) {
+    const dl_op_desc shorter = shortened(device, desc);
+    const double scale = (double)dl_op_samples(desc) / (double)dl_op_samples(&shorter);
+    const int n = dl_device_n_algorithms(device, &shorter);
+    *seconds = INFINITY;
+    *algorithm = 0;
+    for (int a = 0; a < n; a++) {
+        dl_op_desc candidate = shorter;
+        dl_op *op = NULL;
+        double taken = INFINITY;
+        candidate.algorithm = a;
+        if (dl_op_prepare(device, &candidate, NULL, &op) != DL_OK) {
+            continue; /* not offered for these layouts */
+        }
+        const dl_status status = runs_by_reference(op) ? DL_OK : time_operation(device, op, &taken);
+        dl_op_destroy(&op);
+        DL_RETURN_IF_ERROR(status);
+        if (taken * scale < *seconds) {
+            *seconds = taken * scale;
+            *algorithm = a;
+        }
+    }
+    return DL_OK;
+}
