@@ -8,6 +8,15 @@
 
 static atomic_long n_mallocs;
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
+#ifndef SANITIZED
 /* glibc's own entry below malloc. */
 extern void *__libc_malloc(size_t n_bytes);
 void *malloc(size_t n_bytes);
@@ -16,6 +25,7 @@ void *malloc(size_t n_bytes) {
     (void)atomic_fetch_add(&n_mallocs, 1);
     return __libc_malloc(n_bytes);
 }
+#endif
 
 static long mallocs_of_runs(const dl_op *op, int n_runs) {
     const int n_slots = dl_op_info_of(op->desc.kind)->n_slots;
