@@ -6,6 +6,7 @@
 #include "launcher/report.h"
 #include "launcher/setup.h"
 #include "launcher/signals.h"
+#include "launcher/terminal.h"
 #include "train/trainer.h"
 
 #include <stdio.h>
@@ -45,7 +46,9 @@ static void find_metric_names(job *j) {
 /* Rank 0: run directory, metrics, console. */
 static dl_status open_outputs(job *j) {
     const dl_config *config = j->setup.config;
-    const dl_console_options options = dl_console_options_for(STDOUT_FILENO);
+    dl_console_options options = dl_console_options_for(STDOUT_FILENO);
+    options.live = options.live && dl_stdout_is_watched();
+    options.color = options.color && options.live;
     DL_RETURN_IF_ERROR(dl_console_create(&options, j->metric_names, j->n_metrics, &j->console));
     DL_RETURN_IF_ERROR(dl_run_dir_create(config->run.dir, j->config_text.data, config->run.audit, &j->run));
     dl_log_set_file(dl_run_dir_log_fd(j->run));
