@@ -99,6 +99,16 @@ static dl_status take_shape(const dl_h5 *file, hid_t dataset, const char *name, 
     return DL_OK;
 }
 
+/* libhdf5 believes the shape even where the layout holds fewer bytes. */
+static dl_status check_stored(const dl_h5 *file, hid_t dataset, const dl_h5_dataset *out) {
+    const int64_t needed = dl_shape_elements(&out->shape) * (int64_t)dl_dtype_bytes(out->dtype);
+    const hsize_t stored = H5Dget_storage_size(dataset);
+    DL_RETURN_ERROR_IF(stored != 0 && stored < (hsize_t)needed, DL_ERR_DATA,
+                       "%s: %s needs %" PRId64 " bytes but %" PRIu64 " are stored", file->path, out->name,
+                       needed, (uint64_t)stored);
+    return DL_OK;
+}
+
 static dl_status check_contiguous(const dl_h5 *file, hid_t dataset, bool native, dl_h5_dataset *out) {
     const int64_t n_bytes = dl_shape_elements(&out->shape) * (int64_t)dl_dtype_bytes(out->dtype);
     const haddr_t offset = H5Dget_offset(dataset);
@@ -155,7 +165,10 @@ dl_status dl_h5_describe(const dl_h5 *file, hid_t dataset, const char *name, dl_
     DL_GOTO_IF_ERROR(status, take_shape(file, dataset, name, &out->shape), done);
     if (H5Pget_layout(creation) == H5D_CHUNKED) {
         DL_GOTO_IF_ERROR(status, check_chunks(file, dataset, creation, out), done);
-    } else if (H5Pget_layout(creation) == H5D_CONTIGUOUS) {
+    } else {
+        DL_GOTO_IF_ERROR(status, check_stored(file, dataset, out), done);
+    }
+    if (H5Pget_layout(creation) == H5D_CONTIGUOUS) {
         DL_GOTO_IF_ERROR(status, check_contiguous(file, dataset, native, out), done);
     }
 done:

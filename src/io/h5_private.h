@@ -18,6 +18,7 @@ typedef struct dl_h5_handle {
 struct dl_h5 {
     char path[PATH_MAX];
     hid_t id;
+    int fd;          /* the same file, for what needs no decoding */
     int64_t n_bytes; /* size of the file when it was opened */
     int n_open;
     dl_h5_handle open[DL_H5_MAX_OPEN];

@@ -4,12 +4,14 @@
 #include "io/h5_private.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* Decoded chunks kept per dataset: the whole of a small one, so that it is decompressed once. */
-enum { CACHE_BYTES = 256 << 20, CACHE_SLOTS = 200003 };
+enum { CACHE_BYTES = 256 << 20, MAX_CACHE_SLOTS = 200003 };
 
 static dl_status check_plain_file(const char *path, int64_t *n_bytes) {
     struct stat info;
@@ -44,6 +46,8 @@ static dl_status open_file(dl_h5 *file) {
     DL_RETURN_ERROR_IF(H5Fis_hdf5(path) <= 0, DL_ERR_DATA, "%s is not an HDF5 file", path);
     file->id = open_read_only(path, reason);
     DL_RETURN_ERROR_IF(file->id < 0, DL_ERR_DATA, "%s is damaged or cut off: %s", path, reason);
+    file->fd = open(path, O_RDONLY | O_CLOEXEC);
+    DL_RETURN_ERROR_IF(file->fd < 0, DL_ERR_IO, "cannot open %s: %s", path, strerror(errno));
     hsize_t user_block = 0;
     const hid_t creation = H5Fget_create_plist(file->id);
     const bool known = creation >= 0 && H5Pget_userblock(creation, &user_block) >= 0;
@@ -60,6 +64,7 @@ dl_status dl_h5_open(const char *path, dl_h5 **out) {
     dl_h5 *file = NULL;
     DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *file, &file));
     file->id = -1;
+    file->fd = -1;
     file->n_bytes = n_bytes;
     dl_status status = DL_OK;
     const int n = snprintf(file->path, sizeof file->path, "%s", path);
@@ -87,6 +92,9 @@ void dl_h5_close(dl_h5 **file) {
     }
     dl_h5_close_id((*file)->id);
     dl_h5_unlock();
+    if ((*file)->fd >= 0) {
+        (void)close((*file)->fd);
+    }
     dl_free(file);
 }
 
@@ -131,7 +139,9 @@ static hid_t cached_access(const dl_h5_dataset *dataset) {
     const size_t chunk = row * (size_t)dataset->chunk_rows, all = row * (size_t)dataset->shape.dim[0];
     size_t cache = all + chunk < CACHE_BYTES ? all + chunk : CACHE_BYTES;
     cache = cache > chunk ? cache : chunk;
-    (void)H5Pset_chunk_cache(access, CACHE_SLOTS, cache, 1.0);
+    /* A multiple of the chunks' number keeps them from driving each other out. */
+    const size_t slots = 1 + 10 * (all / chunk + 1);
+    (void)H5Pset_chunk_cache(access, slots < MAX_CACHE_SLOTS ? slots : MAX_CACHE_SLOTS, cache, 1.0);
     return access;
 }
 
@@ -192,6 +202,28 @@ static dl_status read_rows_locked(dl_h5 *file, const dl_h5_dataset *dataset, int
     return DL_OK;
 }
 
+/* Bytes that lie in the file as they are wanted. */
+static dl_status read_plain(const dl_h5 *file, const dl_h5_dataset *dataset, int64_t first, int64_t n,
+                            void *out) {
+    const int64_t row = dl_shape_stride(&dataset->shape, 1) * (int64_t)dl_dtype_bytes(dataset->dtype);
+    int64_t position = dataset->offset + first * row;
+    size_t left = (size_t)(n * row);
+    char *next = out;
+    while (left > 0) {
+        const ssize_t got = pread(file->fd, next, left, position);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        DL_RETURN_ERROR_IF(got < 0, DL_ERR_IO, "cannot read %s: %s", file->path, strerror(errno));
+        DL_RETURN_ERROR_IF(got == 0, DL_ERR_DATA, "%s became shorter while %s was read", file->path,
+                           dataset->name);
+        next += got;
+        position += got;
+        left -= (size_t)got;
+    }
+    return DL_OK;
+}
+
 dl_status dl_h5_read_rows(dl_h5 *file, const dl_h5_dataset *dataset, int64_t first, int64_t n, void *out) {
     const int64_t rows = dataset->shape.n_dims > 0 ? dataset->shape.dim[0] : 1;
     DL_RETURN_ERROR_IF(first < 0 || n < 0 || first > rows - n, DL_ERR_INTERNAL,
@@ -199,6 +231,9 @@ dl_status dl_h5_read_rows(dl_h5 *file, const dl_h5_dataset *dataset, int64_t fir
                        (long long)(first + n), dataset->name);
     if (n == 0) {
         return DL_OK;
+    }
+    if (dataset->offset >= 0) {
+        return read_plain(file, dataset, first, n, out);
     }
     dl_h5_lock();
     const dl_status status = read_rows_locked(file, dataset, first, n, out);

@@ -81,12 +81,13 @@ static inline void write_shard(const char *path, int64_t first, int64_t n) {
     dl_h5_writer_destroy(&writer);
 }
 
-/* A Python that has h5py, or NULL. */
+/* A Python that has h5py ($DLTRAIN_TEST_PYTHON, python3), or NULL. */
 static inline const char *python_with_h5py(void) {
-    static const char *const candidates[] = {"/opt/peers/bin/python", "python3"};
-    for (size_t i = 0; i < 2; i++) {
-        char command[128];
-        (void)snprintf(command, sizeof command, "%s -c 'import h5py, numpy' 2>/dev/null", candidates[i]);
+    const char *const candidates[] = {getenv("DLTRAIN_TEST_PYTHON"), "python3", "/usr/bin/python3"};
+    for (size_t i = 0; i < sizeof candidates / sizeof candidates[0]; i++) {
+        char command[300];
+        (void)snprintf(command, sizeof command, "%s -c 'import h5py, numpy' 2>/dev/null",
+                       candidates[i] != NULL ? candidates[i] : "false");
         if (system(command) == 0) {
             return candidates[i];
         }
