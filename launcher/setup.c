@@ -2,6 +2,7 @@
 #include "launcher/setup.h"
 
 #include "base/log.h"
+#include "model/model.h"
 #include "optim/optim.h"
 
 #include <stdio.h>

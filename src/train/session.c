@@ -162,6 +162,18 @@ static dl_status open_local(dl_session *session, const dl_session_options *optio
     return open_device(session);
 }
 
+/* A model that does not fit the data set to be made is told before the data set is made. */
+static dl_status try_model(dl_session *session, const dl_session_options *options) {
+    const dl_maker *maker = dl_maker_find(dl_config_makers[session->config->data.make]);
+    if (maker == NULL || dl_dataset_exists(session->config->data.path, "train")) {
+        return DL_OK;
+    }
+    session->train_info = maker->train;
+    DL_RETURN_IF_ERROR(build_model(session, options->diagnostics));
+    dl_model_destroy(&session->model);
+    return DL_OK;
+}
+
 static dl_status open_all(dl_session *session, const dl_session_options *options) {
     const bool dry = options->world == NULL;
     if (dry) {
@@ -170,6 +182,7 @@ static dl_status open_all(dl_session *session, const dl_session_options *options
     }
     int failed = -1;
     DL_RETURN_IF_ERROR(make_grid(session));
+    DL_RETURN_IF_ERROR(dl_comm_agree(session->world, try_model(session, options), &failed));
     DL_RETURN_IF_ERROR(dl_splits_make(session, options));
     DL_RETURN_IF_ERROR(dl_comm_agree(session->world, open_local(session, options), &failed));
     DL_RETURN_IF_ERROR(compare_ranks(session));

@@ -74,8 +74,6 @@ static dl_status open_split(dl_session *session, const char *split, dl_dataset *
     return check_like_train(session, *files, split);
 }
 
-/* A data set that is not there yet, as its maker would make it; one that does not fit the model (or nobody
- * makes) as the model wants it, so that a model can be checked on its own. */
 static dl_status describe_without_files(dl_session *session) {
     const dl_maker *maker = configured_maker(session->config);
     const dl_int_list *wanted = &session->config->model.input.shape;
