@@ -63,6 +63,7 @@ typedef struct dl_config {
     /* not options */
     const char *file;     /* the config file's name for messages, "built-in example" */
     dl_place model_place; /* where the model is described, for messages */
+    dl_place input_place; /* and the shape of its input */
 } dl_config;
 
 /* The whole table. `optimizers` and `schedules` are given by the caller (src/optim) so that config knows

@@ -133,6 +133,9 @@ static dl_status complete(dl_config *config, const dl_node *root, const char *pa
     const dl_node *data = dl_node_get(root, "data"), *model = dl_node_get(root, "model");
     config->file = path == NULL ? example_name : path;
     config->model_place = model == NULL ? root->place : model->key_place;
+    const dl_node *input = model == NULL ? NULL : dl_node_get(model, "input");
+    const dl_node *shape = input == NULL ? NULL : dl_node_get(input, "shape");
+    config->input_place = shape == NULL ? config->model_place : shape->place;
     config->train.loss = 0; /* the other names mean the same */
     if (dl_node_get(data, "path") != NULL && dl_node_get(data, "make") == NULL) {
         config->data.make = 0; /* a mistyped path must not be filled with made data */

@@ -38,7 +38,7 @@ static dl_status add_input(builder *b) {
     const dl_shape *shape = &b->options->input_shape;
     if (data->sample_shape.n_dims > 0 && !dl_shape_equal(shape, &data->sample_shape)) {
         char want[DL_SHAPE_TEXT_BYTES], have[DL_SHAPE_TEXT_BYTES];
-        DL_RETURN_IF_ERROR(dl_diagnose(b->diagnostics, b->options->place,
+        DL_RETURN_IF_ERROR(dl_diagnose(b->diagnostics, b->options->input_place,
                                        "model.input.shape is %s, but the samples of the data set are %s",
                                        dl_shape_text(shape, want), dl_shape_text(&data->sample_shape, have)));
     }
@@ -54,7 +54,7 @@ static dl_status add_input(builder *b) {
     attr.u.normalize.n_values = data->n_normalize;
     if (data->n_normalize != 1 && data->n_normalize != channels) {
         return dl_diagnose(
-            b->diagnostics, b->options->place,
+            b->diagnostics, b->options->input_place,
             "data.mean and data.std have %d values, but the input has %lld channels; give 1 or as many "
             "as channels",
             data->n_normalize, (long long)channels);

@@ -88,6 +88,7 @@ typedef struct dl_model_options {
     dl_shape input_shape;
     const dl_node *layers; /* the config's list */
     dl_place place;        /* of the model in the config, for messages */
+    dl_place input_place;  /* of the input's shape */
     const dl_model_data *data;
     uint64_t seed;
     int64_t bucket_bytes; /* 0: 25 MB */

@@ -42,6 +42,7 @@ static dl_status build_model(dl_session *session, dl_diagnostics *diagnostics) {
                                 .std = config->data.std.value};
     dl_model_options options = {.layers = config->model.layers,
                                 .place = config->model_place,
+                                .input_place = config->input_place,
                                 .data = &data,
                                 .seed = (uint64_t)config->seed,
                                 .n_metrics = config->train.metrics.n,
