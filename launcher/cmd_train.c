@@ -6,7 +6,6 @@
 #include "launcher/report.h"
 #include "launcher/setup.h"
 #include "launcher/signals.h"
-#include "launcher/terminal.h"
 #include "train/trainer.h"
 
 #include <stdio.h>
@@ -46,12 +45,11 @@ static void find_metric_names(job *j) {
 /* Rank 0: run directory, metrics, console. */
 static dl_status open_outputs(job *j) {
     const dl_config *config = j->setup.config;
-    dl_console_options options = dl_console_options_for(STDOUT_FILENO);
-    options.live = options.live && dl_stdout_is_watched();
-    options.color = options.color && options.live;
+    const dl_console_options options = dl_console_options_for(STDOUT_FILENO);
     DL_RETURN_IF_ERROR(dl_console_create(&options, j->metric_names, j->n_metrics, &j->console));
     DL_RETURN_IF_ERROR(dl_run_dir_create(config->run.dir, j->config_text.data, config->run.audit, &j->run));
     dl_log_set_file(dl_run_dir_log_fd(j->run));
+    dl_console_set_log(j->console, dl_run_dir_log_fd(j->run));
     if (dl_run_dir_moved_to(j->run) != NULL) {
         dl_console_note(j->console, "an earlier run was moved to %s", dl_run_dir_moved_to(j->run));
     }
@@ -172,13 +170,15 @@ static dl_status run(const dl_arguments *arguments) {
 }
 
 static const dl_flag flags[] = {
+    {"fresh", NULL,
+     "start anew; an earlier run in the directory is kept as NAME.1 (always so, until runs can be resumed)"},
     {"profile", NULL, "print where the time of a step goes"},
     {NULL, NULL, NULL},
 };
 
 const dl_command dl_command_train = {
     .name = "train",
-    .usage = "[CONFIG] [KEY.PATH=VALUE ...] [--profile]",
+    .usage = "[CONFIG] [KEY.PATH=VALUE ...] [--fresh] [--profile]",
     .doc = "train the network that CONFIG describes (default: ./dltrain.yaml, else a built-in example)",
     .flags = flags,
     .takes_overrides = true,

@@ -2,7 +2,7 @@
 #ifndef DLTRAIN_KERNELS_COMMON_ACTIVATION_H
 #define DLTRAIN_KERNELS_COMMON_ACTIVATION_H
 
-#include "kernels/common/shared.h"
+#include "kernels/common/pointwise.h"
 #include "kernels/op.h"
 
 #include <math.h>

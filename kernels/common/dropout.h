@@ -8,7 +8,7 @@
 #define DLTRAIN_KERNELS_COMMON_DROPOUT_H
 
 #include "base/rng.h"
-#include "kernels/common/shared.h"
+#include "kernels/common/pointwise.h"
 #include "kernels/op.h"
 
 #include <math.h>

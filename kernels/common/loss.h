@@ -2,7 +2,7 @@
 #ifndef DLTRAIN_KERNELS_COMMON_LOSS_H
 #define DLTRAIN_KERNELS_COMMON_LOSS_H
 
-#include "kernels/common/shared.h"
+#include "kernels/common/pointwise.h"
 
 #include <float.h>
 #include <math.h>

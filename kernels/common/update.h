@@ -4,7 +4,7 @@
 #define DLTRAIN_KERNELS_COMMON_UPDATE_H
 
 #include "kernels/common/blocks.h"
-#include "kernels/common/shared.h"
+#include "kernels/common/pointwise.h"
 #include "kernels/op.h"
 
 #include <math.h>

@@ -149,7 +149,18 @@ static dl_status find_choices(const dl_compile *c) {
     return DL_OK;
 }
 
-/* Rank 0 finds them, all follow. A dry plan takes what an earlier run measured, if anything. */
+/* What measurement mostly finds: the device's layout, and its last algorithm (the one with the larger
+ * workspace). */
+static void guess(dl_choices *choices) {
+    for (int layer = 0; layer < choices->n_layers; layer++) {
+        choices->layer[layer].blocked = 1;
+        for (int pass = 0; pass < DL_N_CHOICE_KINDS; pass++) {
+            choices->layer[layer].algorithm[1][pass] = 1;
+        }
+    }
+}
+
+/* Rank 0 finds them, all follow. A dry plan takes what an earlier run measured, else it guesses. */
 static dl_status make_choices(const dl_compile *c) {
     dl_plan *plan = c->plan;
     const size_t n_layers = (size_t)c->model->n_layers;
@@ -163,7 +174,9 @@ static dl_status make_choices(const dl_compile *c) {
     if (plan->options.grid == NULL) {
         char path[PATH_MAX];
         dl_choice_cache_path(plan, c->program, path, sizeof path);
-        plan->choices->made = dl_choice_cache_read(path, plan->choices);
+        if (!dl_choice_cache_read(path, plan->choices)) {
+            guess(plan->choices);
+        }
         return DL_OK;
     }
     dl_comm *comm = plan->options.grid->axis[DL_AXIS_DATA].comm;
@@ -277,7 +290,11 @@ static dl_status rewrite(rewriter *r, dl_instruction instruction) {
     }
     if (pass >= 0 && pass < DL_N_CHOICE_KINDS && instruction.layer >= 0) {
         const dl_layer_choice *choice = &r->c->plan->choices->layer[instruction.layer];
+        const dl_op_desc desc = dl_instruction_desc(program, &instruction);
         instruction.algorithm = choice->algorithm[choice->blocked][pass];
+        if (instruction.algorithm >= dl_device_n_algorithms(r->c->plan->options.device, &desc)) {
+            instruction.algorithm = 0; /* not offered for this number of samples */
+        }
     }
     return dl_add_instruction(program, &instruction);
 }

@@ -6,7 +6,9 @@
 #include <string.h>
 
 enum { REPEATS = 5, ROW = DL_OP_MAX_SLOTS + 1 };
-static const double enough_flops = 1e9;    /* of one run: more tells nothing new */
+static const double enough_flops = 1e9; /* of one run: more tells nothing new */
+static const double enough_bytes =
+    24e6; /* of its tensors: measuring must not need more memory than training */
 static const double enough_seconds = 5e-3; /* a run longer than this is timed once */
 
 static bool runs_by_reference(const dl_op *op) {
@@ -53,6 +55,14 @@ static dl_status time_operation(dl_device *device, const dl_op *op, double *seco
     return status;
 }
 
+static double bytes_of(const dl_op_desc *desc) {
+    double n_bytes = 0.0;
+    for (int i = 0; i < dl_op_info_of(desc->kind)->n_slots; i++) {
+        n_bytes += desc->slot[i].present ? (double)dl_tensor_plain_bytes(&desc->slot[i]) : 0.0;
+    }
+    return n_bytes;
+}
+
 /* Fewer samples for operations of much work: their share of time hardly changes. */
 static dl_op_desc shortened(dl_device *device, const dl_op_desc *desc) {
     const dl_op_info *info = dl_op_info_of(desc->kind);
@@ -61,7 +71,7 @@ static dl_op_desc shortened(dl_device *device, const dl_op_desc *desc) {
     if (info->flops == NULL || device->backend->layout_with_samples == NULL) {
         return shorter;
     }
-    while (n > 8 && info->flops(&shorter) > enough_flops) {
+    while (n > 8 && (info->flops(&shorter) > enough_flops || bytes_of(&shorter) > enough_bytes)) {
         n /= 2;
         shorter = dl_op_with_samples(&shorter, n);
         for (int i = 0; i < info->n_slots; i++) {

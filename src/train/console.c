@@ -27,6 +27,7 @@ struct dl_console {
     dl_console_options options;
     const char *const *names;
     int n_names;
+    int log_fd; /* -1: none */
     bool failed;
     bool drawn; /* a live line is on the screen */
     bool shown; /* a step was shown */
@@ -64,6 +65,7 @@ dl_status dl_console_create(const dl_console_options *options, const char *const
     dl_console *console = NULL;
     DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *console, &console));
     console->options = *options;
+    console->log_fd = -1;
     console->names = names;
     console->n_names = n_metrics;
     *out = console;
@@ -92,6 +94,20 @@ static void emit(dl_console *console, const char *bytes, size_t n_bytes) {
     }
 }
 
+/* The same line for log.txt; a failing log is noticed where it matters, at metrics.jsonl beside it. */
+static void log_line(int fd, const char *text) {
+    char line[DL_CONSOLE_LINE_BYTES + 1];
+    const int n = snprintf(line, sizeof line, "%s\n", text);
+    const ssize_t ignored = write(fd, line, n > 0 && (size_t)n < sizeof line ? (size_t)n : strlen(line));
+    (void)ignored;
+}
+
+void dl_console_set_log(dl_console *console, int fd) {
+    if (console != NULL) {
+        console->log_fd = fd;
+    }
+}
+
 void dl_console_line(dl_console *console, const char *text) {
     if (console == NULL) {
         return;
@@ -101,6 +117,9 @@ void dl_console_line(dl_console *console, const char *text) {
     console->drawn = false;
     if (n > 0) {
         emit(console, line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1);
+    }
+    if (console->log_fd >= 0) {
+        log_line(console->log_fd, text);
     }
 }
 

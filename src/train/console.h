@@ -31,6 +31,9 @@ DL_NODISCARD dl_status dl_console_create(const dl_console_options *options, cons
                                          int n_metrics, dl_console **out);
 void dl_console_destroy(dl_console **console); /* clears a live line */
 
+/* Lines that stay are also appended to this file (RUN/log.txt); -1: no longer. Borrowed. */
+void dl_console_set_log(dl_console *console, int fd);
+
 /* Whether stdout failed; from then on nothing is shown. */
 bool dl_console_failed(const dl_console *console);
 

@@ -85,7 +85,8 @@ def poolings():
 
 def activations():
     """The attribute is this project's number of the activation."""
-    for number, (name, function) in enumerate({"relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid}.items()):
+    functions = {"relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid}
+    for number, (name, function) in enumerate(functions.items()):
         x = made(3, 41)
         put(f"activation/{name}/attr", [number + 1])
         backward(f"activation/{name}/", function(x), x=x)
