@@ -58,6 +58,9 @@ typedef struct dl_comm_functions {
     /* True for the first of this node's ranks that asks, false from then on: who may tell the job's error.
      * Not collective, never blocks. */
     bool (*claim)(dl_comm *comm);
+    /* A rank of this host whose process has ended, with its process number, or -1. Not collective, never
+     * blocks, async-signal-safe. Only before the orderly end means it harm. */
+    int (*lost_peer)(dl_comm *comm, int *process);
     void (*destroy)(dl_comm *comm);
 } dl_comm_functions;
 
@@ -71,6 +74,9 @@ struct dl_comm {
     bool failed; /* dl_comm_agree or dl_comm_compare told every rank of a failure: the job ends in order */
     int failed_rank; /* then: whose message it is, -1 when every rank has the same */
 };
+
+/* How a dead peer is told, wherever it is noticed: its rank and process number. */
+#define DL_LOST_PEER_MESSAGE "rank %d (process %d) has died"
 
 /* A communicator of one rank: never blocks, never fails. */
 DL_NODISCARD dl_status dl_comm_self_create(dl_comm **out);

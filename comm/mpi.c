@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK_BYTES = 1 << 30, CONTROL_BYTES = 256 << 10, PROGRESS_TAG = 32001 };
+enum { CHUNK_BYTES = 1 << 30, CONTROL_BYTES = 256 << 10 };
 
 /* The flag by which one rank of the node claims the job's message: in shared memory where there is some. */
 static _Atomic int private_claim;
@@ -34,12 +34,6 @@ dl_status dl_mpi_all(MPI_Comm comm, bool mine, bool *all) {
     DL_RETURN_IF_ERROR(DL_MPI(MPI_Allreduce(&value, &least, 1, MPI_INT, MPI_MIN, comm)));
     *all = least != 0;
     return DL_OK;
-}
-
-void dl_mpi_progress(void *context) {
-    const dl_mpi *mpi = context;
-    int there = 0;
-    (void)MPI_Iprobe(MPI_ANY_SOURCE, PROGRESS_TAG, mpi->comm, &there, MPI_STATUS_IGNORE);
 }
 
 static dl_status mpi_barrier(dl_comm *comm) {
@@ -93,6 +87,7 @@ static void mpi_destroy(dl_comm *comm) {
         }
     }
     dl_free(&mpi->member);
+    dl_free(&mpi->process);
     dl_free(&mpi->scratch);
     dl_free(&mpi);
 }
@@ -156,6 +151,7 @@ static dl_status create(MPI_Comm comm, dl_comm **out) {
     DL_GOTO_IF_ERROR(status, DL_MPI(MPI_Comm_rank(comm, &mpi->head.rank)), fail);
     DL_GOTO_IF_ERROR(status, DL_MPI(MPI_Comm_size(comm, &mpi->head.size)), fail);
     DL_GOTO_IF_ERROR(status, find_nodes(mpi), fail);
+    DL_GOTO_IF_ERROR(status, dl_mpi_peers_find(mpi), fail);
     DL_GOTO_IF_ERROR(status, create_control(mpi), fail);
     *out = &mpi->head;
     return DL_OK;
@@ -184,6 +180,7 @@ static const dl_comm_functions mpi_functions = {
     .all_gather = mpi_all_gather,
     .split = mpi_split,
     .claim = mpi_claim,
+    .lost_peer = dl_mpi_lost_peer,
     .abort_job = mpi_abort_job,
     .destroy = mpi_destroy,
 };

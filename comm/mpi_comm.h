@@ -5,6 +5,7 @@
 #include "comm/comm.h"
 
 #include <mpi.h>
+#include <sys/types.h>
 
 /* Memory made by memory_create (or for flags): a shared window, or private pages where none can be had. */
 typedef struct dl_mpi_window {
@@ -21,6 +22,8 @@ typedef struct dl_mpi {
     MPI_Comm cross; /* one rank a host: those with my node rank; MPI_COMM_NULL from n_slices on */
     int n_slices;   /* ranks of the smallest host */
     int *member;    /* [node_size]: node rank -> rank */
+    pid_t *process; /* [node_size]; 0: myself, or not to be seen from here */
+    unsigned n_progress_calls;
     int64_t n_windows, window_capacity;
     dl_mpi_window **window;
     bool use_windows;       /* DLTRAIN_NO_SHARED_WINDOW=1 (for tests) says no */
@@ -39,8 +42,13 @@ DL_NODISCARD dl_status dl_mpi_check(int code, const char *call, const char *file
 /* *all: whether `mine` holds on every rank of `comm`. */
 DL_NODISCARD dl_status dl_mpi_all(MPI_Comm comm, bool mine, bool *all);
 
-/* Lets MPI finish what it has taken on, while this rank waits without being inside MPI. */
-void dl_mpi_progress(void *context);
+/* mpi_peers.c. Learns the processes of this host. Collective over the node. */
+DL_NODISCARD dl_status dl_mpi_peers_find(dl_mpi *mpi);
+int dl_mpi_lost_peer(dl_comm *comm, int *process);
+
+/* Lets MPI finish what it has taken on, while this rank waits without being inside MPI. DL_ERR_PEER when one
+ * of the processes of this host is gone. */
+dl_status dl_mpi_progress(void *context);
 
 /* mpi_window.c. A zeroed, page-aligned part of n_bytes for each rank of the node, or *out = NULL, on all
  * ranks of the communicator alike, with a reason in `why` (rank 0's). Collective over comm. */

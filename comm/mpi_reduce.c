@@ -341,5 +341,8 @@ dl_status dl_mpi_reduce_wait(dl_collective *collective) {
     case WAY_BANKS:
         break;
     }
-    return dl_shared_wait(&collective->shared, mpi->head.n_nodes > 1 ? add_nodes : NULL, collective);
+    DL_RETURN_IF_ERROR_DOING(
+        dl_shared_wait(&collective->shared, mpi->head.n_nodes > 1 ? add_nodes : NULL, collective),
+        "all-reduce '%s'", collective->desc.name);
+    return DL_OK;
 }

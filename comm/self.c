@@ -109,6 +109,11 @@ static bool self_claim(dl_comm *comm) {
     return first;
 }
 
+static int self_lost_peer(dl_comm *comm, int *process) {
+    (void)comm, (void)process;
+    return -1;
+}
+
 static void self_abort_job(dl_comm *comm, int exit_code) {
     (void)comm, (void)exit_code;
 }
@@ -131,6 +136,7 @@ static const dl_comm_functions self_functions = {
     .all_gather = self_all_gather,
     .split = self_split,
     .claim = self_claim,
+    .lost_peer = self_lost_peer,
     .abort_job = self_abort_job,
     .destroy = self_destroy,
 };

@@ -17,49 +17,50 @@ static void pause_processor(void) {
 #endif
 }
 
-static void call_progress(const dl_shared_reduce *reduce) {
-    if (reduce->progress != NULL) {
-        reduce->progress(reduce->progress_context);
-    }
+static dl_status call_progress(const dl_shared_reduce *reduce) {
+    return reduce->progress != NULL ? reduce->progress(reduce->progress_context) : DL_OK;
 }
 
 /* Passes the time before the flags are looked at again; *patience counts how often it was called in this
  * wait. */
-static void pass_time(const dl_shared_reduce *reduce, int *patience) {
+static dl_status pass_time(const dl_shared_reduce *reduce, int *patience) {
     const int n = (*patience)++;
     if (n < SPINS) {
         pause_processor();
     } else if (n < SPINS + YIELDS) {
         if (n % YIELDS_PER_PROGRESS == YIELDS_PER_PROGRESS - 1) {
-            call_progress(reduce);
+            DL_RETURN_IF_ERROR(call_progress(reduce));
         }
         (void)sched_yield();
     } else {
         const int doublings = n - SPINS - YIELDS < 4 ? n - SPINS - YIELDS : 4;
         const long nanoseconds = (long)FIRST_SLEEP_NS << doublings;
         const struct timespec sleep = {0, nanoseconds < LAST_SLEEP_NS ? nanoseconds : LAST_SLEEP_NS};
-        call_progress(reduce);
+        DL_RETURN_IF_ERROR(call_progress(reduce));
         (void)nanosleep(&sleep, NULL);
         *patience = n < SPINS + YIELDS + 4 ? *patience : n; /* never wraps */
     }
+    return DL_OK;
 }
 
-static void wait_for_full(const dl_shared_reduce *reduce) {
+static dl_status wait_for_full(const dl_shared_reduce *reduce) {
     int patience = 0;
     for (int rank = 0; rank < reduce->size; rank++) {
         while (atomic_load_explicit(&reduce->flags[rank]->full, memory_order_acquire) < reduce->round) {
-            pass_time(reduce, &patience);
+            DL_RETURN_IF_ERROR(pass_time(reduce, &patience));
         }
     }
+    return DL_OK;
 }
 
-static void wait_for_done(const dl_shared_reduce *reduce) {
+static dl_status wait_for_done(const dl_shared_reduce *reduce) {
     int patience = 0;
     for (int rank = 0; rank < reduce->size; rank++) {
         while (atomic_load_explicit(&reduce->flags[rank]->done, memory_order_acquire) < reduce->round) {
-            pass_time(reduce, &patience);
+            DL_RETURN_IF_ERROR(pass_time(reduce, &patience));
         }
     }
+    return DL_OK;
 }
 
 dl_range dl_shared_slice(const dl_shared_reduce *reduce, int rank) {
@@ -97,7 +98,7 @@ static void sum_banks(const dl_shared_reduce *reduce) {
 
 dl_status dl_shared_wait(dl_shared_reduce *reduce, dl_status (*between)(void *context, dl_range slice),
                          void *context) {
-    wait_for_full(reduce);
+    DL_RETURN_IF_ERROR(wait_for_full(reduce));
     if (reduce->bank_bytes > 0) {
         sum_banks(reduce);
         return DL_OK;
@@ -119,6 +120,5 @@ dl_status dl_shared_wait(dl_shared_reduce *reduce, dl_status (*between)(void *co
         }
     }
     atomic_store_explicit(&reduce->flags[reduce->rank]->done, reduce->round, memory_order_release);
-    wait_for_done(reduce);
-    return DL_OK;
+    return wait_for_done(reduce);
 }

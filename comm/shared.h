@@ -21,9 +21,10 @@ typedef struct dl_shared_flags {
 } dl_shared_flags;
 
 typedef struct dl_shared_reduce {
-    int rank, size;                  /* among the ranks that share memory */
-    dl_shared_flags **flags;         /* [size] */
-    void (*progress)(void *context); /* called now and then while waiting; may be NULL */
+    int rank, size;          /* among the ranks that share memory */
+    dl_shared_flags **flags; /* [size] */
+    dl_status (*progress)(
+        void *context); /* called now and then while waiting, a failure ends the wait; or NULL */
     void *progress_context;
     uint64_t round;
     dl_reduction reduction;

@@ -5,14 +5,17 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "launcher/binding.h"
+#include "launcher/lost_peer.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_THREADS = 1024, OTHERS_END_SECONDS = 3 };
+enum { MAX_THREADS = 1024, MEET_SECONDS = 5, ABORT_MICROSECONDS = 300000, OTHERS_NANOSECONDS = 300000000 };
 
 static dl_runtime *current;
 
@@ -66,6 +69,9 @@ static dl_status start(dl_status status) {
     current = runtime;
     (void)dl_error_restore(&met);
     DL_RETURN_IF_ERROR(dl_comm_agree(runtime->world, status, NULL));
+    if (runtime->world->size > 1) {
+        DL_RETURN_IF_ERROR(dl_lost_peer_watch(runtime));
+    }
     return dl_binding_apply(runtime, wanted_threads);
 }
 
@@ -80,6 +86,7 @@ void dl_runtime_finish(dl_runtime **runtime) {
     if (*runtime == NULL) {
         return;
     }
+    dl_lost_peer_ignore();
     dl_comm_destroy(&(*runtime)->world);
     dl_comm_mpi_finish();
     if (current == *runtime) {
@@ -88,18 +95,38 @@ void dl_runtime_finish(dl_runtime **runtime) {
     dl_free(runtime);
 }
 
-/* The launcher ends all ranks once one of them has; a rank that lost the claim waits for that. */
+static void on_abort_timeout(int number) {
+    (void)number;
+    _exit((int)dl_error_last()->code);
+}
+
+/* MPI_Abort waits for the launcher, which may be busy with ending the job already. */
+static void limit_abort(void) {
+    const struct sigaction action = {.sa_handler = on_abort_timeout};
+    const struct itimerval limit = {.it_value = {.tv_usec = ABORT_MICROSECONDS}};
+    if (sigaction(SIGALRM, &action, NULL) == 0) {
+        (void)setitimer(ITIMER_REAL, &limit, NULL);
+    }
+}
+
+/* The launcher ends all ranks once one of them has; a rank that lost the claim gives the other time to speak.
+ */
 _Noreturn void dl_runtime_abort(dl_runtime *runtime, const dl_error *error) {
     dl_comm *world = runtime->world;
     const int code = (int)error->code;
+    dl_lost_peer_ignore();
     (void)fflush(stdout);
     if (world->functions->claim(world)) {
         dl_log_error(error, world->size > 1);
     } else {
-        const struct timespec wait = {OTHERS_END_SECONDS, 0};
+        const struct timespec wait = {0, OTHERS_NANOSECONDS};
         (void)nanosleep(&wait, NULL);
     }
-    world->functions->abort_job(world, code);
+    int process = 0;
+    if (world->functions->lost_peer(world, &process) < 0) { /* else the launcher is at work already */
+        limit_abort();
+        world->functions->abort_job(world, code);
+    }
     _exit(code);
 }
 
@@ -117,13 +144,32 @@ static void tell(const dl_comm *world) {
     }
 }
 
+/* The others did not come: they do something else, or have ended. Runs while MPI waits for them in this
+ * thread. */
+static void tell_alone(int number) {
+    (void)number;
+    dl_log_set_rank(dl_comm_mpi_launched_rank(), dl_comm_mpi_launched_size());
+    dl_log_error(dl_error_last(), true);
+    _exit((int)dl_error_last()->code);
+}
+
+/* A failure before the runtime was started: the ranks meet, so that one message tells what all have met. */
+static dl_status meet(dl_status status) {
+    const struct sigaction action = {.sa_handler = tell_alone};
+    if (sigaction(SIGALRM, &action, NULL) == 0) {
+        (void)alarm(MEET_SECONDS);
+    }
+    const dl_status met = start(status);
+    (void)alarm(0);
+    return met != DL_OK ? met : status;
+}
+
 int dl_runtime_end(dl_status status) {
     const bool failed = status != DL_OK && status != DL_STOPPED && status != DL_INTERRUPTED;
     if (failed) {
         complete_record(status);
         if (current == NULL && dl_comm_mpi_launched_size() > 1) {
-            const dl_status met = start(status);
-            status = met != DL_OK ? met : status;
+            status = meet(status);
         }
     }
     if (current == NULL) {

@@ -2,7 +2,7 @@
  * it.
  *
  *   threads            rank 0 prints the number of threads and whether ranks outnumber cores
- *   loop               all-reduces until it is killed; every rank prints "pid N" first
+ *   loop               all-reduces until a signal asks to stop; every rank prints "pid N" first
  *   alone RANK         that rank fails in the middle of the others' all-reduce
  *   each               every rank fails with a message of its own, at the same time
  *   agreed RANK        that rank fails, and the ranks agree on it
@@ -19,23 +19,42 @@
 
 enum { N = 1 << 20 };
 
-static dl_status reduce_until(dl_comm *world, int n_rounds, int failing_rank) {
+/* A bucket and a control word, as a training step has them. */
+typedef struct step {
+    int32_t stop;
+    dl_collective *bucket, *control;
+} step;
+
+static dl_status prepare_step(dl_comm *world, void **arena, step *out) {
+    DL_RETURN_IF_ERROR(world->functions->memory_create(world, N * sizeof(float), arena));
+    const dl_reduce_desc bucket = {.dtype = DL_F32, .n_elements = N, .buffer = *arena, .name = "bucket"};
+    DL_RETURN_IF_ERROR(world->functions->all_reduce_prepare(world, &bucket, &out->bucket));
+    const dl_reduce_desc control = {.reduction = DL_REDUCE_MAX,
+                                    .dtype = DL_I32,
+                                    .n_elements = 1,
+                                    .buffer = &out->stop,
+                                    .name = "control"};
+    return world->functions->all_reduce_prepare(world, &control, &out->control);
+}
+
+static dl_status reduce_until(dl_comm *world, int failing_rank) {
     void *arena = NULL;
-    dl_collective *collective = NULL;
-    DL_RETURN_IF_ERROR(world->functions->memory_create(world, N * sizeof(float), &arena));
-    const dl_reduce_desc desc = {.dtype = DL_F32, .n_elements = N, .buffer = arena, .name = "loop"};
-    DL_RETURN_IF_ERROR(world->functions->all_reduce_prepare(world, &desc, &collective));
-    for (int round = 0; n_rounds == 0 || round < n_rounds; round++) {
+    step one = {0};
+    DL_RETURN_IF_ERROR(prepare_step(world, &arena, &one));
+    for (int round = 0; one.stop == 0; round++) {
         if (world->rank == failing_rank && round == 20) {
             DL_RETURN_ERROR(DL_ERR_DATA, "sample 17 is broken");
         }
         memset(arena, 0, N * sizeof(float));
-        DL_RETURN_IF_ERROR(world->functions->start(collective));
-        DL_RETURN_IF_ERROR(world->functions->wait(collective));
-        if (dl_signals_pending() != 0) {
-            return DL_OK;
-        }
+        one.stop = dl_signals_pending();
+        DL_RETURN_IF_ERROR(world->functions->start(one.bucket));
+        DL_RETURN_IF_ERROR(world->functions->start(one.control));
+        DL_RETURN_IF_ERROR(world->functions->wait(one.bucket));
+        DL_RETURN_IF_ERROR(world->functions->wait(one.control));
     }
+    world->functions->collective_destroy(one.bucket);
+    world->functions->collective_destroy(one.control);
+    world->functions->memory_destroy(world, arena);
     return DL_OK;
 }
 
@@ -55,10 +74,10 @@ static dl_status live(const char *life, int number) {
     if (strcmp(life, "loop") == 0) {
         printf("pid %d\n", (int)getpid());
         (void)fflush(stdout);
-        return reduce_until(world, 0, -1);
+        return reduce_until(world, -1);
     }
     if (strcmp(life, "alone") == 0) {
-        return reduce_until(world, 0, number);
+        return reduce_until(world, number);
     }
     if (strcmp(life, "each") == 0) {
         DL_RETURN_IF_ERROR(world->functions->barrier(world));
