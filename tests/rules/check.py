@@ -26,6 +26,7 @@ TABLES = (
     ('src/model/layers.def', 'DL_LAYER', 'dl_layer_{}', 'src/model/layers/{}.c', True),
     ('src/optim/optimizers.def', 'DL_OPTIMIZER', 'dl_optimizer_{}', 'src/optim/{}.c', True),
     ('src/optim/schedules.def', 'DL_SCHEDULE', 'dl_schedule_{}', 'src/optim/*.c', False),
+    ('kernels/backends.def', 'DL_BACKEND', 'dl_backend_{}', 'kernels/*.c', False),
     ('launcher/commands.def', 'DL_COMMAND', 'dl_command_{}', 'launcher/cmd_{}.c', True),
     ('datasets/importers.def', 'DL_IMPORTER', 'dl_importer_{}', 'datasets/import_{}.c', True),
     ('datasets/makers.def', 'DL_MAKER', 'dl_maker_{}', 'datasets/make_{}.c', True),
