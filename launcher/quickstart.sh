@@ -99,7 +99,8 @@ install_packages() {
     $as_root dpkg --configure -a || true
     $as_root apt-get -q update || say "apt-get update failed; trying with the package lists that are there."
     # shellcheck disable=SC2086
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends $missing ||
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o Dpkg::Use-Pty=0 install -y --no-install-recommends \
+        $missing ||
         die "apt-get failed; its message is above. The line was: $line"
 }
 
