@@ -15,7 +15,9 @@
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
 #endif
 
-enum { SPARE_BYTES = 1 << 20 };
+/* Left to MPI itself for every rank: Open MPI's message queues lie in the same place and are touched bit by
+ * bit. */
+enum { SPARE_BYTES = 4 << 20 };
 
 /* Open MPI keeps windows in files of this folder; its pages are taken only when touched, and touching one
  * that is not there is SIGBUS. So there must be room before, and every page is taken at once. */
@@ -102,7 +104,8 @@ dl_status dl_mpi_window_create(dl_mpi *mpi, size_t n_bytes, dl_mpi_window **out,
     uint64_t node_bytes = 0;
     bool good = false;
     DL_RETURN_IF_ERROR(DL_MPI(MPI_Allreduce(&mine, &node_bytes, 1, MPI_UINT64_T, MPI_SUM, mpi->node)));
-    DL_RETURN_IF_ERROR(dl_mpi_all(mpi->comm, has_room(node_bytes + SPARE_BYTES, why, why_bytes), &good));
+    const uint64_t needed = node_bytes + (uint64_t)mpi->head.node_size * SPARE_BYTES;
+    DL_RETURN_IF_ERROR(dl_mpi_all(mpi->comm, has_room(needed, why, why_bytes), &good));
     if (!good) {
         return DL_OK;
     }

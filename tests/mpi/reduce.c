@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 /* All-reduce between ranks: every type and size, in windows and outside, blocks, several in flight, parts of
  * the world. Whole numbers, so that any order gives the same sum and each missed or doubled value shows. */
 #include "base/rng.h"
