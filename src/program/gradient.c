@@ -117,6 +117,12 @@ static bool has_output_gradient(const dl_compile *c, const dl_model_op *op, cons
     return true;
 }
 
+/* An output of the forward kind that its gradient reads in a fused form only: fusion gives it. */
+static bool is_for_fusion(const dl_op_info *forward, const dl_slot_info *slot) {
+    const int s = dl_op_slot(forward, slot->name);
+    return slot->optional && s >= 0 && forward->slots[s].role == DL_SLOT_OUT;
+}
+
 static dl_status emit_gradient(dl_compile *c, const dl_model_op *op, const dl_op_gradient *gradient,
                                int forward) {
     const dl_op_info *info = dl_op_info_of(gradient->kind);
@@ -125,7 +131,10 @@ static dl_status emit_gradient(dl_compile *c, const dl_model_op *op, const dl_op
     }
     int slots[DL_OP_MAX_SLOTS], made[DL_OP_MAX_SLOTS];
     for (int i = 0; i < info->n_slots; i++) {
-        DL_RETURN_IF_ERROR(match_slot(c, op, info->slots[i].name, &slots[i], &made[i]));
+        slots[i] = made[i] = -1;
+        if (!is_for_fusion(dl_op_info_of(op->kind), &info->slots[i])) {
+            DL_RETURN_IF_ERROR(match_slot(c, op, info->slots[i].name, &slots[i], &made[i]));
+        }
     }
     dl_instruction *instruction = NULL;
     DL_RETURN_IF_ERROR(dl_add_operation(c->program, gradient->kind, &op->attr, DL_PHASE_BACKWARD, op->layer,

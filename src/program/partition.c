@@ -75,6 +75,10 @@ static dl_status reduce_gradients(dl_compile *c) {
             }
         }
     }
+    /* All ranks exchange in the order of the buckets, whatever each has to compute. */
+    for (int b = 1; b < n_buckets; b++) {
+        last_write[b] = last_write[b] > last_write[b - 1] ? last_write[b] : last_write[b - 1];
+    }
     dl_instruction *before = program->instruction;
     program->instruction = NULL;
     program->n_instructions = 0;

@@ -66,7 +66,8 @@ static bool is_in_place(const dl_verifier *v, const dl_instruction *instruction,
     const dl_slot_info *info = &dl_op_info_of(instruction->kind)->slots[s];
     const int out = instruction->slot[s];
     const int in = info->in_place_of >= 0 ? instruction->slot[info->in_place_of] : -1;
-    return out >= 0 && in >= 0 && in != out && v->program->slot[in].storage == v->program->slot[out].storage &&
+    return out >= 0 && in >= 0 && in != out &&
+           v->program->slot[in].storage == v->program->slot[out].storage &&
            v->location[in].begin == v->location[out].begin && v->location[in].end == v->location[out].end;
 }
 
@@ -74,7 +75,9 @@ static dl_status check_numbers(const dl_program *program, int at) {
     const dl_instruction *instruction = &program->instruction[at];
     for (int s = 0; s <= DL_OP_MAX_SLOTS; s++) {
         const int slot = instruction->slot[s];
-        if (slot >= program->n_slots || (s == 0 && slot < 0 && instruction->type != DL_DO_NOTHING)) {
+        const bool known = s == DL_OP_MAX_SLOTS || instruction->type != DL_DO_OPERATION ||
+                           s < dl_op_info_of(instruction->kind)->n_slots;
+        if (slot >= program->n_slots || (slot >= 0 && !known) || (slot < 0 && s == 0)) {
             return dl_verify_fault(program, at, -1, "number %d has slot %d of %d", s, slot, program->n_slots);
         }
     }
@@ -165,9 +168,8 @@ static dl_status check_tensors(const dl_verifier *v) {
     for (int i = 1; i < n && status == DL_OK; i++) {
         if (spans[i].slot->storage == spans[i - 1].slot->storage && spans[i].begin < spans[i - 1].end &&
             !one_tensor(&spans[i], &spans[i - 1])) {
-            status = dl_verify_fault(program, -1, (int)(spans[i].slot - program->slot),
-                                     "overlaps '%s' in %s", spans[i - 1].slot->name,
-                                     dl_storage_name(spans[i].slot->storage));
+            status = dl_verify_fault(program, -1, (int)(spans[i].slot - program->slot), "overlaps '%s' in %s",
+                                     spans[i - 1].slot->name, dl_storage_name(spans[i].slot->storage));
         }
     }
     dl_free(&spans);

@@ -4,8 +4,8 @@
 /* The part of a slot that part p of an instruction works on, as the executor gives it out. */
 static void cut(const dl_program *program, const dl_instruction *instruction, int p, dl_touch *touch) {
     const dl_slot *slot = &program->slot[touch->slot];
-    const dl_slot_info *info = &dl_op_info_of(instruction->kind)->slots[touch->number];
     const bool workspace = touch->number == DL_OP_MAX_SLOTS;
+    const dl_slot_info *info = workspace ? NULL : &dl_op_info_of(instruction->kind)->slots[touch->number];
     if (!workspace && info->batched) {
         const size_t row = slot->n_bytes / (size_t)slot->tensor.shape.dim[0];
         const dl_range samples = instruction->part[p].samples;
@@ -96,12 +96,27 @@ static dl_status check_load(const dl_verifier *v, int at) {
     const dl_slot *slot = &v->program->slot[load->slot[0]];
     const dl_range samples = load->load_samples;
     if (load->load != DL_LOAD_STEP &&
-        (samples.begin < 0 || samples.end > v->program->local_samples ||
-         slot->tensor.shape.n_dims < 1 || slot->tensor.shape.dim[0] != samples.end - samples.begin)) {
-        return dl_verify_fault(v->program, at, load->slot[0],
-                               "does not take the samples %lld..%lld of the %lld of this rank",
-                               (long long)samples.begin, (long long)samples.end,
-                               (long long)v->program->local_samples);
+        (samples.begin < 0 || samples.end > v->program->local_samples || slot->tensor.shape.n_dims < 1 ||
+         slot->tensor.shape.dim[0] != samples.end - samples.begin)) {
+        return dl_verify_fault(
+            v->program, at, load->slot[0], "does not take the samples %lld..%lld of the %lld of this rank",
+            (long long)samples.begin, (long long)samples.end, (long long)v->program->local_samples);
+    }
+    return DL_OK;
+}
+
+static dl_status check_prepared(const dl_verifier *v, int at) {
+    const dl_instruction *instruction = &v->program->instruction[at];
+    const dl_op *op = instruction->op;
+    if (op == NULL && (instruction->n_parts < 1 || instruction->n_parts > DL_PIECES)) {
+        return dl_verify_fault(v->program, at, -1, "is not prepared");
+    }
+    for (int p = 0; p < instruction->n_parts && op == NULL; p++) {
+        op = instruction->part[p].op;
+    }
+    if (op != NULL && op->workspace_bytes > 0 && instruction->slot[DL_OP_MAX_SLOTS] < 0) {
+        return dl_verify_fault(v->program, at, -1, "has no workspace, the operation wants %zu bytes",
+                               op->workspace_bytes);
     }
     return DL_OK;
 }
@@ -129,19 +144,20 @@ static dl_status touch_parts(const dl_verifier *v, int at, dl_touch *touches, in
 dl_status dl_verify_touches(const dl_verifier *v, int at, dl_touch *touches, int *n) {
     const dl_instruction *instruction = &v->program->instruction[at];
     *n = 0;
-    for (int s = 0; s <= DL_OP_MAX_SLOTS; s++) {
+    for (int s = 0; s <= DL_OP_MAX_SLOTS && instruction->type != DL_DO_NOTHING; s++) {
         if (instruction->slot[s] >= 0) {
             touches[(*n)++] = whole(v, instruction, s);
         }
     }
     DL_RETURN_IF_ERROR(check_overlaps(v, at, touches, *n));
-    if (instruction->type == DL_DO_LOAD) {
-        return check_load(v, at);
+    if (instruction->type != DL_DO_OPERATION) {
+        return instruction->type == DL_DO_LOAD ? check_load(v, at) : DL_OK;
     }
+    DL_RETURN_IF_ERROR(check_prepared(v, at));
     if (instruction->n_parts > 0) {
         return touch_parts(v, at, touches, n);
     }
-    for (int i = 0; i < *n && instruction->op != NULL; i++) {
+    for (int i = 0; i < *n; i++) {
         DL_RETURN_IF_ERROR(check_size(v, at, &touches[i], false));
     }
     return DL_OK;

@@ -1,0 +1,217 @@
+/* For the tests of programs: a model from a list of layers, a plan on a device, batches of made samples. */
+#ifndef DLTRAIN_TESTS_UNIT_PROGRAM_KIT_H
+#define DLTRAIN_TESTS_UNIT_PROGRAM_KIT_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "base/rng.h"
+#include "model/layer.h"
+#include "program/program.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What is being tried, for messages. */
+static char kit_context[2048];
+
+#define KIT_OK(call)                                                                                         \
+    do {                                                                                                     \
+        if ((call) != DL_OK) {                                                                               \
+            fail_msg("%s: %s\n%s", #call, dl_error_last()->message, kit_context);                            \
+        }                                                                                                    \
+    } while (0)
+
+enum { KIT_CLASSES = 5 };
+
+/* Everything that a test of a model or a program holds. */
+typedef struct kit {
+    dl_pool *pool;
+    dl_text mistakes;
+    dl_diagnostics diagnostics;
+    dl_model *model;
+    dl_device *device;
+    dl_comm *comm;
+    dl_grid *grid;
+    dl_plan *plan;
+} kit;
+
+/* What kit_plan makes; zeros: a dry plan on `ref` for one rank, adam, fused. */
+typedef struct kit_options {
+    const char *backend;
+    int n_threads;
+    int64_t batch_size;
+    int accumulate, n_ranks, rank;
+    bool reproducible, unfused, measure;
+    bool sgd;      /* plain; else adam */
+    bool runnable; /* with a grid, of one rank */
+} kit_options;
+
+static inline void kit_open(kit *k) {
+    *k = (kit){.diagnostics = {.out = NULL}};
+    KIT_OK(dl_pool_create(&k->pool));
+}
+
+static inline void kit_close_plan(kit *k) {
+    dl_plan_destroy(&k->plan);
+    dl_grid_destroy(&k->grid);
+    dl_comm_destroy(&k->comm);
+    dl_device_close(&k->device);
+}
+
+static inline void kit_close(kit *k) {
+    kit_close_plan(k);
+    dl_model_destroy(&k->model);
+    dl_text_free(&k->mistakes);
+    dl_pool_destroy(&k->pool);
+}
+
+/* Builds k->model; `layers` is a YAML list. The text of mistakes is in k->mistakes afterwards. */
+static inline dl_status kit_try_model(kit *k, dl_shape input, const char *layers) {
+    static const double mean[] = {0.0}, std[] = {1.0};
+    static const char *const metrics[] = {"accuracy"};
+    dl_node *root = NULL;
+    char *text = NULL;
+    k->diagnostics = (dl_diagnostics){.out = &k->mistakes};
+    KIT_OK(dl_pool_printf(k->pool, &text, "layers:\n%s", layers));
+    KIT_OK(dl_tree_parse("test.yaml", text, strlen(text), k->pool, &k->diagnostics, &root));
+    KIT_OK(dl_diagnostics_finish(&k->diagnostics));
+    const dl_model_data data = {.sample_shape = input,
+                                .dtype = DL_F32,
+                                .n_classes = KIT_CLASSES,
+                                .n_normalize = 1,
+                                .mean = mean,
+                                .std = std};
+    const dl_model_options options = {.input_shape = input,
+                                      .layers = dl_node_get(root, "layers"),
+                                      .data = &data,
+                                      .seed = 7,
+                                      .bucket_bytes = 2048,
+                                      .n_metrics = 1,
+                                      .metrics = metrics};
+    dl_model_destroy(&k->model);
+    return dl_model_build(&options, &k->diagnostics, &k->model);
+}
+
+static inline void kit_model(kit *k, dl_shape input, const char *layers) {
+    if (kit_try_model(k, input, layers) != DL_OK) {
+        fail_msg("%s: %s", dl_error_last()->message, k->mistakes.data == NULL ? "" : k->mistakes.data);
+    }
+}
+
+static inline dl_update_rule kit_update(const kit_options *o) {
+    if (o->sgd) {
+        return (dl_update_rule){DL_OP_SGD_UPDATE, {.u.sgd.capacity = (double)o->batch_size}, 0};
+    }
+    const dl_adam_attr adam = {
+        .capacity = (double)o->batch_size, .beta_1 = 0.9, .beta_2 = 0.999, .epsilon = 1e-7};
+    return (dl_update_rule){DL_OP_ADAM_UPDATE, {.u.adam = adam}, 2};
+}
+
+/* Opens the device and makes an empty plan for k->model. */
+static inline void kit_plan(kit *k, const kit_options *o) {
+    static const char *const fields[] = {"x", "y"};
+    const dl_device_options device = {.n_threads = o->n_threads > 0 ? o->n_threads : 1};
+    const dl_backend *backend = dl_backend_find(o->backend == NULL ? "ref" : o->backend);
+    assert_non_null(backend);
+    KIT_OK(dl_device_open(backend, &device, &k->device));
+    if (o->runnable) {
+        const int sizes[DL_N_AXES] = {1, 1, 1};
+        KIT_OK(dl_comm_self_create(&k->comm));
+        KIT_OK(dl_grid_create(k->comm, sizes, &k->grid));
+    }
+    const dl_plan_options options = {.model = k->model,
+                                     .device = k->device,
+                                     .grid = k->grid,
+                                     .n_ranks = o->n_ranks > 0 ? o->n_ranks : 1,
+                                     .rank = o->rank,
+                                     .batch_size = o->batch_size,
+                                     .accumulate = o->accumulate > 0 ? o->accumulate : 1,
+                                     .reproducible = o->reproducible,
+                                     .measure = o->measure,
+                                     .fuse = !o->unfused,
+                                     .update = kit_update(o),
+                                     .n_fields = 2,
+                                     .fields = fields};
+    KIT_OK(dl_plan_create(&options, &k->plan));
+}
+
+static inline int kit_add(kit *k, dl_program_kind kind, int64_t n_samples) {
+    int number = -1;
+    KIT_OK(dl_plan_add(k->plan, kind, n_samples, &number));
+    return number;
+}
+
+/* --- running --- */
+
+/* A batch of samples that depend on their number alone. */
+typedef struct kit_batch {
+    float *x;
+    int32_t *y;
+    int64_t *ids;
+    const void *field[2];
+    dl_step_block step;
+    dl_host_batch host;
+} kit_batch;
+
+static inline double kit_random(uint64_t seed, uint64_t number) {
+    uint32_t random[4];
+    dl_rng_4x32(seed, 77, number / 4, 0, random);
+    return ((double)random[number % 4] + 0.5) * 0x1p-31 - 1.0;
+}
+
+static inline void kit_batch_create(kit_batch *b, const dl_model *model, int64_t n, double learning_rate) {
+    const int64_t size = dl_shape_elements(&model->value[0].shape);
+    *b = (kit_batch){.step = {.step = 1, .t = 1, .weight = (double)n, .learning_rate = learning_rate}};
+    KIT_OK(dl_alloc((size_t)(n * size), sizeof *b->x, &b->x));
+    KIT_OK(dl_alloc((size_t)n, sizeof *b->y, &b->y));
+    KIT_OK(dl_alloc((size_t)n, sizeof *b->ids, &b->ids));
+    for (int64_t i = 0; i < n; i++) {
+        b->ids[i] = 100 + i;
+        b->y[i] = (int32_t)(i * 7 % KIT_CLASSES);
+        for (int64_t j = 0; j < size; j++) {
+            b->x[i * size + j] = (float)kit_random(3, (uint64_t)(i * size + j));
+        }
+    }
+    b->field[0] = b->x;
+    b->field[1] = b->y;
+    b->host = (dl_host_batch){.field = b->field, .ids = b->ids};
+}
+
+static inline void kit_batch_free(kit_batch *b) {
+    dl_free(&b->x);
+    dl_free(&b->y);
+    dl_free(&b->ids);
+}
+
+static inline void kit_run(kit *k, int program, kit_batch *b) {
+    b->host.step = &b->step;
+    KIT_OK(dl_execute(k->plan, program, &b->host));
+}
+
+static inline float *kit_arena(const kit *k, dl_storage storage) {
+    return k->plan->memory[storage];
+}
+
+/* Initial parameters, and copies of them for the kernels. */
+static inline void kit_init_parameters(kit *k) {
+    int refresh = -1;
+    KIT_OK(dl_plan_add(k->plan, DL_PROGRAM_REFRESH, 0, &refresh));
+    float *frozen = kit_arena(k, DL_STORE_FROZEN);
+    dl_parameters_init(&k->model->table, 5, kit_arena(k, DL_STORE_PARAMETER), frozen);
+    KIT_OK(dl_execute(k->plan, refresh, NULL));
+}
+
+/* Total loss of the program that ran last. */
+static inline double kit_loss(const kit *k, int program) {
+    const dl_program *p = k->plan->program[program];
+    return ((const double *)dl_slot_address(k->plan, p, p->totals))[DL_TOTAL_LOSS];
+}
+
+#endif
