@@ -73,14 +73,19 @@ def check_layouts():
     found = {}
     for name, (fields, options) in sets.items():
         dltest.write_shards(f'set/{name}', 'train', fields, **options)
-        done = dltest.run(dltest.MNIST_CNN, f'data.path=set/{name}', 'train.epochs=2', f'run.dir=runs/{name}')
+        # not Adam, whose first steps follow the sign of a gradient and so blow up last bits
+        done = dltest.run(dltest.MNIST_CNN, f'data.path=set/{name}', 'train.epochs=2', f'run.dir=runs/{name}',
+                          'train.optimizer={sgd: {learning_rate: 0.05}}')
         found[name] = dltest.weights(f'runs/{name}')
         slower = 'slower' in done.stdout + done.stderr + open(f'runs/{name}/log.txt').read()
         if slower != (name == 'chunked'):
             fail(f'{name}: "slower" is {"" if slower else "not "}said')
-        difference = dltest.max_difference(found['one'], found[name])
-        if difference > (1e-4 if name == 'real' else 0):
-            fail(f'{name}: the weights differ by {difference}')
+        if name == 'real':  # other rounding of the pixels, so only the first loss is compared
+            first = [dltest.metrics(f'runs/{n}', 'step')[0]['loss'] for n in ('one', 'real')]
+            if abs(first[0] - first[1]) > 1e-5:
+                fail(f'pixels as real numbers: the first losses are {first}')
+        elif dltest.max_difference(found['one'], found[name]) != 0:
+            fail(f'{name}: the weights differ')
 
 
 check_bad()

@@ -1,6 +1,6 @@
 #!/bin/bash
 # TEST tier=quick timeout=60
-# A /dev/shm that is too small: ranks sum through MPI instead, said once, with the right sums; and nobody dies of SIGBUS.
+# A /dev/shm that is too small: ranks sum through MPI instead, said once, with the right sums; and no SIGBUS.
 . "$(dirname "$0")/../lib/common.sh"
 program=$BUILD/tests/mpi/mpi_reduce
 [ -x "$program" ] || fail "$program is not built"
