@@ -164,8 +164,20 @@ static dl_status meet(dl_status status) {
     return met != DL_OK ? met : status;
 }
 
+static bool is_failure(dl_status status) {
+    return status != DL_OK && status != DL_STOPPED && status != DL_INTERRUPTED;
+}
+
+dl_status dl_runtime_settle(dl_status status) {
+    if (is_failure(status) && current != NULL && current->world->size > 1 && !current->world->failed) {
+        complete_record(status);
+        dl_runtime_abort(current, dl_error_last());
+    }
+    return status;
+}
+
 int dl_runtime_end(dl_status status) {
-    const bool failed = status != DL_OK && status != DL_STOPPED && status != DL_INTERRUPTED;
+    const bool failed = is_failure(status);
     if (failed) {
         complete_record(status);
         if (current == NULL && dl_comm_mpi_launched_size() > 1) {
@@ -178,10 +190,7 @@ int dl_runtime_end(dl_status status) {
         }
         return (int)status;
     }
-    if (failed) {
-        if (current->world->size > 1 && !current->world->failed) {
-            dl_runtime_abort(current, dl_error_last());
-        }
+    if (is_failure(dl_runtime_settle(status))) {
         tell(current->world);
     }
     dl_runtime_finish(&current);

@@ -26,6 +26,10 @@ dl_runtime *dl_runtime_current(void);
  * message. */
 int dl_runtime_end(dl_status status);
 
+/* For a command's outcome, before it releases what ranks share: a failure that only this rank knows of ends
+ * the whole job here, since releasing would wait for the others. Returns `status` otherwise. */
+dl_status dl_runtime_settle(dl_status status);
+
 /* Orderly end: all ranks come with the same status. */
 void dl_runtime_finish(dl_runtime **runtime);
 

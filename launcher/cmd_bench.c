@@ -136,7 +136,7 @@ static dl_status run(const dl_arguments *arguments) {
     dl_setup setup = {0};
     dl_session *session = NULL;
     sample_batch batch = {0};
-    const dl_status status = run_in(&setup, arguments, &session, &batch);
+    const dl_status status = dl_runtime_settle(run_in(&setup, arguments, &session, &batch));
     release_batch(&batch);
     dl_session_close(&session);
     dl_setup_release(&setup);

@@ -125,11 +125,12 @@ static dl_status check(dl_setup *setup, const dl_arguments *arguments, dl_text *
     const char *path = arguments->positional[0];
     DL_RETURN_IF_ERROR(dl_setup_load(path, arguments->override, arguments->n_overrides, NULL, setup));
     dl_session *session = NULL;
-    DL_RETURN_IF_ERROR(dl_setup_session(setup, NULL, (int)n_ranks, 1, true, false, &session));
-    const dl_status status =
-        dl_arguments_flag(arguments, "json") != NULL
-            ? print_json(session, n_ranks, out)
-            : print_report(session, dl_arguments_flag(arguments, "program") != NULL, out);
+    dl_status status = dl_setup_session(setup, NULL, (int)n_ranks, 1, true, false, &session);
+    if (status == DL_OK) {
+        status = dl_arguments_flag(arguments, "json") != NULL
+                     ? print_json(session, n_ranks, out)
+                     : print_report(session, dl_arguments_flag(arguments, "program") != NULL, out);
+    }
     dl_session_close(&session);
     return status;
 }

@@ -84,9 +84,11 @@ static dl_status run_in(dl_setup *setup, const dl_arguments *arguments) {
     DL_RETURN_IF_ERROR(
         dl_setup_load(r.config, arguments->override, arguments->n_overrides, runtime->world, setup));
     dl_session *session = NULL;
-    DL_RETURN_IF_ERROR(
-        dl_setup_session(setup, runtime->world, 0, runtime->n_threads, false, false, &session));
-    const dl_status status = evaluate(session, &r, runtime->world);
+    dl_status status = dl_setup_session(setup, runtime->world, 0, runtime->n_threads, false, false, &session);
+    if (status == DL_OK) {
+        status = evaluate(session, &r, runtime->world);
+    }
+    status = dl_runtime_settle(status);
     dl_session_close(&session);
     return status;
 }

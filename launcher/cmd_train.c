@@ -161,7 +161,7 @@ static dl_status run_job(job *j, const dl_arguments *arguments, int *signal_numb
 static dl_status run(const dl_arguments *arguments) {
     job j = {0};
     int signal_number = 0;
-    const dl_status status = run_job(&j, arguments, &signal_number);
+    const dl_status status = dl_runtime_settle(run_job(&j, arguments, &signal_number));
     release(&j);
     if (status == DL_OK && signal_number != 0) {
         return DL_INTERRUPTED; /* until checkpoints exist */

@@ -1,5 +1,5 @@
-/* A command of the program: one file cmd_NAME.c with a `const dl_command dl_command_NAME`, one row in commands.def.
- * The row makes it known to the parser, to --help and to the tests. */
+/* A command of the program: one file cmd_NAME.c with a `const dl_command dl_command_NAME`, one row in
+ * commands.def. The row makes it known to the parser, to --help and to the tests. */
 #ifndef DLTRAIN_LAUNCHER_COMMAND_H
 #define DLTRAIN_LAUNCHER_COMMAND_H
 
@@ -25,18 +25,20 @@ typedef struct dl_arguments {
     const char *positional[DL_MAX_ARGUMENTS];
     int n_overrides; /* KEY.PATH=VALUE */
     const char *override[DL_MAX_ARGUMENTS];
-    const char *flag_value[DL_MAX_FLAGS]; /* by the command's flag number; NULL: not given, "" for flags without value */
+    const char *flag_value[DL_MAX_FLAGS]; /* by the command's flag number; NULL: not given, "" for flags
+                                             without value */
 } dl_arguments;
 
 struct dl_command {
-    const char *name;  /* one or more words: "train", "data import" */
-    const char *usage; /* what follows the name: "CONFIG [KEY=VALUE ...] [--np N]" */
-    const char *doc;   /* one line */
-    const char *help;  /* further paragraphs of `dltrain help NAME`; may be NULL */
+    const char *name;     /* one or more words: "train", "data import" */
+    const char *usage;    /* what follows the name: "CONFIG [KEY=VALUE ...] [--np N]" */
+    const char *doc;      /* one line */
+    const char *help;     /* further paragraphs of `dltrain help NAME`; may be NULL */
     const dl_flag *flags; /* ended by {NULL, NULL, NULL} */
     bool takes_overrides;
     int min_positional, max_positional;
-    bool uses_ranks; /* MPI is started when launched by mpirun; other commands refuse to run on several ranks */
+    bool uses_ranks; /* MPI is started when launched by mpirun; other commands refuse to run on several ranks
+                      */
     /* Runs it. The status becomes the exit code; messages not yet reported are printed by main. */
     dl_status (*run)(const dl_arguments *arguments);
 };
@@ -45,8 +47,8 @@ struct dl_command {
 const char *dl_arguments_flag(const dl_arguments *arguments, const char *name);
 
 /* Integer value of a flag, or `fallback` when not given. DL_ERR_USAGE names flag, value and range. */
-DL_NODISCARD dl_status dl_arguments_int(const dl_arguments *arguments, const char *name, int64_t min, int64_t max,
-                                        int64_t fallback, int64_t *out);
+DL_NODISCARD dl_status dl_arguments_int(const dl_arguments *arguments, const char *name, int64_t min,
+                                        int64_t max, int64_t fallback, int64_t *out);
 
 /* All commands, NULL-terminated, in the order of commands.def. */
 const dl_command *const *dl_commands(void);

@@ -2,6 +2,7 @@
 #include "base/log.h"
 #include "launcher/bootstrap.h"
 #include "launcher/cli.h"
+#include "launcher/waiting.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -33,6 +34,7 @@ static dl_status run(int argc, const char *const *argv) {
 }
 
 int main(int argc, char **argv) {
+    dl_waiting_policy_apply(argv);
     dl_status status = run(argc, (const char *const *)argv);
     if (fflush(stdout) != 0 && status == DL_OK) {
         status = dl_error_raise(DL_ERR_IO, __FILE__, __LINE__, __func__, "cannot write to stdout: %s",

@@ -197,16 +197,9 @@ dl_status dl_session_open(const dl_session_options *options, dl_session **out) {
     session->config = options->config;
     session->world = options->world;
     session->n_threads = options->n_threads;
-    dl_status status = dl_pool_create(&session->pool);
-    if (status == DL_OK) {
-        status = open_all(session, options);
-    }
-    if (status != DL_OK) {
-        dl_session_close(&session);
-        return status;
-    }
     *out = session;
-    return DL_OK;
+    DL_RETURN_IF_ERROR(dl_pool_create(&session->pool));
+    return open_all(session, options);
 }
 
 void dl_session_close(dl_session **session) {

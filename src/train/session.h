@@ -49,8 +49,9 @@ typedef struct dl_session_options {
     void (*progress)(const char *what, double share); /* of making data; may be NULL */
 } dl_session_options;
 
-/* Collective over world. Mistakes of the configuration are DL_ERR_USAGE, all ranks agree on them. On failure
- * nothing is left. Release with dl_session_close. */
+/* Collective over world. Mistakes of the configuration are DL_ERR_USAGE, all ranks agree on them. Also on
+ * failure *out holds what was opened so far: releasing it (dl_session_close) is collective, so a failure of
+ * one rank alone must have ended the job before. */
 DL_NODISCARD dl_status dl_session_open(const dl_session_options *options, dl_session **out);
 void dl_session_close(dl_session **session);
 
