@@ -1,9 +1,9 @@
 /* Layouts and algorithms of training programs: chosen once, followed by every program of the plan.
  *
- * Convolutions and poolings run either on plain [N, H, W, C] tensors or on the layout their device offers
- * beside it; neighbours that do so together form a chain, and a chain is of one kind. Within it each
- * operation takes the fastest of its algorithms. The choice is made by measurement on rank 0 and broadcast;
- * evaluation and reproducible training never depend on a measurement: they are plain and take algorithm 0. */
+ * Convolutions and poolings run either all on plain [N, H, W, C] tensors or all on the layout their device
+ * offers beside it, with reorders where such a chain begins and ends; each operation takes the fastest of its
+ * algorithms. The choice is made by measurement on rank 0, broadcast, and kept between runs (choice_cache.h).
+ * Evaluation and reproducible training never depend on a measurement: they are plain and take algorithm 0. */
 #ifndef DLTRAIN_PROGRAM_CHOOSE_H
 #define DLTRAIN_PROGRAM_CHOOSE_H
 

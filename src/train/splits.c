@@ -56,11 +56,7 @@ static dl_status check_like_train(const dl_session *session, dl_dataset *files, 
                            DL_ERR_DATA, "%s: field %s of split %s has another type or shape than in train",
                            session->config->data.path, info->field[i].name, split);
     }
-    DL_RETURN_ERROR_IF(info->n_classes > train->n_classes, DL_ERR_DATA,
-                       "%s: split %s has labels up to %lld, but train has %lld classes",
-                       session->config->data.path, split, (long long)info->n_classes - 1,
-                       (long long)train->n_classes);
-    return DL_OK;
+    return dl_dataset_check_labels(files, train->n_classes);
 }
 
 static dl_status open_split(dl_session *session, const char *split, dl_dataset **files, int64_t *n) {
