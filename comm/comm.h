@@ -38,6 +38,7 @@ typedef struct dl_comm_functions {
     /* Memory that peers can reach quickly (gradient arenas): zeroed, page aligned. Falls back to private
      * memory where shared windows cannot be had, saying so once. */
     dl_status (*memory_create)(dl_comm *comm, size_t n_bytes, void **out);
+    /* Not collective, never blocks: a rank that failed alone may call it. NULL is fine. */
     void (*memory_destroy)(dl_comm *comm, void *memory);
     /* Prepares an all-reduce; buffers inside memory from memory_create go the fast way. */
     dl_status (*all_reduce_prepare)(dl_comm *comm, const dl_reduce_desc *desc, dl_collective **out);
@@ -61,6 +62,8 @@ typedef struct dl_comm_functions {
     /* A rank of this host whose process has ended, with its process number, or -1. Not collective, never
      * blocks, async-signal-safe. Only before the orderly end means it harm. */
     int (*lost_peer)(dl_comm *comm, int *process);
+    /* Not collective and never blocks for parts of the world; the world itself is destroyed by all its ranks.
+     */
     void (*destroy)(dl_comm *comm);
 } dl_comm_functions;
 

@@ -70,8 +70,8 @@ static void mpi_abort_job(dl_comm *comm, int exit_code) {
     (void)MPI_Abort(((dl_mpi *)comm)->comm, exit_code);
 }
 
-static void mpi_destroy(dl_comm *comm) {
-    dl_mpi *mpi = (dl_mpi *)comm;
+/* Frees everything. Collective over the communicator. */
+static void free_all(dl_mpi *mpi) {
     for (int64_t i = 0; i < mpi->n_windows; i++) {
         dl_mpi_window_destroy(&mpi->window[i]);
     }
@@ -90,6 +90,27 @@ static void mpi_destroy(dl_comm *comm) {
     dl_free(&mpi->process);
     dl_free(&mpi->scratch);
     dl_free(&mpi);
+}
+
+/* A part of the world may be given up by a rank that failed alone, so that waits until the world ends: in the
+ * order of creation, which all ranks have in common. */
+static void mpi_destroy(dl_comm *comm) {
+    dl_mpi *mpi = (dl_mpi *)comm;
+    if (mpi->world != NULL) {
+        dl_mpi **at = &mpi->world->given_up;
+        while (*at != NULL && (*at)->number < mpi->number) {
+            at = &(*at)->given_up;
+        }
+        mpi->given_up = *at;
+        *at = mpi;
+        return;
+    }
+    for (dl_mpi *part = mpi->given_up; part != NULL;) {
+        dl_mpi *next = part->given_up;
+        free_all(part);
+        part = next;
+    }
+    free_all(mpi);
 }
 
 /* DLTRAIN_TEST_NODE_SIZE=N makes every N ranks of a host pass for a host of their own, so that tests can
@@ -138,12 +159,15 @@ static dl_status create_control(dl_mpi *mpi) {
     return DL_OK;
 }
 
-/* Takes over `comm`, also when it fails. */
-static dl_status create(MPI_Comm comm, dl_comm **out) {
+/* Takes over `comm`, also when it fails. world NULL: this is the world. */
+static dl_status create(MPI_Comm comm, dl_mpi *world, dl_comm **out) {
+    static int n_created;
     dl_mpi *mpi = NULL;
     DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *mpi, &mpi));
     mpi->head.functions = &mpi_functions;
     mpi->comm = comm;
+    mpi->world = world;
+    mpi->number = n_created++;
     mpi->node = mpi->cross = MPI_COMM_NULL;
     dl_status status = DL_OK;
     /* Communicators made from this one inherit the handler. */
@@ -163,7 +187,8 @@ fail:
 static dl_status mpi_split(dl_comm *comm, int color, dl_comm **out) {
     MPI_Comm part = MPI_COMM_NULL;
     DL_RETURN_IF_ERROR(DL_MPI(MPI_Comm_split(((dl_mpi *)comm)->comm, color, 0, &part)));
-    return create(part, out);
+    dl_mpi *mpi = (dl_mpi *)comm;
+    return create(part, mpi->world != NULL ? mpi->world : mpi, out);
 }
 
 static const dl_comm_functions mpi_functions = {
@@ -193,7 +218,7 @@ dl_status dl_comm_mpi_create(dl_comm **out) {
     DL_RETURN_IF_ERROR(DL_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN)));
     MPI_Comm world = MPI_COMM_NULL;
     DL_RETURN_IF_ERROR(DL_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &world)));
-    DL_RETURN_IF_ERROR(create(world, out));
+    DL_RETURN_IF_ERROR(create(world, NULL, out));
     const dl_mpi *mpi = (const dl_mpi *)*out;
     if (mpi->control != NULL) {
         claim_flag = (_Atomic int *)(void *)mpi->control->base[0];

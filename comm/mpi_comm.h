@@ -11,12 +11,15 @@
 typedef struct dl_mpi_window {
     MPI_Win win; /* MPI_WIN_NULL: private */
     size_t n_bytes;
-    char *mine;
+    char *mine;  /* NULL: given up */
     char **base; /* [node_size]: every rank's part as mapped here; NULL when private */
 } dl_mpi_window;
 
 typedef struct dl_mpi {
     dl_comm head;
+    struct dl_mpi *world;    /* NULL: this is the world */
+    struct dl_mpi *given_up; /* world: parts destroyed so far, by number; a part: the next one */
+    int number;              /* communicators created before */
     MPI_Comm comm;
     MPI_Comm node;  /* the ranks of this host */
     MPI_Comm cross; /* one rank a host: those with my node rank; MPI_COMM_NULL from n_slices on */

@@ -184,13 +184,22 @@ dl_status dl_mpi_memory_create(dl_comm *comm, size_t n_bytes, void **out) {
     return DL_OK;
 }
 
+/* A rank that failed alone gives memory up, too, so the window itself is freed with the communicator; its
+ * pages go back at once. */
 void dl_mpi_memory_destroy(dl_comm *comm, void *memory) {
     dl_mpi *mpi = (dl_mpi *)comm;
-    for (int64_t i = 0; i < mpi->n_windows; i++) {
-        if (mpi->window[i] != NULL && mpi->window[i]->mine == memory) {
-            dl_mpi_window_destroy(&mpi->window[i]); /* its place stays: the others keep their numbers */
-            return;
+    for (int64_t i = 0; memory != NULL && i < mpi->n_windows; i++) {
+        dl_mpi_window *window = mpi->window[i];
+        if (window == NULL || window->mine != memory) {
+            continue;
         }
+        if (window->win == MPI_WIN_NULL) {
+            dl_mpi_window_destroy(&mpi->window[i]);
+        } else {
+            (void)madvise(window->mine, dl_round_up(window->n_bytes, DL_PAGE_BYTES), MADV_REMOVE);
+            window->mine = NULL;
+        }
+        return;
     }
 }
 
@@ -198,7 +207,7 @@ int dl_mpi_window_find(const dl_mpi *mpi, const void *address, size_t n_bytes, i
     const size_t at = (size_t)address;
     for (int64_t i = 0; i < mpi->n_windows; i++) {
         const dl_mpi_window *window = mpi->window[i];
-        if (window == NULL || window->win == MPI_WIN_NULL) {
+        if (window == NULL || window->win == MPI_WIN_NULL || window->mine == NULL) {
             continue;
         }
         const size_t begin = (size_t)(const void *)window->mine;
