@@ -1,0 +1,191 @@
+/* Memory, text, numbers, names, files, random numbers, digests, pieces. */
+#define _GNU_SOURCE
+#include "base/digest.h"
+#include "base/mem.h"
+#include "base/pieces.h"
+#include "base/rng.h"
+#include "base/tensor.h"
+#include "base/text.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static void sizes_that_overflow_are_refused(void **state) {
+    (void)state;
+    void *memory = NULL;
+    assert_int_equal(dl_alloc(SIZE_MAX / 2, 4, &memory), DL_ERR_MEMORY);
+    assert_int_equal(dl_alloc(0, 4, &memory), DL_OK);
+    assert_non_null(memory);
+    dl_free(&memory);
+    assert_null(memory);
+    assert_int_equal(dl_shape_check(&DL_SHAPE(1 << 30, 1 << 30)), DL_ERR_USAGE);
+    assert_int_equal(dl_shape_check(&DL_SHAPE(3, -1)), DL_ERR_USAGE);
+}
+
+static void a_pool_gives_zeroed_aligned_memory(void **state) {
+    (void)state;
+    dl_pool *pool = NULL;
+    assert_int_equal(dl_pool_create(&pool), DL_OK);
+    for (size_t n = 1; n < 100000; n = n * 3 + 1) {
+        unsigned char *memory = NULL;
+        assert_int_equal(dl_pool_alloc(pool, n, 1, &memory), DL_OK);
+        assert_int_equal((uintptr_t)memory % 16, 0);
+        for (size_t i = 0; i < n; i++) {
+            assert_int_equal(memory[i], 0);
+        }
+        memset(memory, 0xAB, n); /* must not reach what comes next */
+    }
+    char *text = NULL;
+    assert_int_equal(dl_pool_printf(pool, &text, "%d-%s", 7, "x"), DL_OK);
+    assert_string_equal(text, "7-x");
+    dl_pool_destroy(&pool);
+    assert_null(pool);
+}
+
+static void numbers_are_read_strictly(void **state) {
+    (void)state;
+    int64_t i = 0;
+    double d = 0;
+    assert_true(dl_parse_int64("-12", &i) && i == -12);
+    static const char *const not_ints[] = {"", "12x", " 1", "1.0", "0x10", "9999999999999999999", "-", "+"};
+    for (size_t n = 0; n < sizeof not_ints / sizeof *not_ints; n++) {
+        assert_false(dl_parse_int64(not_ints[n], &i));
+    }
+    assert_true(dl_parse_double("1e-3", &d) && d == 1e-3);
+    assert_true(dl_parse_double(".5", &d) && d == 0.5);
+    static const char *const not_doubles[] = {"", "nan", "inf", "1e999", "0x1p3", "1,5", "1 "};
+    for (size_t n = 0; n < sizeof not_doubles / sizeof *not_doubles; n++) {
+        assert_false(dl_parse_double(not_doubles[n], &d));
+    }
+}
+
+static void the_nearest_name_is_near(void **state) {
+    (void)state;
+    static const char *const names[] = {"batch_size", "epochs", "optimizer"};
+    assert_string_equal(dl_nearest_name("bathc_size", names, 3), "batch_size");
+    assert_string_equal(dl_nearest_name("Epoch", names, 3), "epochs");
+    assert_null(dl_nearest_name("zebra", names, 3));
+    assert_null(dl_nearest_name("", names, 3));
+}
+
+static void files_are_replaced_whole(void **state) {
+    (void)state;
+    char folder[] = "/tmp/dltrain-unit-XXXXXX", path[64];
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(dl_path_join(path, sizeof path, folder, "f"), DL_OK);
+    assert_int_equal(dl_file_replace(path, "one", 3), DL_OK);
+    assert_int_equal(dl_file_replace(path, "second", 6), DL_OK);
+    dl_text text = {0};
+    assert_int_equal(dl_file_read(path, 100, &text), DL_OK);
+    assert_string_equal(text.data, "second");
+    dl_text_free(&text);
+    assert_int_equal(dl_file_read(path, 3, &text), DL_ERR_USAGE);
+    dl_text_free(&text);
+    assert_int_equal(dl_file_read("/nonexistent/x", 3, &text), DL_ERR_USAGE);
+    assert_int_equal(dl_file_replace("/nonexistent/x", "a", 1), DL_ERR_IO);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(folder), 0);
+}
+
+static void thousands_have_commas(void **state) {
+    (void)state;
+    char out[32];
+    assert_string_equal(dl_thousands(0, out), "0");
+    assert_string_equal(dl_thousands(93322, out), "93,322");
+    assert_string_equal(dl_thousands(-1234567, out), "-1,234,567");
+}
+
+/* Philox4x32-10's known answers (Random123's kat_vectors): counter and key all zero. */
+static void random_numbers_are_philox(void **state) {
+    (void)state;
+    uint32_t out[4];
+    dl_rng_4x32(0, 0, 0, 0, out);
+    assert_int_equal(out[0], 0x6627e8d5);
+    assert_int_equal(out[1], 0xe169c58d);
+    assert_int_equal(out[2], 0xbc57ac4c);
+    assert_int_equal(out[3], 0x9b00dbd8);
+    double sum = 0;
+    for (uint64_t i = 0; i < 10000; i++) {
+        const double u = dl_rng_uniform(1, DL_RNG_TEST, i, 0);
+        assert_true(u > 0 && u < 1);
+        assert_true(dl_rng_below(1, DL_RNG_TEST, i, 0, 7) < 7);
+        sum += u;
+    }
+    assert_true(sum > 4900 && sum < 5100);
+}
+
+static void the_digest_is_xxh3(void **state) {
+    (void)state;
+    char whole[DL_DIGEST_TEXT_BYTES], parts[DL_DIGEST_TEXT_BYTES];
+    dl_digest_of("", 0, whole);
+    assert_string_equal(whole, "99aa06d3014798d86001c324468d497f"); /* XXH3-128 of nothing */
+    dl_digest *digest = NULL;
+    assert_int_equal(dl_digest_create(&digest), DL_OK);
+    dl_digest_add(digest, "abc", 3);
+    dl_digest_add(digest, "def", 3);
+    dl_digest_text(digest, parts);
+    dl_digest_of("abcdef", 6, whole);
+    assert_string_equal(whole, parts);
+    dl_digest_destroy(&digest);
+}
+
+static void shares_cover_a_batch_once(void **state) {
+    (void)state;
+    for (int pieces = 0; pieces < 2; pieces++) {
+        for (int n_ranks = 1; n_ranks <= 8; n_ranks++) {
+            for (int64_t batch = 0; batch < 70; batch += 7) {
+                int64_t at = 0;
+                for (int rank = 0; rank < n_ranks; rank++) {
+                    const dl_range share = dl_share_samples(batch, n_ranks, rank, 1, 0, pieces);
+                    assert_int_equal(share.begin, at);
+                    assert_true(share.end >= share.begin);
+                    at = share.end;
+                }
+                assert_int_equal(at, batch);
+            }
+        }
+    }
+}
+
+static void aligned_blocks_cover_their_range(void **state) {
+    (void)state;
+    for (int64_t begin = 0; begin < DL_PIECES; begin++) {
+        for (int64_t end = begin; end <= DL_PIECES; end++) {
+            dl_range blocks[DL_MAX_BLOCKS];
+            const int n = dl_aligned_blocks((dl_range){begin, end}, blocks);
+            int64_t at = begin;
+            for (int i = 0; i < n; i++) {
+                const int64_t length = blocks[i].end - blocks[i].begin;
+                assert_int_equal(blocks[i].begin, at);
+                assert_int_equal(length & (length - 1), 0);
+                assert_int_equal(blocks[i].begin % length, 0);
+                at = blocks[i].end;
+            }
+            assert_int_equal(at, end);
+        }
+    }
+    assert_true(dl_pieces_fit(8, 1) && dl_pieces_fit(2, 4) && dl_pieces_fit(3, 2));
+    assert_false(dl_pieces_fit(9, 1) || dl_pieces_fit(3, 3));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sizes_that_overflow_are_refused),
+        cmocka_unit_test(a_pool_gives_zeroed_aligned_memory),
+        cmocka_unit_test(numbers_are_read_strictly),
+        cmocka_unit_test(the_nearest_name_is_near),
+        cmocka_unit_test(files_are_replaced_whole),
+        cmocka_unit_test(thousands_have_commas),
+        cmocka_unit_test(random_numbers_are_philox),
+        cmocka_unit_test(the_digest_is_xxh3),
+        cmocka_unit_test(shares_cover_a_batch_once),
+        cmocka_unit_test(aligned_blocks_cover_their_range),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
