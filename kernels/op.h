@@ -1,9 +1,10 @@
 /* Operation kinds: what a step is made of, described once for all backends.
  *
- * A kind is one row of kernels/ops.def and one dl_op_info (kernels/ops/FAMILY.c). It lists its slots by name and
- * role, says whether it works sample by sample or sums over samples, checks shapes, counts FLOPs, and names the
- * kinds that compute its gradients. Gradients go by slot names: in a gradient kind, slot "dNAME" is the gradient
- * of the forward kind's slot NAME, and slot NAME is that slot itself. The compiler needs nothing else.
+ * A kind is one row of kernels/ops.def and one dl_op_info (kernels/ops/FAMILY.c). It lists its slots by name
+ * and role, says whether it works sample by sample or sums over samples, checks shapes, counts FLOPs, and
+ * names the kinds that compute its gradients. Gradients go by slot names: in a gradient kind, slot "dNAME" is
+ * the gradient of the forward kind's slot NAME, and slot NAME is that slot itself. The compiler needs nothing
+ * else.
  *
  * Meaning of tensors: images [N, H, W, C]; vectors [N, F]; convolution weights [K, C/groups, R, S];
  * dense weights [out, in]. Dimension 0 of a `batched` slot counts samples. */
@@ -30,9 +31,9 @@ typedef enum dl_slot_role {
 typedef struct dl_slot_info {
     const char *name;
     dl_slot_role role;
-    bool batched;   /* dimension 0 counts samples */
-    bool optional;  /* may be absent (dl_tensor_desc.present false) */
-    bool saved;     /* its layout is the backend's own: made by the forward kind, read by its gradient kind */
+    bool batched;  /* dimension 0 counts samples */
+    bool optional; /* may be absent (dl_tensor_desc.present false) */
+    bool saved;    /* its layout is the backend's own: made by the forward kind, read by its gradient kind */
     bool layout_free; /* takes any layout a neighbour likes; others are plain */
     int in_place_of;  /* number of the IN slot whose memory this OUT slot may take, -1: none */
 } dl_slot_info;
@@ -43,7 +44,13 @@ typedef enum dl_op_batch {
     DL_BATCH_NONE,         /* has no samples: parameter updates, packing */
 } dl_op_batch;
 
-typedef enum dl_activation { DL_ACT_NONE, DL_ACT_RELU, DL_ACT_TANH, DL_ACT_SIGMOID, DL_N_ACTIVATIONS } dl_activation;
+typedef enum dl_activation {
+    DL_ACT_NONE,
+    DL_ACT_RELU,
+    DL_ACT_TANH,
+    DL_ACT_SIGMOID,
+    DL_N_ACTIVATIONS
+} dl_activation;
 
 /* A memory layout that is not plain row-major. Interned by the device that made it: equal layouts are one
  * pointer. NULL stands for plain. */
@@ -74,7 +81,7 @@ typedef struct dl_pool_attr {
 } dl_pool_attr;
 
 typedef struct dl_dropout_attr {
-    double rate;      /* share of elements set to zero; the others are scaled by 1 / (1 - rate) */
+    double rate; /* share of elements set to zero; the others are scaled by 1 / (1 - rate) */
     uint64_t seed;
     uint32_t purpose; /* DL_RNG_DROPOUT + the layer's number */
 } dl_dropout_attr;

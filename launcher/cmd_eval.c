@@ -1,4 +1,5 @@
 /* dltrain eval: loss and metrics of a finished run's weights. */
+#define _GNU_SOURCE
 #include "base/text.h"
 #include "launcher/setup.h"
 #include "train/evaluate.h"

@@ -22,16 +22,16 @@ static dl_status read_all(int fd, const char *path, size_t max_bytes, dl_text *o
         if (n == 0) {
             return DL_OK;
         }
-        DL_RETURN_ERROR_IF(out->size + (size_t)n > max_bytes, DL_ERR_USAGE, "%s is larger than %zu bytes", path,
-                           max_bytes);
+        DL_RETURN_ERROR_IF(out->size + (size_t)n > max_bytes, DL_ERR_USAGE, "%s is larger than %zu bytes",
+                           path, max_bytes);
         DL_RETURN_IF_ERROR(dl_text_append_bytes(out, chunk, (size_t)n));
     }
 }
 
 dl_status dl_file_read(const char *path, size_t max_bytes, dl_text *out) {
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    DL_RETURN_ERROR_IF(fd < 0, errno == ENOENT || errno == EACCES ? DL_ERR_USAGE : DL_ERR_IO, "cannot open %s: %s",
-                       path, strerror(errno));
+    DL_RETURN_ERROR_IF(fd < 0, errno == ENOENT || errno == EACCES ? DL_ERR_USAGE : DL_ERR_IO,
+                       "cannot open %s: %s", path, strerror(errno));
     dl_status status = dl_text_append_bytes(out, "", 0);
     if (status == DL_OK) {
         status = read_all(fd, path, max_bytes, out);
@@ -73,8 +73,8 @@ dl_status dl_file_replace(const char *path, const void *bytes, size_t n_bytes) {
                                 strerror(errno));
     }
     if (status == DL_OK && rename(temporary, path) != 0) {
-        status = dl_error_raise(DL_ERR_IO, __FILE__, __LINE__, __func__, "cannot rename %s to %s: %s", temporary,
-                                path, strerror(errno));
+        status = dl_error_raise(DL_ERR_IO, __FILE__, __LINE__, __func__, "cannot rename %s to %s: %s",
+                                temporary, path, strerror(errno));
     }
     if (status != DL_OK) {
         (void)unlink(temporary);
@@ -85,19 +85,21 @@ dl_status dl_file_replace(const char *path, const void *bytes, size_t n_bytes) {
 dl_status dl_make_folders(const char *path) {
     char partial[PATH_MAX];
     const size_t n = strlen(path);
-    DL_RETURN_ERROR_IF(n == 0 || n >= sizeof partial, DL_ERR_USAGE, "'%.60s' is not a usable folder name", path);
+    DL_RETURN_ERROR_IF(n == 0 || n >= sizeof partial, DL_ERR_USAGE, "'%.60s' is not a usable folder name",
+                       path);
     memcpy(partial, path, n + 1);
     for (size_t i = 1; i <= n; i++) {
         if (partial[i] != '/' && partial[i] != '\0') {
             continue;
         }
         partial[i] = '\0';
-        DL_RETURN_ERROR_IF(mkdir(partial, 0750) != 0 && errno != EEXIST, DL_ERR_IO, "cannot create folder %s: %s",
-                           partial, strerror(errno));
+        DL_RETURN_ERROR_IF(mkdir(partial, 0750) != 0 && errno != EEXIST, DL_ERR_IO,
+                           "cannot create folder %s: %s", partial, strerror(errno));
         partial[i] = path[i];
     }
     struct stat info;
-    DL_RETURN_ERROR_IF(stat(path, &info) != 0 || !S_ISDIR(info.st_mode), DL_ERR_IO, "%s is not a folder", path);
+    DL_RETURN_ERROR_IF(stat(path, &info) != 0 || !S_ISDIR(info.st_mode), DL_ERR_IO, "%s is not a folder",
+                       path);
     return DL_OK;
 }
 

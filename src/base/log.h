@@ -9,7 +9,8 @@ typedef enum dl_log_level { DL_LOG_ERROR, DL_LOG_WARN, DL_LOG_INFO, DL_LOG_DEBUG
 /* Sets the level from DLTRAIN_LOG (error|warn|info|debug; default warn). DL_ERR_USAGE for another word. */
 DL_NODISCARD dl_status dl_log_init(void);
 
-/* From now on lines begin "dltrain: [rank R, HOST] " when n_ranks > 1. Warnings and info come from rank 0 only. */
+/* From now on lines begin "dltrain: [rank R, HOST] " when n_ranks > 1. Warnings and info come from rank 0
+ * only. */
 void dl_log_set_rank(int rank, int n_ranks);
 
 /* Also appends every line to this file (RUN/log.txt); NULL stops it. The caller keeps the descriptor open. */

@@ -19,8 +19,8 @@ struct dl_pool {
 };
 
 dl_status dl_mul_size(size_t n, size_t size, size_t *out) {
-    DL_RETURN_ERROR_IF(__builtin_mul_overflow(n, size, out), DL_ERR_MEMORY, "%zu elements of %zu bytes: too large",
-                       n, size);
+    DL_RETURN_ERROR_IF(__builtin_mul_overflow(n, size, out), DL_ERR_MEMORY,
+                       "%zu elements of %zu bytes: too large", n, size);
     return DL_OK;
 }
 

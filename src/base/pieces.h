@@ -2,8 +2,8 @@
  *
  * The global batch of a step is a row of samples 0..B-1. Without pieces, rank r of P takes the samples
  * floor(rB/P) .. floor((r+1)B/P) and splits them likewise over its micro-batches. With pieces, piece i is the
- * samples floor(iB/S) .. floor((i+1)B/S); ranks take whole pieces, micro-batches of a rank take whole pieces, and
- * sums over samples are added in one binary tree over the pieces, whatever the number of ranks. */
+ * samples floor(iB/S) .. floor((i+1)B/S); ranks take whole pieces, micro-batches of a rank take whole pieces,
+ * and sums over samples are added in one binary tree over the pieces, whatever the number of ranks. */
 #ifndef DLTRAIN_BASE_PIECES_H
 #define DLTRAIN_BASE_PIECES_H
 
@@ -19,8 +19,8 @@ typedef struct dl_range {
 /* Part i of n of the range 0..total: floor(i total / n) .. floor((i+1) total / n). */
 dl_range dl_range_part(int64_t total, int64_t n, int64_t i);
 
-/* The samples of the global batch of `batch` samples that rank `rank` of `n_ranks` computes in micro-batch `micro`
- * of `n_micro`; with_pieces: in whole pieces. */
+/* The samples of the global batch of `batch` samples that rank `rank` of `n_ranks` computes in micro-batch
+ * `micro` of `n_micro`; with_pieces: in whole pieces. */
 dl_range dl_share_samples(int64_t batch, int n_ranks, int rank, int n_micro, int micro, int with_pieces);
 
 /* The pieces of that share (with pieces only). */

@@ -1,7 +1,7 @@
 /* Counter-based random numbers: Philox4x32-10 (Salmon et al., SC'11) by Random123.
  *
- * Nothing here has state. Key = (seed, purpose); counter = what the number is for. The same call gives the same
- * number on every rank, thread and device, and resuming needs no generator state. */
+ * Nothing here has state. Key = (seed, purpose); counter = what the number is for. The same call gives the
+ * same number on every rank, thread and device, and resuming needs no generator state. */
 #ifndef DLTRAIN_BASE_RNG_H
 #define DLTRAIN_BASE_RNG_H
 

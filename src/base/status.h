@@ -58,8 +58,8 @@ typedef struct dl_error {
 const char *dl_code_text(dl_code code);
 
 /* Records a new error for this thread, replacing an earlier one, and returns `code`. */
-dl_status dl_error_raise(dl_code code, const char *file, int line, const char *function, const char *format, ...)
-    DL_PRINTF(5, 6);
+dl_status dl_error_raise(dl_code code, const char *file, int line, const char *function, const char *format,
+                         ...) DL_PRINTF(5, 6);
 
 /* Adds a frame to this thread's error (silently none when DL_ERROR_FRAMES are taken) and returns `code`. */
 dl_status dl_error_add_frame(dl_status code, const char *file, int line, const char *function,
@@ -110,7 +110,8 @@ void dl_error_format_trace(const dl_error *error, char *out, size_t n_bytes);
         }                                                                                                    \
     } while (0)
 
-/* For functions that own something: the failure goes into `status` (a dl_status variable), then to `label`. */
+/* For functions that own something: the failure goes into `status` (a dl_status variable), then to `label`.
+ */
 #define DL_GOTO_IF_ERROR(status, call, label)                                                                \
     do {                                                                                                     \
         (status) = (call);                                                                                   \

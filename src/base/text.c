@@ -47,7 +47,8 @@ void dl_text_free(dl_text *text) {
 }
 
 bool dl_parse_int64(const char *text, int64_t *out) {
-    if (!(isdigit((unsigned char)text[0]) || ((text[0] == '-' || text[0] == '+') && isdigit((unsigned char)text[1])))) {
+    if (!(isdigit((unsigned char)text[0]) ||
+          ((text[0] == '-' || text[0] == '+') && isdigit((unsigned char)text[1])))) {
         return false;
     }
     char *end = NULL;

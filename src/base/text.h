@@ -9,7 +9,7 @@
 /* A growing string. Zero-initialised is empty; `data` is always terminated once something was appended. */
 typedef struct dl_text {
     char *data;
-    size_t size;     /* bytes without the terminator */
+    size_t size; /* bytes without the terminator */
     int64_t capacity;
 } dl_text;
 
@@ -22,8 +22,8 @@ void dl_text_free(dl_text *text);
 bool dl_parse_int64(const char *text, int64_t *out);
 bool dl_parse_double(const char *text, double *out);
 
-/* The entry of names[n] nearest to `word` (Damerau-Levenshtein distance at most a third of its length, at least
- * one edit allowed), or NULL when none is near. Comparison ignores case. */
+/* The entry of names[n] nearest to `word` (Damerau-Levenshtein distance at most a third of its length, at
+ * least one edit allowed), or NULL when none is near. Comparison ignores case. */
 const char *dl_nearest_name(const char *word, const char *const *names, size_t n);
 
 /* Joins a folder and a name with one slash into out. DL_ERR_USAGE when it does not fit n_bytes. */
@@ -32,8 +32,8 @@ DL_NODISCARD dl_status dl_path_join(char *out, size_t n_bytes, const char *folde
 /* "12,345,678" into out (32 bytes); returns out. */
 const char *dl_thousands(int64_t number, char *out);
 
-/* Reads a whole file of at most max_bytes into *out (terminated; release with dl_text_free). DL_ERR_USAGE when
- * it does not exist or is too large, DL_ERR_IO otherwise. */
+/* Reads a whole file of at most max_bytes into *out (terminated; release with dl_text_free). DL_ERR_USAGE
+ * when it does not exist or is too large, DL_ERR_IO otherwise. */
 DL_NODISCARD dl_status dl_file_read(const char *path, size_t max_bytes, dl_text *out);
 
 /* Writes all bytes, in one write() where the system takes them at once. DL_ERR_IO names `path`. */

@@ -46,7 +46,7 @@ const char *dl_layer_source_name(const dl_layer_build *build, int value) {
     return layer < 0 ? "the input" : build->model->layer[layer].name;
 }
 
-static dl_status append_value(dl_model *model, const dl_value *value, int *number) {
+dl_status dl_model_add_value(dl_model *model, const dl_value *value, int *number) {
     DL_RETURN_IF_ERROR(
         dl_grow(&model->value, &model->capacity_values, model->n_values + 1, sizeof *model->value));
     *number = model->n_values;
@@ -68,7 +68,7 @@ dl_status dl_layer_value(dl_layer_build *build, const char *suffix, dl_dtype dty
                            .batched = true,
                            .shape = *shape,
                            .source = -1};
-    return append_value(model, &made, value);
+    return dl_model_add_value(model, &made, value);
 }
 
 dl_status dl_layer_view(dl_layer_build *build, int source, const dl_shape *shape, int *value) {
@@ -80,7 +80,7 @@ dl_status dl_layer_view(dl_layer_build *build, int source, const dl_shape *shape
     view.layer = build->layer;
     view.shape = *shape;
     view.source = source;
-    return append_value(build->model, &view, value);
+    return dl_model_add_value(build->model, &view, value);
 }
 
 dl_status dl_layer_parameter(dl_layer_build *build, const char *tensor, const dl_shape *shape,
@@ -113,7 +113,7 @@ dl_status dl_layer_parameter(dl_layer_build *build, const char *tensor, const dl
                            .shape = *shape,
                            .source = model->n_parameters++,
                            .trainable = layer->trainable};
-    return append_value(model, &made, value);
+    return dl_model_add_value(model, &made, value);
 }
 
 /* The desc of a model operation for one sample, to ask its info for FLOPs. */

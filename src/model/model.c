@@ -17,18 +17,15 @@ typedef struct builder {
 } builder;
 
 static dl_status add_source(dl_model *model, dl_value_kind kind, const char *name, dl_dtype dtype,
-                            bool batched, const dl_shape *shape, int *value) {
-    DL_RETURN_IF_ERROR(
-        dl_grow(&model->value, &model->capacity_values, model->n_values + 1, sizeof *model->value));
-    *value = model->n_values++;
-    model->value[*value] = (dl_value){.kind = kind,
-                                      .name = name,
-                                      .layer = -1,
-                                      .dtype = dtype,
-                                      .batched = batched,
-                                      .shape = *shape,
-                                      .source = -1};
-    return DL_OK;
+                            const dl_shape *shape, int *value) {
+    const dl_value source = {.kind = kind,
+                             .name = name,
+                             .layer = -1,
+                             .dtype = dtype,
+                             .batched = kind != DL_VALUE_STEP,
+                             .shape = *shape,
+                             .source = -1};
+    return dl_model_add_value(model, &source, value);
 }
 
 /* The field x, and the operation that turns pixels into numbers. */
@@ -44,11 +41,11 @@ static dl_status add_input(builder *b) {
     }
     DL_RETURN_IF_ERROR(dl_shape_check(shape));
     int x = -1;
-    DL_RETURN_IF_ERROR(add_source(model, DL_VALUE_FIELD, "x", data->dtype, true, shape, &x));
-    DL_RETURN_IF_ERROR(add_source(model, DL_VALUE_IDS, "ids", DL_I64, true, &(dl_shape){0}, &model->ids));
-    DL_RETURN_IF_ERROR(add_source(model, DL_VALUE_STEP, "step", DL_U8, false,
-                                  &DL_SHAPE(sizeof(dl_step_block)), &model->step));
-    DL_RETURN_IF_ERROR(add_source(model, DL_VALUE_COMPUTED, "input", DL_F32, true, shape, &b->previous));
+    DL_RETURN_IF_ERROR(add_source(model, DL_VALUE_FIELD, "x", data->dtype, shape, &x));
+    DL_RETURN_IF_ERROR(add_source(model, DL_VALUE_IDS, "ids", DL_I64, &(dl_shape){0}, &model->ids));
+    DL_RETURN_IF_ERROR(
+        add_source(model, DL_VALUE_STEP, "step", DL_U8, &DL_SHAPE(sizeof(dl_step_block)), &model->step));
+    DL_RETURN_IF_ERROR(add_source(model, DL_VALUE_COMPUTED, "input", DL_F32, shape, &b->previous));
     dl_op_attr attr = {.u.normalize = {.scale = data->dtype == DL_U8 ? 1.0 / 255.0 : 1.0, .n_values = 1}};
     const int64_t channels = shape->dim[shape->n_dims - 1];
     attr.u.normalize.n_values = data->n_normalize;

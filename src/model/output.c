@@ -7,17 +7,14 @@
 
 static dl_status add_value(dl_model *model, dl_value_kind kind, const char *name, dl_dtype dtype,
                            const dl_shape *shape, int *value) {
-    DL_RETURN_IF_ERROR(
-        dl_grow(&model->value, &model->capacity_values, model->n_values + 1, sizeof *model->value));
-    *value = model->n_values++;
-    model->value[*value] = (dl_value){.kind = kind,
-                                      .name = name,
-                                      .layer = -1,
-                                      .dtype = dtype,
-                                      .batched = true,
-                                      .shape = *shape,
-                                      .source = -1};
-    return DL_OK;
+    const dl_value made = {.kind = kind,
+                           .name = name,
+                           .layer = -1,
+                           .dtype = dtype,
+                           .batched = true,
+                           .shape = *shape,
+                           .source = -1};
+    return dl_model_add_value(model, &made, value);
 }
 
 /* The operation that makes a value, or NULL. */

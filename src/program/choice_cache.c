@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "program/choice_cache.h"
 
 #include "base/digest.h"

@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "program/choose.h"
 
 #include "base/log.h"

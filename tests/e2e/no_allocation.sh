@@ -1,5 +1,5 @@
 #!/bin/bash
-# TEST tier=quick timeout=60 needs=python,plain
+# TEST tier=default timeout=150 needs=python,plain
 # A training step allocates nothing: malloc, calloc, realloc and their relatives are called as often in a run of 220
 # steps as in one of 20.
 . "$(dirname "$0")/../lib/common.sh"

@@ -13,11 +13,12 @@ typedef struct dl_window {
     dl_shape output;    /* [P, Q, channels] */
 } dl_window;
 
-/* Places a window on the image value `input` ([H, W, C]): pads, and computes the output's shape with `channels`
- * channels. `same` gives ceil(in / stride) cells, the odd padding cell last (Keras's rule); a list of 1, 2 or 4 numbers
- * is explicit padding (all; rows, columns; top, bottom, left, right). Mistakes leave build->failed true. */
+/* Places a window on the image value `input` ([H, W, C]): pads, and computes the output's shape with
+ * `channels` channels. `same` gives ceil(in / stride) cells, the odd padding cell last (Keras's rule); a list
+ * of 1, 2 or 4 numbers is explicit padding (all; rows, columns; top, bottom, left, right). Mistakes leave
+ * build->failed true. */
 DL_NODISCARD dl_status dl_window_place(dl_layer_build *build, int input, const dl_int_list *size,
-                                       const dl_int_list *stride, const dl_int_list *padding, int64_t channels,
-                                       dl_window *out);
+                                       const dl_int_list *stride, const dl_int_list *padding,
+                                       int64_t channels, dl_window *out);
 
 #endif
