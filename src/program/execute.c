@@ -102,9 +102,8 @@ static dl_status wait_for_events(run *r, int at) {
     return DL_OK;
 }
 
-static dl_status run_instruction(run *r, int at) {
+static dl_status run_unordered(run *r, int at) {
     const dl_instruction *instruction = &r->program->instruction[at];
-    DL_RETURN_IF_ERROR(wait_for_events(r, at));
     switch (instruction->type) {
     case DL_DO_OPERATION:
         return run_operation(r, instruction);
@@ -118,9 +117,16 @@ static dl_status run_instruction(run *r, int at) {
     return DL_OK;
 }
 
+static dl_status run_instruction(run *r, int at) {
+    DL_RETURN_IF_ERROR(wait_for_events(r, at));
+    return run_unordered(r, at);
+}
+
+/* Collectives touch their buffers while they are waited for, before the fence is closed. */
 static dl_status run_fenced(run *r, int at) {
+    DL_RETURN_IF_ERROR(wait_for_events(r, at));
     DL_RETURN_IF_ERROR(dl_fence_close(r->plan, r->program, at));
-    const dl_status status = run_instruction(r, at);
+    const dl_status status = run_unordered(r, at);
     DL_RETURN_IF_ERROR(dl_fence_open(r->plan, r->program, at));
     return status;
 }
