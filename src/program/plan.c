@@ -107,6 +107,7 @@ dl_status dl_plan_seal(dl_plan *plan) {
     DL_RETURN_IF_ERROR(dl_plan_add(plan, DL_PROGRAM_REFRESH, 0, &refresh));
     for (int i = 0; i < plan->n_programs; i++) {
         DL_RETURN_IF_ERROR(dl_compile_finish(plan, plan->program[i]));
+        DL_RETURN_IF_ERROR(dl_program_verify(plan->program[i])); /* 0.1 ms for a hundred instructions */
     }
     size_arenas(plan);
     plan->sealed = true;

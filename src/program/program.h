@@ -187,7 +187,8 @@ DL_NODISCARD dl_status dl_plan_create(const dl_plan_options *options, dl_plan **
  * Collective over the data axis when options.measure is set (rank 0 measures and broadcasts). */
 DL_NODISCARD dl_status dl_plan_add(dl_plan *plan, dl_program_kind kind, int64_t global_samples, int *index);
 
-/* Completes the programs: packs, places, sizes. No memory is taken. Nothing can be added afterwards. */
+/* Completes the programs: packs, places, sizes; checks each one. No memory is taken. Nothing can be added
+ * afterwards. */
 DL_NODISCARD dl_status dl_plan_seal(dl_plan *plan);
 
 /* Seals, takes all memory, prepares collectives, gives every slot its address. Collective over the data axis.
@@ -220,8 +221,9 @@ DL_NODISCARD dl_status dl_execute_profiled(dl_plan *plan, int program, const dl_
 void *dl_slot_address(const dl_plan *plan, const dl_program *program, int slot);
 
 /* Checks a compiled program without the compiler's knowledge: every byte read was written by the value that
- * is meant to be read, no live value is overwritten, lanes are ordered by their waits. DL_ERR_INTERNAL names
- * instruction and slot. Needs the offsets only. */
+ * is meant to be read, no live value is overwritten, slots are as large as the prepared operations want, lanes
+ * are ordered by their waits, what ranks sum is exchanged before it is used. DL_ERR_INTERNAL names instruction
+ * and slot. Takes some milliseconds for ten thousand instructions; dl_plan_seal calls it. */
 DL_NODISCARD dl_status dl_program_verify(const dl_program *program);
 
 /* The list for a person: number, lane, phase, operation, layer, slots with layouts, implementation. */

@@ -4,57 +4,6 @@
 
 #include <string.h>
 
-/* --- order between lanes --- */
-
-/* What is done before instruction `at` starts: its lane up to here, what it waits for, and what was done
- * before those. */
-static dl_status follow_order(dl_verifier *v, int at) {
-    const dl_program *program = v->program;
-    const dl_instruction *instruction = &program->instruction[at];
-    int *seen = v->seen[at];
-    const int before = v->last[instruction->lane];
-    for (int lane = 0; lane < DL_N_LANES; lane++) {
-        seen[lane] = before >= 0 ? v->seen[before][lane] : DL_NOBODY;
-    }
-    for (int w = 0; w < instruction->n_waits; w++) {
-        const int event = instruction->waits[w];
-        const int maker = event >= 0 && event < program->n_events ? v->maker[event] : DL_NOBODY;
-        if (maker < 0) {
-            return dl_verify_fault(program, at, -1, "waits for event %d, which nothing before it records",
-                                   event);
-        }
-        for (int lane = 0; lane < DL_N_LANES; lane++) {
-            seen[lane] = v->seen[maker][lane] > seen[lane] ? v->seen[maker][lane] : seen[lane];
-        }
-    }
-    const int records = instruction->records;
-    if (records >= program->n_events || (records >= 0 && v->maker[records] >= 0)) {
-        return dl_verify_fault(program, at, -1, "records event %d of %d, or again", records,
-                               program->n_events);
-    }
-    if (records >= 0) {
-        v->maker[records] = at;
-    }
-    seen[instruction->lane] = v->last[instruction->lane] = at;
-    return DL_OK;
-}
-
-/* Instruction `earlier` touched bytes that `at` touches, one of them writing. */
-static dl_status check_order(const dl_verifier *v, int at, int slot, int earlier) {
-    if (earlier < 0 || earlier == at) {
-        return DL_OK;
-    }
-    char name[64];
-    const dl_instruction *other = &v->program->instruction[earlier];
-    if (v->seen[at][other->lane] < earlier) {
-        return dl_verify_fault(v->program, at, slot,
-                               "touches the same bytes as instruction %d (%s) on lane %s and does not wait "
-                               "for it",
-                               earlier, dl_instruction_name(other, name), dl_lane_name(other->lane));
-    }
-    return DL_OK;
-}
-
 /* --- reading --- */
 
 static bool keeps_over_steps(dl_storage storage) {
@@ -114,7 +63,7 @@ static dl_status check_read(const dl_verifier *v, int at, const dl_touch *touch,
     const dl_program *program = v->program;
     const dl_storage storage = program->slot[touch->slot].storage;
     char name[64];
-    DL_RETURN_IF_ERROR(check_order(v, at, touch->slot, extent->writer));
+    DL_RETURN_IF_ERROR(dl_verify_order(v, at, touch->slot, extent->writer));
     if (keeps_over_steps(storage)) {
         return check_age(v, at, touch, extent);
     }
@@ -198,9 +147,9 @@ static bool may_write(const dl_program *program, const dl_instruction *instructi
 }
 
 static dl_status check_write(const dl_verifier *v, int at, const dl_touch *touch, const dl_extent *extent) {
-    DL_RETURN_IF_ERROR(check_order(v, at, touch->slot, extent->writer));
+    DL_RETURN_IF_ERROR(dl_verify_order(v, at, touch->slot, extent->writer));
     for (int lane = 0; lane < DL_N_LANES; lane++) {
-        DL_RETURN_IF_ERROR(check_order(v, at, touch->slot, extent->reader[lane]));
+        DL_RETURN_IF_ERROR(dl_verify_order(v, at, touch->slot, extent->reader[lane]));
     }
     if (extent->pending && !touch->reads) {
         return dl_verify_fault(v->program, at, touch->slot,
@@ -241,7 +190,7 @@ static dl_status write_bytes(dl_verifier *v, int at, const dl_touch *touch) {
 static dl_status step(dl_verifier *v, int at) {
     dl_touch touches[DL_MAX_TOUCHES];
     int n = 0;
-    DL_RETURN_IF_ERROR(follow_order(v, at));
+    DL_RETURN_IF_ERROR(dl_verify_follow(v, at));
     DL_RETURN_IF_ERROR(dl_verify_touches(v, at, touches, &n));
     for (int writing = 0; writing < 2; writing++) { /* all is read before anything is written */
         for (int i = 0; i < n; i++) {
