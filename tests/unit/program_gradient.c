@@ -14,7 +14,8 @@ typedef struct network {
 static const network networks[] = {
     {"smooth",
      {3, {9, 8, 4}},
-     "- conv2d: {filters: 6, kernel_size: [3, 2], strides: [1, 2], padding: same, groups: 2, activation: tanh}\n"
+     "- conv2d: {filters: 6, kernel_size: [3, 2], strides: [1, 2], padding: same, groups: 2, "
+     "activation: tanh}\n"
      "- conv2d: {filters: 5, kernel_size: 3, padding: [1, 0, 2, 1], activation: sigmoid, use_bias: false}\n"
      "- dropout: {rate: 0.25}\n"
      "- flatten: {}\n"

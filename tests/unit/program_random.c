@@ -2,8 +2,6 @@
 #include "program/choose.h"
 #include "program_kit.h"
 
-#include <unistd.h>
-
 enum { N_GRAPHS = 240, MAX_STEPS = 256 };
 
 /* Numbers of one graph, drawn one after the other. */
