@@ -221,9 +221,9 @@ DL_NODISCARD dl_status dl_execute_profiled(dl_plan *plan, int program, const dl_
 void *dl_slot_address(const dl_plan *plan, const dl_program *program, int slot);
 
 /* Checks a compiled program without the compiler's knowledge: every byte read was written by the value that
- * is meant to be read, no live value is overwritten, slots are as large as the prepared operations want, lanes
- * are ordered by their waits, what ranks sum is exchanged before it is used. DL_ERR_INTERNAL names instruction
- * and slot. Takes some milliseconds for ten thousand instructions; dl_plan_seal calls it. */
+ * is meant to be read, no live value is overwritten, slots are as large as the prepared operations want,
+ * lanes are ordered by their waits, what ranks sum is exchanged before it is used. DL_ERR_INTERNAL names
+ * instruction and slot. Takes some milliseconds for ten thousand instructions; dl_plan_seal calls it. */
 DL_NODISCARD dl_status dl_program_verify(const dl_program *program);
 
 /* The list for a person: number, lane, phase, operation, layer, slots with layouts, implementation. */
