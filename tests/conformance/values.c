@@ -2,6 +2,7 @@
 #include "conformance.h"
 
 #include <stdio.h>
+#include <string.h>
 
 enum { MAX_VARIANTS = 2 + DL_MAX_LAYOUTS };
 
@@ -76,11 +77,31 @@ static dl_status check_ways(dlc_suite *suite, const dlc_problem *problem) {
     return DL_OK;
 }
 
+/* A step that the control word forbids leaves everything as it was, on ref too. */
+static dl_status check_unchanged(dlc_suite *suite, const dlc_problem *problem) {
+    dlc_values got;
+    dlc_findings ignored;
+    DL_RETURN_IF_ERROR(dlc_values_create(&problem->desc, &got));
+    const dl_status status = dlc_execute(suite->device, problem, (dlc_way){.once = true}, &got, &ignored);
+    for (int i = 0; i < dl_op_info_of(problem->desc.kind)->n_slots && status == DL_OK; i++) {
+        if (dlc_is_result(&problem->desc, i) &&
+            memcmp(got.slot[i], problem->in.slot[i], got.n_bytes[i]) != 0) {
+            dlc_fail(suite, problem->name, "%s changes slot %d in a forbidden step",
+                     dl_op_info_of(problem->desc.kind)->name, i);
+        }
+    }
+    dlc_values_destroy(&got);
+    return status;
+}
+
 static void check_samples(dlc_suite *suite, const dlc_case *test, dlc_which which, int64_t n_samples) {
     dlc_problem problem;
     dl_status status = dlc_problem_create(suite->ref, test, which, n_samples, &problem);
     if (status == DL_OK) {
         status = check_ways(suite, &problem);
+    }
+    if (status == DL_OK && (test->flags & DLC_FORBIDDEN) != 0) {
+        status = check_unchanged(suite, &problem);
     }
     if (status != DL_OK) {
         dlc_fail(suite, test->name, "%s: %s", dl_op_info_of(problem.desc.kind)->name,
