@@ -83,16 +83,18 @@ dl_status dl_runtime_start(dl_runtime **out) {
 }
 
 void dl_runtime_finish(dl_runtime **runtime) {
-    if (*runtime == NULL) {
+    dl_runtime *ending = *runtime; /* `runtime` may be the address of `current` itself */
+    if (ending == NULL) {
         return;
     }
     dl_lost_peer_ignore();
-    dl_comm_destroy(&(*runtime)->world);
+    dl_comm_destroy(&ending->world);
     dl_comm_mpi_finish();
-    if (current == *runtime) {
+    if (current == ending) {
         current = NULL;
     }
-    dl_free(runtime);
+    *runtime = NULL;
+    dl_free(&ending);
 }
 
 static void on_abort_timeout(int number) {

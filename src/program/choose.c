@@ -155,7 +155,7 @@ static dl_status find_choices(const dl_compile *c) {
 static void guess(dl_choices *choices) {
     for (int layer = 0; layer < choices->n_layers; layer++) {
         choices->layer[layer].blocked = 1;
-        for (int pass = 0; pass < DL_N_CHOICE_KINDS; pass++) {
+        for (int pass = 1; pass < DL_N_CHOICE_KINDS; pass++) { /* the forward pass stays direct */
             choices->layer[layer].algorithm[1][pass] = 1;
         }
     }

@@ -89,6 +89,8 @@ def base_environment(build):
         e.pop(name, None)
     with open(os.path.join(build, 'CMakeCache.txt')) as cache:
         e['SANITIZE'] = ''.join(re.findall(r'^DLTRAIN_SANITIZE:\w+=(.+)$', cache.read(), flags=re.M))
+    if e['SANITIZE'] and e.get('SANITIZER_PRELOAD'):
+        e['LD_PRELOAD'] = e['SANITIZER_PRELOAD']
     if os.geteuid() == 0:
         e['OMPI_ALLOW_RUN_AS_ROOT'] = e['OMPI_ALLOW_RUN_AS_ROOT_CONFIRM'] = '1'
     data = e.get('SHARED_DATA') or os.path.join(os.path.dirname(ROOT), 'shared', 'data')
