@@ -29,8 +29,9 @@ static const dl_option no_options[] = {DL_OPTION_END};
 static const dl_variant_kind adam = {"adam", "fake", rate_options, sizeof(rate)};
 static const dl_variant_kind sgd = {"sgd", "fake", rate_options, sizeof(rate)};
 static const dl_variant_kind constant = {"constant", "fake", no_options, 1};
+static const dl_variant_kind cosine = {"cosine", "fake", no_options, 1};
 static const dl_variant_kind *const optimizers[] = {&sgd, &adam, NULL};
-static const dl_variant_kind *const schedules[] = {&constant, NULL};
+static const dl_variant_kind *const schedules[] = {&constant, &cosine, NULL};
 
 static const char small[] = "model: {input: {shape: [28, 28, 1]}, layers: [dense: {units: auto}]}\n";
 
@@ -125,7 +126,9 @@ static void test_the_example_is_the_file(void **state) {
     assert_int_equal(dl_file_read("configs/mnist_cnn.yaml", 1 << 20, &file), DL_OK);
     assert_string_equal(dl_config_example(), file.data);
     dl_text_free(&file);
-    /* Its keys say what the defaults are anyway. */
+    /* Its keys say what the defaults are anyway, but for these. */
+    static const char *const own[] = {"train.optimizer={adam: {learning_rate: 0.002}}",
+                                      "train.schedule=cosine"};
     dl_text printed[2] = {{0}};
     f->diagnostics = (dl_diagnostics){.out = &f->out};
     assert_int_equal(dl_config_load(NULL, NULL, 0, no_options, f->pool, &f->diagnostics, &f->config),
@@ -135,7 +138,8 @@ static void test_the_example_is_the_file(void **state) {
     static const dl_option warm[] = {
         {.name = "warmup_steps", .type = DL_TYPE_INT, .fallback = "0", .max = 1e6, .doc = ""}, DL_OPTION_END};
     static const dl_variant_kind warm_constant = {"constant", "fake", warm, sizeof(int64_t)};
-    static const dl_variant_kind *const warm_schedules[] = {&warm_constant, NULL};
+    static const dl_variant_kind warm_cosine = {"cosine", "fake", warm, sizeof(int64_t)};
+    static const dl_variant_kind *const warm_schedules[] = {&warm_constant, &warm_cosine, NULL};
     assert_int_equal(dl_config_table(optimizers, warm_schedules, NULL, f->pool, &plain), DL_OK);
     assert_int_equal(dl_config_load(NULL, NULL, 0, plain, f->pool, &f->diagnostics, &f->config), DL_OK);
     assert_string_equal(f->config->name, "mnist_cnn");
@@ -147,7 +151,7 @@ static void test_the_example_is_the_file(void **state) {
     assert_int_equal(dl_text_append(&bare, "name: mnist_cnn\n"), DL_OK);
     assert_int_equal(dl_text_append_bytes(&bare, layers, (size_t)(end - layers)), DL_OK);
     assert_int_equal(dl_file_replace(f->path, bare.data, bare.size), DL_OK);
-    assert_int_equal(dl_config_load(f->path, NULL, 0, plain, f->pool, &f->diagnostics, &f->config), DL_OK);
+    assert_int_equal(dl_config_load(f->path, own, 2, plain, f->pool, &f->diagnostics, &f->config), DL_OK);
     assert_int_equal(dl_config_print(f->config, plain, &printed[1]), DL_OK);
     assert_string_equal(printed[0].data, printed[1].data);
     dl_text_free(&bare);
