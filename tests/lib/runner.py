@@ -136,12 +136,13 @@ def run_test(test, environment):
     scratch = tempfile.mkdtemp(prefix='dltrain-test-')
     environment = dict(environment, **test.environment, TEST_TMP=scratch, TEST_SLOTS=str(test.slots))
     log = os.path.join(scratch, 'test.log')
+    limit = test.timeout * (4 if environment['SANITIZE'] else 2)  # of a hang: sanitizers and other work are slow
     try:
         with open(log, 'wb') as out:
             process = subprocess.Popen(test.command, cwd=test.folder, env=environment, stdin=subprocess.DEVNULL,
                                        stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
             try:
-                code = process.wait(test.timeout)
+                code = process.wait(limit)
             except subprocess.TimeoutExpired:
                 code = None
             finally:
@@ -157,7 +158,7 @@ def run_test(test, environment):
         return 'PASS', lines[-1] if test.is_script else ''
     if code == SKIP_CODE and lines[-1].startswith('SKIP:'):
         return 'SKIP', lines[-1][5:].strip()
-    end = f'not finished after {test.timeout:.0f} s' if code is None else f'exit status {code}'
+    end = f'not finished after {limit:.0f} s' if code is None else f'exit status {code}'
     return 'FAIL', '\n'.join('    | ' + line for line in lines[-TAIL_LINES:] + [end])
 
 
