@@ -20,9 +20,16 @@ typedef struct dl_dense_sizes {
     int64_t n, inputs, outputs;
 } dl_dense_sizes;
 
+/* x [n, cells..., channels]; `groups` groups of `group` samples each, the last one perhaps smaller. Kinds
+ * without x have n = cells = 0 and read channels and groups from their other slots. */
+typedef struct dl_batch_norm_sizes {
+    int64_t n, cells, channels, groups, group;
+} dl_batch_norm_sizes;
+
 dl_conv2d_sizes dl_conv2d_sizes_of(const dl_op_desc *desc);
 dl_pooling2d_sizes dl_pooling2d_sizes_of(const dl_op_desc *desc);
 dl_dense_sizes dl_dense_sizes_of(const dl_op_desc *desc);
+dl_batch_norm_sizes dl_batch_norm_sizes_of(const dl_op_desc *desc);
 
 /* The shape of slot `name`, or of "d" `name` where the kind has only that; NULL when it has neither. */
 const dl_shape *dl_op_shape_of(const dl_op_desc *desc, const char *name);
