@@ -94,6 +94,7 @@ typedef struct dl_concatenate_attr {
 typedef struct dl_norm_attr {
     int64_t group;   /* statistics are over this many samples after each other (the last group may be
                         smaller); 0: over all */
+    bool global;     /* statistics are over the samples of all ranks */
     double epsilon;  /* added to the variance */
     double momentum; /* moving = momentum * moving + (1 - momentum) * batch */
 } dl_norm_attr;

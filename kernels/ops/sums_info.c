@@ -71,6 +71,7 @@ const dl_op_info dl_op_info_add = {
     .batch = DL_BATCH_PER_SAMPLE,
     .n_slots = DL_N_SLOTS(add_slots),
     .slots = add_slots,
+    .passes_gradient = true,
     .check = check_add,
 };
 

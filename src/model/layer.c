@@ -83,37 +83,58 @@ dl_status dl_layer_view(dl_layer_build *build, int source, const dl_shape *shape
     return dl_model_add_value(build->model, &view, value);
 }
 
-dl_status dl_layer_parameter(dl_layer_build *build, const char *tensor, const dl_shape *shape,
-                             dl_init_kind init, double fan_in, double fan_out, int *value) {
+dl_status dl_layer_statistic(dl_layer_build *build, const char *suffix, dl_dtype dtype, const dl_shape *shape,
+                             int64_t group, int *value) {
+    DL_RETURN_IF_ERROR(dl_layer_value(build, suffix, dtype, shape, value));
+    build->model->value[*value].batched = false;
+    build->model->value[*value].group = group;
+    return DL_OK;
+}
+
+/* Appends a row to the model's declarations, and the value that stands for it. */
+static dl_status declare(dl_layer_build *build, dl_parameter *parameter, int *value) {
     dl_model *model = build->model;
-    dl_layer *layer = &model->layer[build->layer];
-    DL_RETURN_IF_ERROR(dl_shape_check(shape));
+    const dl_layer *layer = &model->layer[build->layer];
+    DL_RETURN_IF_ERROR(dl_shape_check(&parameter->shape));
     DL_RETURN_IF_ERROR(dl_grow(&model->parameter, &model->capacity_parameters, model->n_parameters + 1,
                                sizeof *model->parameter));
     char *path = NULL;
-    DL_RETURN_IF_ERROR(dl_pool_printf(model->pool, &path, "/%s/%s", layer->name, tensor));
-    dl_parameter *parameter = &model->parameter[model->n_parameters];
-    *parameter = (dl_parameter){.layer = layer->name,
-                                .tensor = tensor,
-                                .path = path,
-                                .shape = *shape,
-                                .init = init,
-                                .fan_in = fan_in,
-                                .fan_out = fan_out,
-                                .trainable = layer->trainable,
-                                .layer_index = build->layer,
-                                .bucket = -1,
-                                .n_elements = dl_shape_elements(shape)};
-    layer->n_parameters += parameter->n_elements;
+    DL_RETURN_IF_ERROR(dl_pool_printf(model->pool, &path, "/%s/%s", layer->name, parameter->tensor));
+    parameter->layer = layer->name;
+    parameter->path = path;
+    parameter->layer_index = build->layer;
+    parameter->bucket = -1;
+    parameter->n_elements = dl_shape_elements(&parameter->shape);
+    model->parameter[model->n_parameters] = *parameter;
     const dl_value made = {.kind = DL_VALUE_PARAMETER,
                            .name = path,
                            .layer = build->layer,
                            .dtype = DL_F32,
                            .batched = false,
-                           .shape = *shape,
+                           .shape = parameter->shape,
                            .source = model->n_parameters++,
-                           .trainable = layer->trainable};
+                           .trainable = parameter->trainable};
     return dl_model_add_value(model, &made, value);
+}
+
+dl_status dl_layer_parameter(dl_layer_build *build, const char *tensor, const dl_shape *shape,
+                             dl_init_kind init, double fan_in, double fan_out, int *value) {
+    dl_layer *layer = &build->model->layer[build->layer];
+    dl_parameter parameter = {.tensor = tensor,
+                              .shape = *shape,
+                              .init = init,
+                              .fan_in = fan_in,
+                              .fan_out = fan_out,
+                              .trainable = layer->trainable};
+    DL_RETURN_IF_ERROR(declare(build, &parameter, value));
+    layer->n_parameters += parameter.n_elements;
+    return DL_OK;
+}
+
+dl_status dl_layer_moving(dl_layer_build *build, const char *tensor, const dl_shape *shape, dl_init_kind init,
+                          int *value) {
+    dl_parameter parameter = {.tensor = tensor, .shape = *shape, .init = init, .statistic = true};
+    return declare(build, &parameter, value);
 }
 
 /* The desc of a model operation for one sample, to ask its info for FLOPs. */

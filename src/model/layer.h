@@ -25,7 +25,8 @@ typedef struct dl_layer_common {
          .type = DL_TYPE_NODE,                                                                               \
          .offset = offsetof(dl_layer_common, from),                                                          \
          .fallback = "",                                                                                     \
-         .doc = "name of the layer whose output this one takes; default: the layer above"},                  \
+         .doc = "name of the layer whose output this one takes, or a list of names; block_input is what "    \
+                "entered the repeat around; default: the layer above"},                                      \
     {                                                                                                        \
         .name = "trainable", .type = DL_TYPE_BOOL, .offset = offsetof(dl_layer_common, trainable),           \
         .fallback = "true", .doc = "false: parameters keep their values"                                     \
@@ -64,12 +65,20 @@ DL_NODISCARD dl_status dl_model_add_value(dl_model *model, const dl_value *value
 DL_NODISCARD dl_status dl_layer_value(dl_layer_build *build, const char *suffix, dl_dtype dtype,
                                       const dl_shape *shape, int *value);
 
+/* A new computed value without samples, or with one row for each `group` of samples (0: none). */
+DL_NODISCARD dl_status dl_layer_statistic(dl_layer_build *build, const char *suffix, dl_dtype dtype,
+                                          const dl_shape *shape, int64_t group, int *value);
+
 /* The bytes of `source` under another shape of as many elements. */
 DL_NODISCARD dl_status dl_layer_view(dl_layer_build *build, int source, const dl_shape *shape, int *value);
 
 /* A parameter "/LAYER/TENSOR" of this canonical shape, as a value. */
 DL_NODISCARD dl_status dl_layer_parameter(dl_layer_build *build, const char *tensor, const dl_shape *shape,
                                           dl_init_kind init, double fan_in, double fan_out, int *value);
+
+/* A moving average "/LAYER/TENSOR": saved with the weights, changed by commits only. */
+DL_NODISCARD dl_status dl_layer_moving(dl_layer_build *build, const char *tensor, const dl_shape *shape,
+                                       dl_init_kind init, int *value);
 
 /* Appends an operation; slots are value numbers in the order of the kind's slots, -1 absent. The descriptor
  * pointer stays valid until the next call. */

@@ -26,13 +26,18 @@ typedef struct dl_value {
     dl_dtype dtype;
     bool batched; /* one of `shape` for each sample */
     dl_shape shape;
-    int source;     /* VIEW: the value viewed; PARAMETER: its row in model->table */
+    int64_t group; /* not batched: dimension 0 counts groups of this many samples of the micro-batch; 0: no */
+    int source;    /* VIEW: the value viewed; PARAMETER: its row in model->table */
     bool trainable; /* PARAMETER */
 } dl_value;
+
+/* In which programs an operation runs. */
+typedef enum dl_when { DL_WHEN_ALWAYS, DL_WHEN_TRAINING, DL_WHEN_EVALUATION } dl_when;
 
 /* A forward operation: slots are value numbers, -1 absent. */
 typedef struct dl_model_op {
     dl_op_kind kind;
+    dl_when when;
     dl_op_attr attr;
     int layer;
     int slot[DL_OP_MAX_SLOTS];

@@ -28,10 +28,30 @@ static int first_use_of(const dl_model *model, int parameter) {
     return model->n_ops;
 }
 
+dl_arena dl_parameter_arena(const dl_parameter *parameter) {
+    return parameter->statistic   ? DL_ARENA_STATISTICS
+           : parameter->trainable ? DL_ARENA_TRAINABLE
+                                  : DL_ARENA_FROZEN;
+}
+
+/* Where the table counts an arena's elements. */
+static int64_t *elements_of(dl_parameter_table *table, dl_arena arena) {
+    int64_t *const elements[DL_N_ARENAS] = {&table->trainable_elements, &table->frozen_elements,
+                                            &table->statistics_elements};
+    return elements[arena];
+}
+
+int64_t dl_arena_elements(const dl_parameter_table *table, dl_arena arena) {
+    const int64_t elements[DL_N_ARENAS] = {table->trainable_elements, table->frozen_elements,
+                                           table->statistics_elements};
+    return elements[arena];
+}
+
 static int compare(const void *left, const void *right) {
     const placed *a = left, *b = right;
-    if (a->parameter.trainable != b->parameter.trainable) {
-        return a->parameter.trainable ? -1 : 1;
+    const dl_arena in_a = dl_parameter_arena(&a->parameter), in_b = dl_parameter_arena(&b->parameter);
+    if (in_a != in_b) {
+        return in_a < in_b ? -1 : 1;
     }
     if (a->parameter.stage != b->parameter.stage) {
         return a->parameter.stage < b->parameter.stage ? -1 : 1;
@@ -49,10 +69,10 @@ static int64_t aligned(int64_t n) {
 static void place(dl_parameter_table *table) {
     for (int i = 0; i < table->n; i++) {
         dl_parameter *parameter = &table->parameter[i];
-        int64_t *end = parameter->trainable ? &table->trainable_elements : &table->frozen_elements;
+        int64_t *end = elements_of(table, dl_parameter_arena(parameter));
         parameter->offset = *end;
         *end += aligned(parameter->n_elements);
-        table->n_total += parameter->n_elements;
+        table->n_total += parameter->statistic ? 0 : parameter->n_elements;
         table->n_trainable += parameter->trainable ? parameter->n_elements : 0;
     }
 }
@@ -117,8 +137,8 @@ dl_status dl_parameter_table_make(dl_model *model, int64_t bucket_bytes) {
     return status;
 }
 
-float *dl_parameter_data(const dl_parameter *parameter, float *trainable, float *frozen) {
-    return (parameter->trainable ? trainable : frozen) + parameter->offset;
+float *dl_parameter_data(const dl_parameter *parameter, const dl_host_arenas *arenas) {
+    return arenas->of[dl_parameter_arena(parameter)] + parameter->offset;
 }
 
 const dl_parameter *dl_parameter_find(const dl_parameter_table *table, const char *path) {
@@ -161,8 +181,8 @@ static void init_one(const dl_parameter *parameter, uint64_t seed, float *out) {
     }
 }
 
-void dl_parameters_init(const dl_parameter_table *table, uint64_t seed, float *trainable, float *frozen) {
+void dl_parameters_init(const dl_parameter_table *table, uint64_t seed, const dl_host_arenas *arenas) {
     for (int i = 0; i < table->n; i++) {
-        init_one(&table->parameter[i], seed, dl_parameter_data(&table->parameter[i], trainable, frozen));
+        init_one(&table->parameter[i], seed, dl_parameter_data(&table->parameter[i], arenas));
     }
 }

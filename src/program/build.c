@@ -27,7 +27,7 @@ dl_status dl_program_create(dl_program_kind kind, dl_program **out) {
     dl_program *program = NULL;
     DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *program, &program));
     program->kind = kind;
-    program->totals = program->control = program->step = -1;
+    program->totals = program->control = program->step = program->moments = -1;
     const dl_status status = dl_pool_create(&program->pool);
     if (status != DL_OK) {
         dl_free(&program);
@@ -67,6 +67,7 @@ dl_status dl_add_slot(dl_program *program, const char *name, int layer, int micr
                       .tensor = {.present = true, .dtype = dtype, .shape = *shape},
                       .view_of = -1,
                       .parameter = -1,
+                      .exchange = -1,
                       .first = -1,
                       .last = -1};
     made->n_bytes = dl_tensor_plain_bytes(&made->tensor);

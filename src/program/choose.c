@@ -32,10 +32,16 @@ static int pass_of(const dl_instruction *instruction) {
         return 2;
     case DL_OP_MAX_POOLING2D_FORWARD:
     case DL_OP_MAX_POOLING2D_BACKWARD:
+    case DL_OP_AVERAGE_POOLING2D_FORWARD:
+    case DL_OP_AVERAGE_POOLING2D_BACKWARD:
         return PASS_POOLING;
     case DL_OP_ACTIVATION_FORWARD:
     case DL_OP_ACTIVATION_BACKWARD:
     case DL_OP_ADD:
+    case DL_OP_BATCH_NORM_SUMS:
+    case DL_OP_BATCH_NORM_FORWARD:
+    case DL_OP_BATCH_NORM_BACKWARD_SUMS:
+    case DL_OP_BATCH_NORM_BACKWARD_DATA:
         return PASS_ELEMENTWISE;
     default:
         return PASS_PLAIN;
@@ -248,7 +254,7 @@ static const dl_layout *wanted_layout(const rewriter *r, const dl_instruction *i
         const dl_op_info *info = dl_op_info_of(instruction->kind);
         int last = 0;
         for (int i = 0; i < info->n_slots; i++) {
-            last = info->slots[i].role == DL_SLOT_IN ? i : last;
+            last = info->slots[i].role == DL_SLOT_IN && is_free_image(program, instruction, i) ? i : last;
         }
         return program->slot[instruction->slot[last]].tensor.layout;
     }

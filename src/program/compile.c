@@ -6,7 +6,13 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { STEP_OFFSET = 0, TOTALS_OFFSET = DL_PAGE_BYTES, CONTROL_OFFSET = 2 * DL_PAGE_BYTES };
+/* The moments come right behind the totals, so that one exchange sums both. */
+enum {
+    STEP_OFFSET = 0,
+    CONTROL_OFFSET = DL_PAGE_BYTES,
+    TOTALS_OFFSET = 2 * DL_PAGE_BYTES,
+    MOMENTS_OFFSET = TOTALS_OFFSET + DL_N_TOTALS * sizeof(double)
+};
 
 static dl_status control_slot(dl_program *program, const char *name, dl_dtype dtype, int64_t n, size_t offset,
                               int *slot) {
@@ -42,6 +48,10 @@ static dl_status emit_prelude(dl_program *program) {
     DL_RETURN_IF_ERROR(dl_add_instruction(program, &load));
     DL_RETURN_IF_ERROR(dl_add_operation(program, DL_OP_FILL_ZERO, &(dl_op_attr){0}, DL_PHASE_LOAD, -1, -1,
                                         &program->totals, 1, NULL));
+    if (program->moments >= 0) {
+        DL_RETURN_IF_ERROR(dl_add_operation(program, DL_OP_FILL_ZERO, &(dl_op_attr){0}, DL_PHASE_LOAD, -1, -1,
+                                            &program->moments, 1, NULL));
+    }
     DL_RETURN_IF_ERROR(copy_from_step(program, offsetof(dl_step_block, weight), program->totals,
                                       DL_TOTAL_WEIGHT * sizeof(double), DL_F64, 1));
     return copy_from_step(program, offsetof(dl_step_block, control), program->control, 0, DL_I32,
@@ -77,7 +87,7 @@ static dl_status emit_all(dl_compile *c) {
     DL_RETURN_IF_ERROR(emit_prelude(c->program));
     for (int micro = 0; micro < n_micro; micro++) {
         DL_RETURN_IF_ERROR(start_micro(c, micro));
-        if (c->micro_samples == 0) {
+        if (c->micro_samples == 0 && !(training && dl_model_exchanges(c->plan))) {
             continue;
         }
         DL_RETURN_IF_ERROR(dl_emit_forward(c));
@@ -97,6 +107,12 @@ static dl_status run_passes(dl_compile *c) {
         control_slot(program, "control", DL_I32, DL_N_CONTROLS, CONTROL_OFFSET, &program->control));
     if (program->kind == DL_PROGRAM_REFRESH) {
         return DL_OK;
+    }
+    const int64_t n_moments =
+        dl_n_moments(c->model); /* in evaluation none are added; the totals' exchange is one */
+    if (n_moments > 0) {
+        DL_RETURN_IF_ERROR(
+            control_slot(program, "moments", DL_F64, n_moments, MOMENTS_OFFSET, &program->moments));
     }
     set_shares(c);
     DL_RETURN_IF_ERROR(emit_all(c));

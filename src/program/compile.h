@@ -51,9 +51,16 @@ DL_NODISCARD dl_status dl_drop_dead_instructions(dl_program *program);
 DL_NODISCARD dl_status dl_emit_forward(dl_compile *c);
 /* Backward operations from the kinds' gradient rules (gradient.c). */
 DL_NODISCARD dl_status dl_emit_backward(dl_compile *c);
-/* Fusion over the list: softmax + loss, convolution or dense + activation, pooling + relu backward (fuse.c).
- */
+/* Fusion over the list: softmax + loss, convolution or dense + activation, pooling + relu backward (fuse.c),
+ * batch normalization + sum + relu, padding + convolution (fuse_norm.c). */
 DL_NODISCARD dl_status dl_fuse(dl_compile *c);
+/* One instruction of each fusion, where it applies. */
+void dl_fuse_norm(dl_compile *c, dl_instruction *instruction);
+/* For rules: the instruction of a kind that has `slot` in its slot number `at`, or NULL; how many live
+ * instructions name a slot or a view of it; whether the device takes an instruction as it is. */
+dl_instruction *dl_fuse_user(dl_program *program, dl_op_kind kind, int at, int slot);
+int dl_fuse_count_uses(const dl_program *program, int slot);
+bool dl_fuse_device_takes(const dl_compile *c, const dl_instruction *instruction);
 /* Chooses layouts and algorithms of chains; inserts reorders (choose.c). */
 DL_NODISCARD dl_status dl_choose_layouts(dl_compile *c);
 /* Prepares every operation; whole or in parts; adds copies, unpacks, tree sums; gives workspaces (lower.c).
@@ -76,6 +83,22 @@ DL_NODISCARD dl_status dl_place_slots(dl_program *program, bool strict);
 
 /* The rest of a program once all of a plan's copies are known: packs, remaining operations, lanes, places. */
 DL_NODISCARD dl_status dl_compile_finish(dl_plan *plan, dl_program *program);
+
+/* --- statistics over ranks and steps (statistics.c) --- */
+
+/* Are statistics of this operation over the samples of all ranks? */
+bool dl_is_global_statistic(const dl_plan *plan, dl_op_kind kind, const dl_op_attr *attr);
+/* Does a training step exchange sums amid the step, so that ranks without samples must take part? */
+bool dl_model_exchanges(const dl_plan *plan);
+/* The slots of an exchange's blocks, one for each tree block of this rank. */
+DL_NODISCARD dl_status dl_exchange_slots(dl_compile *c, const dl_instruction *instruction,
+                                         const dl_shape *shape, int slots[DL_MAX_BLOCKS]);
+/* float64 numbers behind the totals. */
+int64_t dl_n_moments(const dl_model *model);
+/* Adds the moments of a layer's sums in slot `sums` for the commit at the step's end. */
+DL_NODISCARD dl_status dl_emit_moments(dl_compile *c, const dl_model_op *op, int sums);
+/* The commits of moving averages. */
+DL_NODISCARD dl_status dl_emit_moving_commits(dl_compile *c);
 
 /* A slot in the gradient arena: parameter `row`, tree block `block`. */
 DL_NODISCARD dl_status dl_gradient_slot(dl_compile *c, int row, int block, int *slot);

@@ -10,6 +10,8 @@ static dl_shape with_samples(const dl_compile *c, const dl_value *value) {
         memmove(&shape.dim[1], &shape.dim[0], (DL_MAX_DIMS - 1) * sizeof shape.dim[0]);
         shape.dim[0] = c->micro_samples;
         shape.n_dims++;
+    } else if (value->group > 0) {
+        shape.dim[0] = (c->micro_samples + value->group - 1) / value->group;
     }
     return shape;
 }
@@ -57,7 +59,9 @@ static dl_status load_value(dl_compile *c, int v) {
 static dl_status parameter_slot(dl_compile *c, int v) {
     const dl_value *value = &c->model->value[v];
     const dl_parameter *parameter = &c->model->table.parameter[value->source];
-    const dl_storage storage = parameter->trainable ? DL_STORE_PARAMETER : DL_STORE_FROZEN;
+    static const dl_storage storages[DL_N_ARENAS] = {DL_STORE_PARAMETER, DL_STORE_FROZEN,
+                                                     DL_STORE_STATISTICS};
+    const dl_storage storage = storages[dl_parameter_arena(parameter)];
     DL_RETURN_IF_ERROR(dl_add_slot(c->program, value->name, value->layer, -1, storage, DL_F32, &value->shape,
                                    &c->slot_of[v]));
     dl_slot *slot = &c->program->slot[c->slot_of[v]];
@@ -112,8 +116,13 @@ static dl_status emit_op(dl_compile *c, const dl_model_op *op, bool training) {
         }
         slots[s] = c->slot_of[v];
     }
-    return dl_add_operation(c->program, op->kind, &op->attr, DL_PHASE_FORWARD, op->layer, c->micro, slots,
-                            info->n_slots, NULL);
+    DL_RETURN_IF_ERROR(dl_add_operation(c->program, op->kind, &op->attr, DL_PHASE_FORWARD, op->layer,
+                                        c->micro, slots, info->n_slots, NULL));
+    return op->kind == DL_OP_BATCH_NORM_STATISTICS ? dl_emit_moments(c, op, slots[0]) : DL_OK;
+}
+
+static bool runs(const dl_model_op *op, bool training) {
+    return op->when == DL_WHEN_ALWAYS || (op->when == DL_WHEN_TRAINING) == training;
 }
 
 /* In evaluation a layer like dropout gives its input on. */
@@ -138,6 +147,9 @@ dl_status dl_emit_forward(dl_compile *c) {
     const bool training = c->program->kind == DL_PROGRAM_TRAIN;
     for (int i = 0; i < c->model->n_ops; i++) {
         const dl_model_op *op = &c->model->op[i];
+        if (!runs(op, training)) {
+            continue;
+        }
         if (!training && op->identity_of >= 0) {
             DL_RETURN_IF_ERROR(skip_op(c, op));
         } else {

@@ -61,6 +61,9 @@ static dl_status load(const run *r, const dl_instruction *instruction) {
     const dl_slot *slot = &r->program->slot[instruction->slot[0]];
     void *to = r->program->pointer[(size_t)(instruction - r->program->instruction) * ROW];
     const char *from = NULL;
+    if (slot->n_bytes == 0) {
+        return DL_OK; /* a rank without samples that takes part in exchanges */
+    }
     if (instruction->load == DL_LOAD_STEP) {
         from = (const char *)r->batch->step;
     } else {

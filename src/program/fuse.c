@@ -4,7 +4,7 @@
 #include "program/compile.h"
 
 /* The instruction of a kind that has `slot` in its slot number `at`, or NULL. */
-static dl_instruction *user(dl_program *program, dl_op_kind kind, int at, int slot) {
+dl_instruction *dl_fuse_user(dl_program *program, dl_op_kind kind, int at, int slot) {
     for (int i = 0; i < program->n_instructions && slot >= 0; i++) {
         dl_instruction *instruction = &program->instruction[i];
         if (instruction->type == DL_DO_OPERATION && instruction->kind == kind &&
@@ -16,7 +16,7 @@ static dl_instruction *user(dl_program *program, dl_op_kind kind, int at, int sl
 }
 
 /* How many live instructions name the slot or a view of it. */
-static int count_uses(const dl_program *program, int slot) {
+int dl_fuse_count_uses(const dl_program *program, int slot) {
     int n = 0;
     for (int i = 0; i < program->n_instructions; i++) {
         const dl_instruction *instruction = &program->instruction[i];
@@ -29,8 +29,11 @@ static int count_uses(const dl_program *program, int slot) {
     return n;
 }
 
-static bool device_takes(const dl_compile *c, const dl_instruction *instruction) {
+bool dl_fuse_device_takes(const dl_compile *c, const dl_instruction *instruction) {
     const dl_op_desc desc = dl_instruction_desc(c->program, instruction);
+    if (dl_op_check(&desc) != DL_OK) {
+        return false;
+    }
     for (const dl_device *device = c->plan->options.device; device != NULL; device = device->fallback) {
         if (device->backend->takes(device, &desc)) {
             return true;
@@ -41,23 +44,26 @@ static bool device_takes(const dl_compile *c, const dl_instruction *instruction)
 
 /* Slots of the kinds that rules name: numbers from kernels/ops. */
 enum { ACT_X = 0, ACT_Y = 1, ACT_BACK_Y = 0, ACT_BACK_DY = 1, ACT_BACK_DX = 2 };
-enum { WEIGHTED_Y = 3 }; /* y of conv2d_forward and dense_forward */
+enum { WEIGHTED_Y = 3 }; /* y of conv2d_forward, dense_forward and batch_norm_forward */
 enum { POOL_X = 0, POOL_Y = 1, POOL_BACK_Y = 2, POOL_BACK_DX = 3 };
 enum { SOFTMAX_X = 0, SOFTMAX_Y = 1, SOFTMAX_BACK_DY = 1, SOFTMAX_BACK_DX = 2 };
 enum { LOSS_P = 0, LOSS_LABELS = 1, LOSS_LOSS = 2, LOSS_BACK_DP = 2 };
 
-/* convolution or dense (+ bias), then an activation of its output alone: one instruction. */
+/* convolution or dense (+ bias) or batch normalization, then an activation of its output alone: one
+ * instruction. */
 static void fuse_activation(dl_compile *c, dl_instruction *weighted) {
     dl_program *program = c->program;
-    dl_instruction *activation = user(program, DL_OP_ACTIVATION_FORWARD, ACT_X, weighted->slot[WEIGHTED_Y]);
+    dl_instruction *activation =
+        dl_fuse_user(program, DL_OP_ACTIVATION_FORWARD, ACT_X, weighted->slot[WEIGHTED_Y]);
     if (!dl_op_info_of(weighted->kind)->fuses_activation || activation == NULL ||
-        weighted->attr.activation != DL_ACT_NONE || count_uses(program, weighted->slot[WEIGHTED_Y]) != 2) {
+        weighted->attr.activation != DL_ACT_NONE ||
+        dl_fuse_count_uses(program, weighted->slot[WEIGHTED_Y]) != 2) {
         return;
     }
     dl_instruction fused = *weighted;
     fused.attr.activation = activation->attr.activation;
     fused.slot[WEIGHTED_Y] = activation->slot[ACT_Y];
-    if (device_takes(c, &fused)) {
+    if (dl_fuse_device_takes(c, &fused)) {
         *weighted = fused;
         activation->type = DL_DO_NOTHING;
     }
@@ -68,17 +74,18 @@ static void fuse_activation(dl_compile *c, dl_instruction *weighted) {
 static void fuse_loss(dl_compile *c, dl_instruction *softmax) {
     dl_program *program = c->program;
     const int p = softmax->slot[SOFTMAX_Y], x = softmax->slot[SOFTMAX_X];
-    dl_instruction *loss = user(program, DL_OP_CROSS_ENTROPY_FORWARD, LOSS_P, p);
-    dl_instruction *loss_back = user(program, DL_OP_CROSS_ENTROPY_BACKWARD, LOSS_P, p);
-    dl_instruction *accuracy = user(program, DL_OP_ACCURACY, LOSS_P, p);
-    dl_instruction *softmax_back = loss_back == NULL ? NULL
-                                                     : user(program, DL_OP_SOFTMAX_BACKWARD, SOFTMAX_BACK_DY,
-                                                            loss_back->slot[LOSS_BACK_DP]);
+    dl_instruction *loss = dl_fuse_user(program, DL_OP_CROSS_ENTROPY_FORWARD, LOSS_P, p);
+    dl_instruction *loss_back = dl_fuse_user(program, DL_OP_CROSS_ENTROPY_BACKWARD, LOSS_P, p);
+    dl_instruction *accuracy = dl_fuse_user(program, DL_OP_ACCURACY, LOSS_P, p);
+    dl_instruction *softmax_back =
+        loss_back == NULL
+            ? NULL
+            : dl_fuse_user(program, DL_OP_SOFTMAX_BACKWARD, SOFTMAX_BACK_DY, loss_back->slot[LOSS_BACK_DP]);
     if (loss == NULL || (loss_back != NULL && softmax_back == NULL)) {
         return;
     }
     const int expected = 2 + (accuracy != NULL) + (loss_back != NULL ? 2 : 0);
-    if (count_uses(program, p) != expected) {
+    if (dl_fuse_count_uses(program, p) != expected) {
         return;
     }
     dl_instruction fused = *loss;
@@ -90,7 +97,7 @@ static void fuse_loss(dl_compile *c, dl_instruction *softmax) {
     if (loss_back != NULL) {
         fused.attr = loss_back->attr;
     }
-    if (!device_takes(c, &fused)) {
+    if (!dl_fuse_device_takes(c, &fused)) {
         return;
     }
     *loss = fused;
@@ -108,18 +115,18 @@ static void fuse_loss(dl_compile *c, dl_instruction *softmax) {
 static void fuse_pooling_backward(dl_compile *c, dl_instruction *activation_back) {
     dl_program *program = c->program;
     dl_instruction *pool_back =
-        user(program, DL_OP_MAX_POOLING2D_BACKWARD, POOL_BACK_DX, activation_back->slot[ACT_BACK_DY]);
+        dl_fuse_user(program, DL_OP_MAX_POOLING2D_BACKWARD, POOL_BACK_DX, activation_back->slot[ACT_BACK_DY]);
     dl_instruction *pool =
-        user(program, DL_OP_MAX_POOLING2D_FORWARD, POOL_X, activation_back->slot[ACT_BACK_Y]);
+        dl_fuse_user(program, DL_OP_MAX_POOLING2D_FORWARD, POOL_X, activation_back->slot[ACT_BACK_Y]);
     if (activation_back->attr.activation != DL_ACT_RELU || pool_back == NULL || pool == NULL ||
-        count_uses(program, activation_back->slot[ACT_BACK_DY]) != 2) {
+        dl_fuse_count_uses(program, activation_back->slot[ACT_BACK_DY]) != 2) {
         return;
     }
     dl_instruction fused = *pool_back;
     fused.attr.activation = DL_ACT_RELU;
     fused.slot[POOL_BACK_Y] = pool->slot[POOL_Y];
     fused.slot[POOL_BACK_DX] = activation_back->slot[ACT_BACK_DX];
-    if (device_takes(c, &fused)) {
+    if (dl_fuse_device_takes(c, &fused)) {
         *pool_back = fused;
         activation_back->type = DL_DO_NOTHING;
     }
@@ -131,7 +138,12 @@ dl_status dl_fuse(dl_compile *c) {
         if (instruction->type != DL_DO_OPERATION) {
             continue;
         }
-        if (instruction->kind == DL_OP_CONV2D_FORWARD || instruction->kind == DL_OP_DENSE_FORWARD) {
+        dl_fuse_norm(c, instruction);
+        if (instruction->type != DL_DO_OPERATION) {
+            continue;
+        }
+        if (instruction->kind == DL_OP_CONV2D_FORWARD || instruction->kind == DL_OP_DENSE_FORWARD ||
+            instruction->kind == DL_OP_BATCH_NORM_FORWARD) {
             fuse_activation(c, instruction);
         } else if (instruction->kind == DL_OP_SOFTMAX_FORWARD) {
             fuse_loss(c, instruction);

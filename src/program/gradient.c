@@ -59,10 +59,23 @@ static dl_status arrive(dl_compile *c, int v, int slot) {
                             c->micro, slots, 3, NULL);
 }
 
-/* The slot that gradient slot `name` of an operation stands for. Outputs get new slots; *made names the value
- * whose gradient was made, -1 otherwise. */
-static dl_status match_slot(dl_compile *c, const dl_model_op *op, const char *name, int *slot, int *made) {
+/* What the gradient of slot s of an operation looks like for this micro-batch. */
+static dl_tensor_desc gradient_tensor(const dl_compile *c, const dl_model_op *op, int s) {
+    dl_op_desc desc = {.kind = op->kind, .attr = op->attr};
+    for (int i = 0; i < dl_op_info_of(op->kind)->n_slots; i++) {
+        if (op->slot[i] >= 0 && c->slot_of[op->slot[i]] >= 0) {
+            desc.slot[i] = c->program->slot[c->slot_of[op->slot[i]]].tensor;
+        }
+    }
+    return dl_op_gradient_tensor(&desc, s);
+}
+
+/* The slot that slot `own` of a gradient kind stands for. Outputs get new slots; *made names the value whose
+ * gradient was made, -1 otherwise. */
+static dl_status match_slot(dl_compile *c, const dl_model_op *op, const dl_slot_info *own, int *slot,
+                            int *made) {
     const dl_op_info *info = dl_op_info_of(op->kind);
+    const char *name = own->name;
     *slot = *made = -1;
     int s = dl_op_slot(info, name);
     if (s >= 0) {
@@ -75,7 +88,7 @@ static dl_status match_slot(dl_compile *c, const dl_model_op *op, const char *na
     if (v < 0) {
         return DL_OK;
     }
-    if (info->slots[s].role == DL_SLOT_OUT) {
+    if (info->slots[s].role == DL_SLOT_OUT || own->role == DL_SLOT_IN) {
         *slot = c->gradient_of[v];
         return DL_OK;
     }
@@ -84,9 +97,10 @@ static dl_status match_slot(dl_compile *c, const dl_model_op *op, const char *na
     }
     char *text = NULL;
     const dl_slot of = c->program->slot[c->slot_of[v]];
+    const dl_tensor_desc tensor = gradient_tensor(c, op, s);
     DL_RETURN_IF_ERROR(dl_pool_printf(c->program->pool, &text, "d(%s)", of.name));
-    DL_RETURN_IF_ERROR(dl_add_slot(c->program, text, of.layer, c->micro, DL_STORE_ACTIVATION, DL_F32,
-                                   &of.tensor.shape, slot));
+    DL_RETURN_IF_ERROR(dl_add_slot(c->program, text, of.layer, c->micro, DL_STORE_ACTIVATION, tensor.dtype,
+                                   &tensor.shape, slot));
     c->program->slot[*slot].parameter = of.parameter;
     *made = v;
     return DL_OK;
@@ -94,7 +108,7 @@ static dl_status match_slot(dl_compile *c, const dl_model_op *op, const char *na
 
 static bool is_wanted(const dl_compile *c, const dl_model_op *op, const dl_op_gradient *gradient) {
     const dl_op_info *info = dl_op_info_of(op->kind);
-    for (int i = 0; i < 2 && gradient->of[i] != NULL; i++) {
+    for (int i = 0; i < DL_OP_MAX_GRADIENT_OF && gradient->of[i] != NULL; i++) {
         const int v = op->slot[dl_op_slot(info, gradient->of[i])];
         if (v >= 0 && c->needs_gradient[v]) {
             return true;
@@ -123,17 +137,25 @@ static bool is_for_fusion(const dl_op_info *forward, const dl_slot_info *slot) {
     return slot->optional && s >= 0 && forward->slots[s].role == DL_SLOT_OUT;
 }
 
+/* What is computed from sums over all ranks is the same on each: as a part of the gradients, which ranks add
+ * up, the first keeps it alone. */
+static bool is_another_ranks(const dl_compile *c, const dl_model_op *op, const dl_op_gradient *gradient) {
+    return gradient->kind == DL_OP_BATCH_NORM_BACKWARD_WEIGHTS && c->plan->options.rank != 0 &&
+           dl_is_global_statistic(c->plan, gradient->kind, &op->attr);
+}
+
 static dl_status emit_gradient(dl_compile *c, const dl_model_op *op, const dl_op_gradient *gradient,
                                int forward) {
     const dl_op_info *info = dl_op_info_of(gradient->kind);
-    if (!is_wanted(c, op, gradient) || !has_output_gradient(c, op, info)) {
+    if (!is_wanted(c, op, gradient) || !has_output_gradient(c, op, info) ||
+        is_another_ranks(c, op, gradient)) {
         return DL_OK;
     }
     int slots[DL_OP_MAX_SLOTS], made[DL_OP_MAX_SLOTS];
     for (int i = 0; i < info->n_slots; i++) {
         slots[i] = made[i] = -1;
         if (!is_for_fusion(dl_op_info_of(op->kind), &info->slots[i])) {
-            DL_RETURN_IF_ERROR(match_slot(c, op, info->slots[i].name, &slots[i], &made[i]));
+            DL_RETURN_IF_ERROR(match_slot(c, op, &info->slots[i], &slots[i], &made[i]));
         }
     }
     dl_instruction *instruction = NULL;
@@ -168,11 +190,34 @@ static int forward_instruction(const dl_compile *c, const dl_model_op *op, int f
     return -1;
 }
 
+/* The gradient of the output is that of each input. */
+static dl_status pass_gradient(dl_compile *c, const dl_model_op *op) {
+    const dl_op_info *info = dl_op_info_of(op->kind);
+    int gradient = -1;
+    for (int s = 0; s < info->n_slots; s++) {
+        gradient = info->slots[s].role == DL_SLOT_OUT ? c->gradient_of[op->slot[s]] : gradient;
+    }
+    for (int s = 0; s < info->n_slots && gradient >= 0; s++) {
+        const int v = op->slot[s];
+        if (info->slots[s].role == DL_SLOT_IN && v >= 0 && c->needs_gradient[v]) {
+            DL_RETURN_IF_ERROR(arrive(c, v, gradient));
+        }
+    }
+    return DL_OK;
+}
+
 dl_status dl_emit_backward(dl_compile *c) {
     find_needs(c);
     for (int i = c->model->n_ops - 1; i >= 0; i--) {
         const dl_model_op *op = &c->model->op[i];
         const dl_op_info *info = dl_op_info_of(op->kind);
+        if (op->when == DL_WHEN_EVALUATION) {
+            continue;
+        }
+        if (info->passes_gradient) {
+            DL_RETURN_IF_ERROR(pass_gradient(c, op));
+            continue;
+        }
         const int forward = forward_instruction(c, op, 0);
         /* weights first: their bucket can leave while the data gradient is computed */
         for (int g = info->n_gradients - 1; g >= 0; g--) {

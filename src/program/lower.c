@@ -12,6 +12,7 @@ typedef struct lowering {
     const dl_op_info *info;
     bool is_parameter_gradient[DL_OP_MAX_SLOTS];
     bool sums_gradients; /* it writes parameter gradients */
+    int statistic;       /* slot number of sums that are wanted over all ranks amid the step, -1 */
     dl_range pieces;     /* of this micro-batch, when it runs in parts */
     int at;              /* its number in the new list */
     bool appended;       /* the program owns its prepared operations */
@@ -21,13 +22,20 @@ static bool is_parameter(dl_storage storage) {
     return storage == DL_STORE_PARAMETER || storage == DL_STORE_FROZEN;
 }
 
-static void classify(const dl_program *program, lowering *l) {
+static void classify(const dl_plan *plan, const dl_program *program, lowering *l) {
     for (int i = 0; i < l->info->n_slots; i++) {
         const int s = l->instruction.slot[i];
         const dl_slot *slot = s >= 0 ? &program->slot[s] : NULL;
         l->is_parameter_gradient[i] = slot != NULL && l->info->slots[i].role == DL_SLOT_OUT &&
                                       slot->parameter >= 0 && slot->storage == DL_STORE_ACTIVATION;
         l->sums_gradients = l->sums_gradients || l->is_parameter_gradient[i];
+    }
+    l->statistic = -1;
+    for (int i = 0; i < l->info->n_slots && l->info->batch == DL_BATCH_SUMS_SAMPLES; i++) {
+        if (l->info->slots[i].role == DL_SLOT_OUT &&
+            dl_is_global_statistic(plan, l->instruction.kind, &l->instruction.attr)) {
+            l->statistic = i;
+        }
     }
 }
 
@@ -171,25 +179,27 @@ static dl_status bind_whole_gradient(dl_compile *c, lowering *l, int i, int *unp
     return DL_OK;
 }
 
-/* The part results of slot i, side by side, and zeros for parts without samples. */
+/* The part results of slot i, side by side, and zeros for parts without samples: [parts, elements]. */
 static dl_status make_part_results(dl_compile *c, lowering *l, int i) {
     dl_program *program = c->program;
     const dl_op *op = any_op(&l->instruction);
     const dl_slot gradient = program->slot[l->instruction.slot[i]];
-    const int64_t n =
-        (int64_t)(op != NULL ? dl_op_slot_bytes(op, i) : gradient.n_bytes) / (int64_t)sizeof(float);
+    const dl_dtype dtype = gradient.tensor.dtype;
+    const int64_t element = (int64_t)dl_dtype_bytes(dtype);
+    const int64_t n = (int64_t)(op != NULL ? dl_op_slot_bytes(op, i) : gradient.n_bytes) / element;
     int results = -1;
     DL_RETURN_IF_ERROR(dl_add_slot(program, gradient.name, gradient.layer, gradient.micro,
-                                   DL_STORE_ACTIVATION, DL_F32, &DL_SHAPE(l->instruction.n_parts, n),
+                                   DL_STORE_ACTIVATION, dtype, &DL_SHAPE(l->instruction.n_parts, n),
                                    &results));
     program->slot[results].parameter = gradient.parameter;
     for (int p = 0; p < l->instruction.n_parts; p++) {
         if (l->instruction.part[p].op == NULL) {
             int view = -1;
-            DL_RETURN_IF_ERROR(dl_add_view(program, gradient.name, results, (size_t)(p * n) * sizeof(float),
-                                           DL_F32, &DL_SHAPE(n), &view));
-            DL_RETURN_IF_ERROR(dl_add_operation(program, DL_OP_FILL_ZERO, &(dl_op_attr){0}, DL_PHASE_BACKWARD,
-                                                gradient.layer, gradient.micro, &view, 1, NULL));
+            DL_RETURN_IF_ERROR(dl_add_view(program, gradient.name, results, (size_t)(p * n * element), dtype,
+                                           &DL_SHAPE(n), &view));
+            DL_RETURN_IF_ERROR(dl_add_operation(program, DL_OP_FILL_ZERO, &(dl_op_attr){0},
+                                                l->instruction.phase, gradient.layer, gradient.micro, &view,
+                                                1, NULL));
         }
     }
     l->instruction.slot[i] = results;
@@ -237,6 +247,38 @@ static dl_status sum_parts(dl_compile *c, const lowering *l, int i) {
     return DL_OK;
 }
 
+/* --- statistics over all ranks --- */
+
+/* Adds the parts of each aligned block in the fixed tree into that block of the exchange; the first block
+ * then stands for the sums. */
+static dl_status exchange_parts(dl_compile *c, lowering *l, int results,
+                                const int blocks_slots[DL_MAX_BLOCKS]) {
+    dl_program *program = c->program;
+    const dl_slot slot = program->slot[results];
+    const int64_t n = slot.tensor.shape.dim[1];
+    dl_range blocks[DL_MAX_BLOCKS];
+    const int n_blocks = dl_aligned_blocks(l->pieces, blocks);
+    for (int b = 0; b < n_blocks; b++) {
+        const size_t offset = (size_t)((blocks[b].begin - l->pieces.begin) * n) * sizeof(double);
+        int slots[2] = {-1, blocks_slots[block_number(c->plan, blocks[b])]};
+        DL_RETURN_IF_ERROR(dl_add_view(program, slot.name, results, offset, DL_F64,
+                                       &DL_SHAPE(blocks[b].end - blocks[b].begin, n), &slots[0]));
+        DL_RETURN_IF_ERROR(dl_add_operation(program, DL_OP_TREE_SUM, &(dl_op_attr){0}, l->instruction.phase,
+                                            slot.layer, slot.micro, slots, 2, NULL));
+    }
+    return DL_OK;
+}
+
+/* Lets all that reads the sums read them where they are exchanged. */
+static dl_status move_statistic(dl_compile *c, lowering *l, int blocks_slots[DL_MAX_BLOCKS]) {
+    const int sums = l->instruction.slot[l->statistic];
+    const dl_shape shape = c->program->slot[sums].tensor.shape;
+    DL_RETURN_IF_ERROR(dl_exchange_slots(c, &l->instruction, &shape, blocks_slots));
+    c->program->slot[sums] = c->program->slot[blocks_slots[0]];
+    blocks_slots[0] = sums;
+    return DL_OK;
+}
+
 /* --- one operation --- */
 
 static dl_status append(dl_compile *c, lowering *l) {
@@ -247,6 +289,15 @@ static dl_status append(dl_compile *c, lowering *l) {
 }
 
 static dl_status finish_parts(dl_compile *c, lowering *l) {
+    int results = -1, blocks_slots[DL_MAX_BLOCKS];
+    if (l->statistic >= 0) {
+        const int sums = l->instruction.slot[l->statistic];
+        DL_RETURN_IF_ERROR(make_part_results(c, l, l->statistic));
+        results = l->instruction.slot[l->statistic];
+        l->instruction.slot[l->statistic] = sums;
+        DL_RETURN_IF_ERROR(move_statistic(c, l, blocks_slots));
+        l->instruction.slot[l->statistic] = results;
+    }
     for (int i = 0; i < l->info->n_slots; i++) {
         if (l->is_parameter_gradient[i]) {
             DL_RETURN_IF_ERROR(make_part_results(c, l, i));
@@ -259,11 +310,14 @@ static dl_status finish_parts(dl_compile *c, lowering *l) {
             DL_RETURN_IF_ERROR(sum_parts(c, l, i));
         }
     }
-    return DL_OK;
+    return results >= 0 ? exchange_parts(c, l, results, blocks_slots) : DL_OK;
 }
 
 static dl_status finish_whole(dl_compile *c, lowering *l) {
-    int rows[DL_OP_MAX_SLOTS];
+    int rows[DL_OP_MAX_SLOTS], blocks_slots[DL_MAX_BLOCKS];
+    if (l->statistic >= 0) {
+        DL_RETURN_IF_ERROR(move_statistic(c, l, blocks_slots));
+    }
     for (int i = 0; i < l->info->n_slots; i++) {
         rows[i] = -1;
         if (l->is_parameter_gradient[i]) {
@@ -287,7 +341,8 @@ static dl_status lower_whole_or_parts(dl_compile *c, lowering *l) {
     if (pieces) {
         l->pieces = dl_share_pieces(options->n_ranks, options->rank, options->accumulate, micro);
     }
-    if (!(pieces && l->sums_gradients)) {
+    const bool sums = l->info->batch == DL_BATCH_SUMS_SAMPLES && (l->sums_gradients || l->statistic >= 0);
+    if (!(pieces && sums)) {
         const dl_op_desc desc = free_desc(c->program, l);
         DL_RETURN_IF_ERROR(
             dl_op_prepare(options->device, &desc, forward_op(c->program, l), &l->instruction.op));
@@ -308,7 +363,7 @@ static dl_status lower_whole_or_parts(dl_compile *c, lowering *l) {
 
 static dl_status lower_operation(dl_compile *c, const dl_instruction *instruction, int *at) {
     lowering l = {.instruction = *instruction, .info = dl_op_info_of(instruction->kind)};
-    classify(c->program, &l);
+    classify(c->plan, c->program, &l);
     const dl_status status = lower_whole_or_parts(c, &l);
     if (!l.appended) {
         dl_op_destroy(&l.instruction.op);

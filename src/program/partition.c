@@ -1,6 +1,6 @@
-/* Partition over the data axis: gradients, totals and the control word are partial on each rank and wanted
- * replicated. The one act of this pass is to insert the exchange that turns the first into the second, at the
- * earliest place: a bucket is reduced right after its last contribution. */
+/* Partition over the data axis: gradients, statistics, totals and the control word are partial on each rank
+ * and wanted replicated. The one act of this pass is to insert the exchange that turns the first into the
+ * second, at the earliest place: a bucket is reduced right after its last contribution. */
 #include "program/compile.h"
 
 #include <inttypes.h>
@@ -17,7 +17,7 @@ static dl_status add_all_reduce(dl_compile *c, int collective, const int *slots,
                              .forward = -1,
                              .records = -1};
     for (int i = 0; i <= DL_OP_MAX_SLOTS; i++) {
-        reduce.slot[i] = i < n_slots ? slots[i] : -1;
+        reduce.slot[i] = i < n_slots && i < DL_MAX_BLOCKS ? slots[i] : -1;
     }
     return dl_add_instruction(c->program, &reduce);
 }
@@ -89,17 +89,62 @@ static dl_status reduce_gradients(dl_compile *c) {
     return status;
 }
 
+/* The exchange that an instruction writes a block of, -1: none. */
+static int written_exchange(const dl_program *program, int at, int *slot) {
+    const dl_instruction *instruction = &program->instruction[at];
+    const dl_op_info *info = dl_op_info_of(instruction->kind);
+    for (int s = 0; instruction->type == DL_DO_OPERATION && s < info->n_slots; s++) {
+        if (instruction->slot[s] >= 0 && info->slots[s].role == DL_SLOT_OUT &&
+            program->slot[instruction->slot[s]].exchange >= 0) {
+            *slot = instruction->slot[s];
+            return program->slot[*slot].exchange;
+        }
+    }
+    return -1;
+}
+
+/* Sums amid a step are exchanged behind the last of their blocks, which are written one after the other. */
+static dl_status exchange_sums(dl_compile *c) {
+    dl_program *program = c->program;
+    dl_instruction *before = program->instruction;
+    const int n = program->n_instructions;
+    dl_program old = *program;
+    program->instruction = NULL;
+    program->n_instructions = 0;
+    program->capacity_instructions = 0;
+    dl_status status = DL_OK;
+    int slots[DL_MAX_BLOCKS], n_slots = 0;
+    for (int i = 0; i < n && status == DL_OK; i++) {
+        int slot = -1, next = -1;
+        const int exchange = written_exchange(&old, i, &slot);
+        status = dl_add_instruction(program, &before[i]);
+        if (exchange >= 0 && n_slots < DL_MAX_BLOCKS) {
+            slots[n_slots++] = slot;
+        }
+        if (status == DL_OK && exchange >= 0 &&
+            (i + 1 == n || written_exchange(&old, i + 1, &next) != exchange)) {
+            status =
+                add_all_reduce(c, c->model->table.n_buckets + 2 + exchange, slots, n_slots, before[i].phase);
+            n_slots = 0;
+        }
+    }
+    dl_free(&before);
+    return status;
+}
+
 dl_status dl_partition_data(dl_compile *c) {
     const dl_plan *plan = c->plan;
     const int n_buckets = c->model->table.n_buckets;
     const bool alone = plan->options.n_ranks == 1;
     if (c->program->kind == DL_PROGRAM_TRAIN && !(alone && plan->n_blocks == 1)) {
+        DL_RETURN_IF_ERROR(exchange_sums(c));
         DL_RETURN_IF_ERROR(reduce_gradients(c));
     }
     if (alone) {
         return DL_OK;
     }
-    return add_all_reduce(c, n_buckets, &c->program->totals, 1, DL_PHASE_REDUCE);
+    const int slots[] = {c->program->totals, c->program->moments};
+    return add_all_reduce(c, n_buckets, slots, c->program->moments >= 0 ? 2 : 1, DL_PHASE_REDUCE);
 }
 
 dl_status dl_partition_control(dl_compile *c) {

@@ -84,12 +84,14 @@ static void size_arenas(dl_plan *plan) {
     const size_t trainable = (size_t)table->trainable_elements * sizeof(float);
     plan->bytes[DL_STORE_PARAMETER] = trainable;
     plan->bytes[DL_STORE_FROZEN] = (size_t)table->frozen_elements * sizeof(float);
+    plan->bytes[DL_STORE_STATISTICS] = (size_t)table->statistics_elements * sizeof(float);
     if (has_training(plan)) {
         plan->bytes[DL_STORE_GRADIENT] = trainable * (size_t)plan->n_blocks;
         plan->bytes[DL_STORE_OPTIMIZER] = trainable * (size_t)plan->options.update.n_states;
         plan->bytes[DL_STORE_STATE] = sizeof(double);
     }
-    plan->bytes[DL_STORE_CONTROL] = 3 * DL_PAGE_BYTES;
+    const size_t totals = (size_t)(DL_N_TOTALS + dl_n_moments(plan->options.model)) * sizeof(double);
+    plan->bytes[DL_STORE_CONTROL] = 2 * DL_PAGE_BYTES + dl_round_up(totals, DL_PAGE_BYTES);
     for (int i = 0; i < plan->n_programs; i++) {
         const dl_storage placed[] = {DL_STORE_ACTIVATION, DL_STORE_WORKSPACE, DL_STORE_INPUT};
         for (size_t p = 0; p < sizeof placed / sizeof *placed; p++) {
@@ -116,13 +118,18 @@ dl_status dl_plan_seal(dl_plan *plan) {
 
 /* --- memory and addresses --- */
 
+/* Memory that other ranks add to. */
+static bool is_shared(int storage) {
+    return storage == DL_STORE_GRADIENT || storage == DL_STORE_EXCHANGE;
+}
+
 static dl_status take_memory(dl_plan *plan) {
     dl_comm *comm = plan->options.grid->axis[DL_AXIS_DATA].comm;
     for (int s = 0; s < DL_N_STORAGES; s++) {
         if (plan->bytes[s] == 0) {
             continue;
         }
-        if (s == DL_STORE_GRADIENT) {
+        if (is_shared(s)) {
             DL_RETURN_IF_ERROR_DOING(comm->functions->memory_create(comm, plan->bytes[s], &plan->memory[s]),
                                      "taking %zu bytes for %s", plan->bytes[s],
                                      dl_storage_name((dl_storage)s));
@@ -192,20 +199,43 @@ static dl_status prepare_bucket(dl_plan *plan, int number) {
     return prepare(plan, &desc);
 }
 
-/* Buckets in the order of their numbers, then totals, then control: what instructions call them by. */
+static dl_status prepare_exchange(dl_plan *plan, const dl_exchange *exchange) {
+    char *memory = plan->memory[DL_STORE_EXCHANGE], *name = NULL;
+    const size_t align = plan->options.device->backend->strict ? DL_PAGE_BYTES : DL_CACHE_LINE;
+    const size_t each = dl_round_up((size_t)exchange->n_elements * sizeof(double), align);
+    DL_RETURN_IF_ERROR(dl_pool_printf(plan->pool, &name, "%s of layer '%s'",
+                                      dl_op_info_of(exchange->kind)->name,
+                                      plan->options.model->layer[exchange->layer].name));
+    dl_reduce_desc desc = {.reduction = DL_REDUCE_SUM,
+                           .dtype = DL_F64,
+                           .n_elements = exchange->n_elements,
+                           .buffer = memory + exchange->offset,
+                           .n_blocks = plan->options.reproducible ? plan->n_blocks : 0,
+                           .name = name};
+    for (int i = 0; i < desc.n_blocks; i++) {
+        desc.block[i] = memory + exchange->offset + (size_t)i * each;
+        desc.block_pieces[i] = plan->block_pieces[i];
+    }
+    return prepare(plan, &desc);
+}
+
+/* Buckets in the order of their numbers, then totals (with the moments behind them), then control, then
+ * exchanges: what instructions call them by. */
 static dl_status prepare_collectives(dl_plan *plan) {
     const int n_buckets = plan->options.model->table.n_buckets;
     const dl_program *program = plan->program[0];
-    DL_RETURN_IF_ERROR(dl_alloc((size_t)n_buckets + 2, sizeof *plan->collective, &plan->collective));
+    const size_t n_collectives = (size_t)(n_buckets + 2 + plan->n_exchanges);
+    DL_RETURN_IF_ERROR(dl_alloc(n_collectives, sizeof *plan->collective, &plan->collective));
     if (has_training(plan)) {
         for (int b = 0; b < n_buckets; b++) {
             DL_RETURN_IF_ERROR(prepare_bucket(plan, b));
         }
     }
     plan->n_collectives = n_buckets;
+    const int64_t n_moments = dl_n_moments(plan->options.model);
     const dl_reduce_desc totals = {.reduction = DL_REDUCE_SUM,
                                    .dtype = DL_F64,
-                                   .n_elements = DL_N_TOTALS,
+                                   .n_elements = DL_N_TOTALS + n_moments,
                                    .buffer = dl_slot_address(plan, program, program->totals),
                                    .name = "totals"};
     const dl_reduce_desc control = {.reduction = DL_REDUCE_MAX,
@@ -214,7 +244,11 @@ static dl_status prepare_collectives(dl_plan *plan) {
                                     .buffer = dl_slot_address(plan, program, program->control),
                                     .name = "control"};
     DL_RETURN_IF_ERROR(prepare(plan, &totals));
-    return prepare(plan, &control);
+    DL_RETURN_IF_ERROR(prepare(plan, &control));
+    for (int i = 0; i < plan->n_exchanges; i++) {
+        DL_RETURN_IF_ERROR(prepare_exchange(plan, &plan->exchange[i]));
+    }
+    return DL_OK;
 }
 
 dl_status dl_plan_finish(dl_plan *plan) {
@@ -231,7 +265,7 @@ static void release_memory(dl_plan *plan) {
         if (plan->memory[s] == NULL) {
             continue;
         }
-        if (s == DL_STORE_GRADIENT) {
+        if (is_shared(s)) {
             dl_comm *comm = plan->options.grid->axis[DL_AXIS_DATA].comm;
             comm->functions->memory_destroy(comm, plan->memory[s]);
         } else {

@@ -15,14 +15,16 @@
 
 /* Where a slot lives and for how long. ENTRY(enumerator, name) */
 #define DL_STORAGE_LIST(ENTRY)                                                                               \
-    ENTRY(DL_STORE_PARAMETER, "parameters")   /* trainable arena */                                          \
-    ENTRY(DL_STORE_FROZEN, "frozen")          /* read-only arena */                                          \
-    ENTRY(DL_STORE_GRADIENT, "gradients")     /* arenas in the communicator's memory */                      \
-    ENTRY(DL_STORE_OPTIMIZER, "optimizer")    /* arenas of moments */                                        \
-    ENTRY(DL_STORE_STATE, "state")            /* written by commit instructions only */                      \
-    ENTRY(DL_STORE_COPY, "copies")            /* parameters as kernels want them, filled by pack */          \
-    ENTRY(DL_STORE_INPUT, "input")            /* loaded from the host for each step */                       \
-    ENTRY(DL_STORE_CONTROL, "control")        /* step block, totals, control word */                         \
+    ENTRY(DL_STORE_PARAMETER, "parameters")  /* trainable arena */                                           \
+    ENTRY(DL_STORE_FROZEN, "frozen")         /* read-only arena */                                           \
+    ENTRY(DL_STORE_GRADIENT, "gradients")    /* arenas in the communicator's memory */                       \
+    ENTRY(DL_STORE_OPTIMIZER, "optimizer")   /* arenas of moments */                                         \
+    ENTRY(DL_STORE_STATE, "state")           /* written by commit instructions only */                       \
+    ENTRY(DL_STORE_STATISTICS, "statistics") /* moving averages: state that is saved with the weights */     \
+    ENTRY(DL_STORE_EXCHANGE, "exchange")     /* sums over ranks amid a step, in the communicator's memory */ \
+    ENTRY(DL_STORE_COPY, "copies")           /* parameters as kernels want them, filled by pack */           \
+    ENTRY(DL_STORE_INPUT, "input")           /* loaded from the host for each step */                        \
+    ENTRY(DL_STORE_CONTROL, "control")       /* step block, totals, control word */                          \
     ENTRY(DL_STORE_ACTIVATION, "activations") /* placed by liveness */                                       \
     ENTRY(DL_STORE_WORKSPACE, "workspace")    /* placed by liveness; lives for one instruction */
 
@@ -45,6 +47,7 @@ typedef struct dl_slot {
     int view_of;        /* shares the memory of this slot, -1: its own */
     size_t view_offset; /* bytes into it */
     int parameter;      /* row of the parameter table (parameters, gradients, copies), -1 */
+    int exchange;       /* number in the plan of the exchange it is a block of, -1 */
     int first, last;    /* instructions of its life (of views too), -1: unused */
     size_t offset;      /* bytes into the memory of its storage */
 } dl_slot;
@@ -115,7 +118,8 @@ typedef struct dl_program {
     int64_t capacity_slots, capacity_instructions;
     size_t placed_bytes[DL_N_STORAGES]; /* peak of what was placed by liveness */
     int totals, control, step;          /* slots */
-    dl_pool *pool;                      /* names, parts */
+    int moments;    /* slot behind the totals, summed with them: what moving averages are made of; -1 */
+    dl_pool *pool;  /* names, parts */
     void **pointer; /* addresses, (DL_OP_MAX_SLOTS + 1) for each instruction; set by bind */
 } dl_program;
 
@@ -156,6 +160,14 @@ typedef struct dl_copy {
     bool in_training, in_evaluation;
 } dl_copy;
 
+/* Sums that ranks exchange amid a step: those of one layer and kind, in every program. */
+typedef struct dl_exchange {
+    int layer;
+    dl_op_kind kind;
+    int64_t n_elements; /* float64, of each block */
+    size_t offset;      /* of the first block in DL_STORE_EXCHANGE; the others follow */
+} dl_exchange;
+
 enum { DL_MAX_PROGRAMS = 16 };
 
 typedef struct dl_choices dl_choices; /* layouts and algorithms taken (choose.h) */
@@ -171,11 +183,14 @@ typedef struct dl_plan {
     int n_copies;
     dl_copy *copy;
     int64_t capacity_copies;
+    int n_exchanges;
+    dl_exchange *exchange;
+    int64_t capacity_exchanges;
     dl_choices *choices;
     size_t bytes[DL_N_STORAGES];
     void *memory[DL_N_STORAGES]; /* after finish; the gradient arenas are in the communicator's memory */
     int n_collectives;
-    dl_collective **collective; /* buckets, then totals, then control */
+    dl_collective **collective; /* buckets, then totals, then control, then exchanges */
     bool sealed;
 } dl_plan;
 

@@ -50,7 +50,7 @@ static dl_status update_bucket(dl_compile *c, int number) {
                             info->n_slots, NULL);
 }
 
-/* Samples seen so far: the one state of a model without moving statistics. */
+/* Samples seen so far. */
 static dl_status commit_samples(dl_compile *c) {
     int state = -1, weight = -1;
     DL_RETURN_IF_ERROR(
@@ -71,5 +71,6 @@ dl_status dl_emit_update(dl_compile *c) {
     for (int b = 0; b < n_buckets; b++) {
         DL_RETURN_IF_ERROR(update_bucket(c, b));
     }
+    DL_RETURN_IF_ERROR(dl_emit_moving_commits(c));
     return commit_samples(c);
 }

@@ -8,7 +8,7 @@
 
 static bool keeps_over_steps(dl_storage storage) {
     return storage == DL_STORE_PARAMETER || storage == DL_STORE_FROZEN || storage == DL_STORE_OPTIMIZER ||
-           storage == DL_STORE_STATE || storage == DL_STORE_COPY;
+           storage == DL_STORE_STATE || storage == DL_STORE_STATISTICS || storage == DL_STORE_COPY;
 }
 
 /* Storages whose slots are ranges of arenas: several slots name one byte, and the place is the meaning. */
@@ -46,7 +46,8 @@ static dl_status check_age(const dl_verifier *v, int at, const dl_touch *touch, 
 /* What is summed over ranks is used after the sum. */
 static dl_status check_reduced(const dl_verifier *v, int at, const dl_touch *touch, const dl_extent *extent) {
     const dl_instruction *instruction = &v->program->instruction[at];
-    if (instruction->phase != DL_PHASE_UPDATE || touch->writes || extent->writer < 0 ||
+    const bool amid = v->program->slot[touch->slot].storage == DL_STORE_EXCHANGE;
+    if ((instruction->phase != DL_PHASE_UPDATE && !amid) || touch->writes || extent->writer < 0 ||
         !v->reduced[v->program->slot[touch->slot].storage]) {
         return DL_OK;
     }
@@ -129,6 +130,11 @@ static bool may_write(const dl_program *program, const dl_instruction *instructi
         return false;
     case DL_STORE_STATE:
         return operation && instruction->kind == DL_OP_COMMIT && instruction->phase == DL_PHASE_UPDATE;
+    case DL_STORE_STATISTICS:
+        return operation && instruction->kind == DL_OP_BATCH_NORM_COMMIT &&
+               instruction->phase == DL_PHASE_UPDATE;
+    case DL_STORE_EXCHANGE:
+        return instruction->type != DL_DO_LOAD;
     case DL_STORE_COPY:
         return operation && instruction->kind == DL_OP_PACK;
     case DL_STORE_INPUT:
@@ -243,7 +249,8 @@ static dl_status check_end(dl_verifier *v) {
 static void find_reduced(dl_verifier *v) {
     const dl_program *program = v->program;
     const bool several_ranks = program->local_samples != program->global_samples;
-    v->reduced[DL_STORE_GRADIENT] = v->reduced[DL_STORE_CONTROL] = several_ranks;
+    v->reduced[DL_STORE_GRADIENT] = v->reduced[DL_STORE_CONTROL] = v->reduced[DL_STORE_EXCHANGE] =
+        several_ranks;
     for (int i = 0; i < program->n_instructions; i++) {
         if (program->instruction[i].type == DL_DO_ALL_REDUCE && program->instruction[i].slot[0] >= 0) {
             v->reduced[program->slot[program->instruction[i].slot[0]].storage] = true;

@@ -123,8 +123,11 @@ static void count_steps(dl_session *session) {
 
 static dl_status take_host_arenas(dl_session *session) {
     const dl_parameter_table *table = &session->model->table;
-    DL_RETURN_IF_ERROR(dl_alloc((size_t)table->trainable_elements, sizeof(float), &session->trainable));
-    return dl_alloc((size_t)table->frozen_elements, sizeof(float), &session->frozen);
+    for (int i = 0; i < DL_N_ARENAS; i++) {
+        DL_RETURN_IF_ERROR(
+            dl_alloc((size_t)dl_arena_elements(table, (dl_arena)i), sizeof(float), &session->host.of[i]));
+    }
+    return DL_OK;
 }
 
 /* --- opening --- */
@@ -213,47 +216,47 @@ void dl_session_close(dl_session **session) {
     dl_dataset_close(&(*session)->valid_files);
     dl_dataset_close(&(*session)->test_files);
     dl_grid_destroy(&(*session)->grid);
-    dl_free(&(*session)->trainable);
-    dl_free(&(*session)->frozen);
+    for (int i = 0; i < DL_N_ARENAS; i++) {
+        dl_free(&(*session)->host.of[i]);
+    }
     dl_pool_destroy(&(*session)->pool);
     dl_free(session);
 }
 
 /* --- parameters --- */
 
+/* The plan's storage of each arena. */
+static const dl_storage storage_of[DL_N_ARENAS] = {DL_STORE_PARAMETER, DL_STORE_FROZEN, DL_STORE_STATISTICS};
+
 static dl_status upload_parameters(dl_session *session) {
     const dl_plan *plan = session->plan;
-    const dl_storage storage[] = {DL_STORE_PARAMETER, DL_STORE_FROZEN};
-    const float *arena[] = {session->trainable, session->frozen};
-    for (int i = 0; i < 2; i++) {
-        if (plan->bytes[storage[i]] > 0) {
-            DL_RETURN_IF_ERROR(session->device->backend->upload(session->device, plan->memory[storage[i]],
-                                                                arena[i], plan->bytes[storage[i]], NULL));
+    for (int i = 0; i < DL_N_ARENAS; i++) {
+        const dl_storage storage = storage_of[i];
+        if (plan->bytes[storage] > 0) {
+            DL_RETURN_IF_ERROR(session->device->backend->upload(
+                session->device, plan->memory[storage], session->host.of[i], plan->bytes[storage], NULL));
         }
     }
     return dl_session_refresh(session);
 }
 
 dl_status dl_session_init_parameters(dl_session *session) {
-    dl_parameters_init(&session->model->table, (uint64_t)session->config->seed, session->trainable,
-                       session->frozen);
+    dl_parameters_init(&session->model->table, (uint64_t)session->config->seed, &session->host);
     return upload_parameters(session);
 }
 
 dl_status dl_session_read_weights(dl_session *session, const char *path) {
-    DL_RETURN_IF_ERROR(
-        dl_weights_read(path, &session->model->table, session->trainable, session->frozen, NULL));
+    DL_RETURN_IF_ERROR(dl_weights_read(path, &session->model->table, &session->host, NULL));
     return upload_parameters(session);
 }
 
 dl_status dl_session_fetch_parameters(dl_session *session) {
     const dl_plan *plan = session->plan;
-    const dl_storage storage[] = {DL_STORE_PARAMETER, DL_STORE_FROZEN};
-    float *arena[] = {session->trainable, session->frozen};
-    for (int i = 0; i < 2; i++) {
-        if (plan->bytes[storage[i]] > 0) {
+    for (int i = 0; i < DL_N_ARENAS; i++) {
+        const dl_storage storage = storage_of[i];
+        if (plan->bytes[storage] > 0) {
             DL_RETURN_IF_ERROR(session->device->backend->download(
-                session->device, arena[i], plan->memory[storage[i]], plan->bytes[storage[i]], NULL));
+                session->device, session->host.of[i], plan->memory[storage], plan->bytes[storage], NULL));
         }
     }
     return DL_OK;
@@ -279,7 +282,10 @@ dl_status dl_session_read_control(const dl_session *session, int number, double 
 
 size_t dl_session_host_bytes(const dl_session *session) {
     const dl_parameter_table *table = &session->model->table;
-    const int64_t elements = table->trainable_elements + table->frozen_elements;
+    int64_t elements = 0;
+    for (int i = 0; i < DL_N_ARENAS; i++) {
+        elements += dl_arena_elements(table, (dl_arena)i);
+    }
     return (size_t)elements * sizeof(float) + dl_batches_bytes(session);
 }
 

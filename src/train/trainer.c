@@ -102,7 +102,7 @@ static dl_status write_weights(trainer *t, int64_t step) {
     char path[4096];
     DL_RETURN_IF_ERROR(dl_run_dir_file(t->options->run, "weights.h5", path, sizeof path));
     return dl_weights_write(path, &t->session->model->table, t->session->config->name, step,
-                            t->session->trainable, t->session->frozen);
+                            &t->session->host);
 }
 
 static dl_status end_epoch(trainer *t, int64_t step) {
@@ -191,8 +191,7 @@ static dl_status conclude(trainer *t) {
     result->data_wait = t->waited / (result->seconds - t->evaluated);
     int failed = -1;
     DL_RETURN_IF_ERROR(dl_comm_agree(t->session->world, write_weights(t, result->step), &failed));
-    DL_RETURN_IF_ERROR(dl_weights_hash(&t->session->model->table, t->session->trainable, t->session->frozen,
-                                       result->weights));
+    DL_RETURN_IF_ERROR(dl_weights_hash(&t->session->model->table, &t->session->host, result->weights));
     if (result->signal != 0) {
         return DL_OK;
     }

@@ -7,11 +7,6 @@
 
 enum { READ_CHUNK_BYTES = 16 << 20, MAX_TENSORS = 8192 };
 
-/* Where a parameter lies, for reading it. */
-static const float *elements_of(const dl_parameter *parameter, const float *trainable, const float *frozen) {
-    return (parameter->trainable ? trainable : frozen) + parameter->offset;
-}
-
 static int by_path(const void *left, const void *right) {
     const dl_parameter *const *a = left, *const *b = right;
     return strcmp((*a)->path, (*b)->path);
@@ -29,7 +24,7 @@ static dl_status sort_by_path(const dl_parameter_table *table, const dl_paramete
     return DL_OK;
 }
 
-dl_status dl_weights_hash(const dl_parameter_table *table, const float *trainable, const float *frozen,
+dl_status dl_weights_hash(const dl_parameter_table *table, const dl_host_arenas *arenas,
                           char out[DL_DIGEST_TEXT_BYTES]) {
     dl_digest *digest = NULL;
     const dl_parameter **sorted = NULL;
@@ -37,7 +32,7 @@ dl_status dl_weights_hash(const dl_parameter_table *table, const float *trainabl
     dl_status status = DL_OK;
     DL_GOTO_IF_ERROR(status, dl_digest_create(&digest), end);
     for (int i = 0; i < table->n; i++) {
-        dl_digest_add(digest, elements_of(sorted[i], trainable, frozen),
+        dl_digest_add(digest, dl_parameter_data(sorted[i], arenas),
                       (size_t)sorted[i]->n_elements * sizeof(float));
     }
     dl_digest_text(digest, out);
@@ -110,7 +105,7 @@ static dl_status declare(dl_h5_writer *writer, const dl_parameter **sorted, int 
 }
 
 dl_status dl_weights_write(const char *path, const dl_parameter_table *table, const char *name, int64_t step,
-                           const float *trainable, const float *frozen) {
+                           const dl_host_arenas *arenas) {
     dl_h5_writer *writer = NULL;
     const dl_parameter **sorted = NULL;
     dl_status status = DL_OK;
@@ -119,7 +114,7 @@ dl_status dl_weights_write(const char *path, const dl_parameter_table *table, co
     DL_GOTO_IF_ERROR(status, declare(writer, sorted, table->n, name, step), end);
     for (int i = 0; i < table->n; i++) {
         DL_GOTO_IF_ERROR(status,
-                         dl_h5_writer_write(writer, i, 0, elements_of(sorted[i], trainable, frozen),
+                         dl_h5_writer_write(writer, i, 0, dl_parameter_data(sorted[i], arenas),
                                             (size_t)sorted[i]->n_elements * sizeof(float)),
                          end);
     }

@@ -122,22 +122,22 @@ static dl_status read_info(const contents *file, dl_weights_info *info) {
     return DL_OK;
 }
 
-static dl_status read_all(const contents *file, const dl_parameter_table *table, float *trainable,
-                          float *frozen) {
+static dl_status read_all(const contents *file, const dl_parameter_table *table,
+                          const dl_host_arenas *arenas) {
     DL_RETURN_IF_ERROR(check_names(file, table));
     for (int i = 0; i < table->n; i++) {
         DL_RETURN_IF_ERROR(check_tensor(file, &table->parameter[i]));
     }
     for (int i = 0; i < table->n; i++) {
         const dl_parameter *parameter = &table->parameter[i];
-        float *to = dl_parameter_data(parameter, trainable, frozen);
+        float *to = dl_parameter_data(parameter, arenas);
         DL_RETURN_IF_ERROR(
             dl_h5_read_rows(file->file, find(file, parameter->path), 0, parameter->shape.dim[0], to));
     }
     return DL_OK;
 }
 
-dl_status dl_weights_read(const char *path, const dl_parameter_table *table, float *trainable, float *frozen,
+dl_status dl_weights_read(const char *path, const dl_parameter_table *table, const dl_host_arenas *arenas,
                           dl_weights_info *info) {
     dl_weights_info unused;
     contents file = {.path = path};
@@ -146,7 +146,7 @@ dl_status dl_weights_read(const char *path, const dl_parameter_table *table, flo
     DL_GOTO_IF_ERROR(status, read_info(&file, info != NULL ? info : &unused), end);
     DL_GOTO_IF_ERROR(status, dl_alloc(MAX_TENSORS, sizeof *file.dataset, &file.dataset), end);
     DL_GOTO_IF_ERROR(status, dl_h5_list(file.file, file.dataset, MAX_TENSORS, &file.n), end);
-    DL_GOTO_IF_ERROR(status, read_all(&file, table, trainable, frozen), end);
+    DL_GOTO_IF_ERROR(status, read_all(&file, table, arenas), end);
 end:
     dl_free(&file.dataset);
     dl_h5_close(&file.file);

@@ -203,8 +203,9 @@ static inline float *kit_arena(const kit *k, dl_storage storage) {
 static inline void kit_init_parameters(kit *k) {
     int refresh = -1;
     KIT_OK(dl_plan_add(k->plan, DL_PROGRAM_REFRESH, 0, &refresh));
-    float *frozen = kit_arena(k, DL_STORE_FROZEN);
-    dl_parameters_init(&k->model->table, 5, kit_arena(k, DL_STORE_PARAMETER), frozen);
+    const dl_host_arenas arenas = {
+        {kit_arena(k, DL_STORE_PARAMETER), kit_arena(k, DL_STORE_FROZEN), kit_arena(k, DL_STORE_STATISTICS)}};
+    dl_parameters_init(&k->model->table, 5, &arenas);
     KIT_OK(dl_execute(k->plan, refresh, NULL));
 }
 

@@ -19,6 +19,7 @@ static char folder[64], path[96];
 static dl_parameter parameters[N_PARAMETERS];
 static dl_parameter_table table;
 static float trainable[N_TRAINABLE], frozen[N_FROZEN];
+static const dl_host_arenas arenas = {{trainable, frozen, NULL}};
 
 /* The order in the arenas differs from the order of the paths, as in a real model. */
 static int set_up(void **state) {
@@ -58,16 +59,17 @@ static int tear_down(void **state) {
 }
 
 static void write_them(void) {
-    assert_int_equal(dl_weights_write(path, &table, "net", 42, trainable, frozen), DL_OK);
+    assert_int_equal(dl_weights_write(path, &table, "net", 42, &arenas), DL_OK);
 }
 
 static void what_was_written_is_read(void **state) {
     (void)state;
     float trainable_back[N_TRAINABLE] = {0}, frozen_back[N_FROZEN] = {0};
+    const dl_host_arenas back = {{trainable_back, frozen_back, NULL}};
     dl_weights_info info;
     write_them();
     write_them(); /* replaced */
-    assert_int_equal(dl_weights_read(path, &table, trainable_back, frozen_back, &info), DL_OK);
+    assert_int_equal(dl_weights_read(path, &table, &back, &info), DL_OK);
     assert_string_equal(info.name, "net");
     assert_int_equal(info.step, 42);
     assert_memory_equal(trainable_back, trainable, 15 * sizeof(float));
@@ -75,29 +77,30 @@ static void what_was_written_is_read(void **state) {
     assert_memory_equal(trainable_back + 16, trainable + 16, 3 * sizeof(float));
     assert_memory_equal(trainable_back + 32, trainable + 32, 24 * sizeof(float));
     assert_memory_equal(frozen_back, frozen, 8 * sizeof(float));
-    assert_int_equal(dl_weights_read(path, &table, trainable_back, frozen_back, NULL), DL_OK);
+    assert_int_equal(dl_weights_read(path, &table, &back, NULL), DL_OK);
 }
 
 static void the_hash_is_the_contract_s(void **state) {
     (void)state;
     char memory[DL_DIGEST_TEXT_BYTES], file[DL_DIGEST_TEXT_BYTES], changed[DL_DIGEST_TEXT_BYTES];
     write_them();
-    assert_int_equal(dl_weights_hash(&table, trainable, frozen, memory), DL_OK);
+    assert_int_equal(dl_weights_hash(&table, &arenas, memory), DL_OK);
     assert_int_equal(dl_weights_hash_file(path, file), DL_OK);
     assert_string_equal(memory, file);
     /* Computed by tests/numeric/hash.py from this file. */
     assert_string_equal(memory, "4f3120dcd39df8e2e022f862f9df95e9");
     trainable[15] = 7; /* a gap does not count */
-    assert_int_equal(dl_weights_hash(&table, trainable, frozen, changed), DL_OK);
+    assert_int_equal(dl_weights_hash(&table, &arenas, changed), DL_OK);
     assert_string_equal(memory, changed);
     trainable[14] = 7.25f;
-    assert_int_equal(dl_weights_hash(&table, trainable, frozen, changed), DL_OK);
+    assert_int_equal(dl_weights_hash(&table, &arenas, changed), DL_OK);
     assert_string_not_equal(memory, changed);
 }
 
 static void expect_misfit(const char *const *words) {
     float trainable_back[N_TRAINABLE] = {0}, frozen_back[N_FROZEN] = {0};
-    assert_int_equal(dl_weights_read(path, &table, trainable_back, frozen_back, NULL), DL_ERR_USAGE);
+    const dl_host_arenas back = {{trainable_back, frozen_back, NULL}};
+    assert_int_equal(dl_weights_read(path, &table, &back, NULL), DL_ERR_USAGE);
     for (; *words != NULL; words++) {
         if (strstr(dl_error_last()->message, *words) == NULL) {
             fail_msg("'%s' is not in: %s", *words, dl_error_last()->message);
