@@ -10,7 +10,7 @@ static dl_shape with_samples(const dl_compile *c, const dl_value *value) {
         memmove(&shape.dim[1], &shape.dim[0], (DL_MAX_DIMS - 1) * sizeof shape.dim[0]);
         shape.dim[0] = c->micro_samples;
         shape.n_dims++;
-    } else if (value->group > 0) {
+    } else if (value->group > 0 && c->program->kind == DL_PROGRAM_TRAIN) {
         shape.dim[0] = (c->micro_samples + value->group - 1) / value->group;
     }
     return shape;
@@ -97,6 +97,15 @@ static dl_status need_value(dl_compile *c, int v) {
     DL_RETURN_ERROR(DL_ERR_INTERNAL, "value '%s' is read before it is made", value->name);
 }
 
+/* Groups of samples have statistics of their own in training; moving averages are the same for all. */
+static dl_op_attr attributes(const dl_model_op *op, bool training) {
+    dl_op_attr attr = op->attr;
+    if (!training && (op->kind == DL_OP_BATCH_NORM_FORWARD || op->kind == DL_OP_BATCH_NORM_MOVING)) {
+        attr.u.norm.group = 0;
+    }
+    return attr;
+}
+
 static dl_status emit_op(dl_compile *c, const dl_model_op *op, bool training) {
     const dl_op_info *info = dl_op_info_of(op->kind);
     int slots[DL_OP_MAX_SLOTS];
@@ -116,7 +125,8 @@ static dl_status emit_op(dl_compile *c, const dl_model_op *op, bool training) {
         }
         slots[s] = c->slot_of[v];
     }
-    DL_RETURN_IF_ERROR(dl_add_operation(c->program, op->kind, &op->attr, DL_PHASE_FORWARD, op->layer,
+    const dl_op_attr attr = attributes(op, training);
+    DL_RETURN_IF_ERROR(dl_add_operation(c->program, op->kind, &attr, DL_PHASE_FORWARD, op->layer,
                                         c->micro, slots, info->n_slots, NULL));
     return op->kind == DL_OP_BATCH_NORM_STATISTICS ? dl_emit_moments(c, op, slots[0]) : DL_OK;
 }
