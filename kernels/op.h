@@ -83,7 +83,8 @@ typedef struct dl_pool_attr {
 } dl_pool_attr;
 
 typedef struct dl_padding_attr {
-    int64_t cells[4]; /* top, bottom, left, right */
+    int64_t cells[4];    /* top, bottom, left, right */
+    int64_t channels[2]; /* before and behind those of each cell */
 } dl_padding_attr;
 
 typedef struct dl_concatenate_attr {

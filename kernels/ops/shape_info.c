@@ -1,4 +1,4 @@
-/* Images with a border of zeros, and tensors side by side. */
+/* Images with a border of zeros (channels too), and tensors side by side. */
 #include "kernels/ops/info.h"
 
 static const dl_slot_info padding_forward_slots[] = {
@@ -35,17 +35,19 @@ static const dl_slot_info concatenate_backward_slots[] = {
 /* Slot 0 is the side without the border in both kinds when `inner` is 0, the other when it is 1. */
 static dl_status check_padding(const dl_op_desc *desc, int inner) {
     const dl_op_info *info = dl_op_info_of(desc->kind);
-    const int64_t *cells = desc->attr.u.padding.cells;
+    const int64_t *cells = desc->attr.u.padding.cells, *channels = desc->attr.u.padding.channels;
     for (int i = 0; i < 2; i++) {
         DL_RETURN_IF_ERROR(dl_info_check_dims(desc, info->slots[i].name, 4));
         DL_RETURN_IF_ERROR(dl_info_check_dtype(desc, info->slots[i].name, DL_F32));
     }
     for (int i = 0; i < 4; i++) {
-        DL_RETURN_ERROR_IF(cells[i] < 0, DL_ERR_INTERNAL, "%s: padding below 0", info->name);
+        DL_RETURN_ERROR_IF(cells[i] < 0 || channels[i / 2] < 0, DL_ERR_INTERNAL, "%s: padding below 0",
+                           info->name);
     }
     const int64_t *x = desc->slot[inner].shape.dim;
     return dl_info_check_shape(desc, info->slots[1 - inner].name,
-                               DL_SHAPE(x[0], x[1] + cells[0] + cells[1], x[2] + cells[2] + cells[3], x[3]));
+                               DL_SHAPE(x[0], x[1] + cells[0] + cells[1], x[2] + cells[2] + cells[3],
+                                        x[3] + channels[0] + channels[1]));
 }
 
 static dl_status check_padding_forward(const dl_op_desc *desc) {
@@ -78,7 +80,7 @@ static dl_status check_concatenate(const dl_op_desc *desc) {
 
 const dl_op_info dl_op_info_zero_padding2d_forward = {
     .name = "zero_padding2d_forward",
-    .doc = "y = x with rows and columns of zeros around it",
+    .doc = "y = x with rows, columns and channels of zeros around it",
     .batch = DL_BATCH_PER_SAMPLE,
     .n_slots = DL_N_SLOTS(padding_forward_slots),
     .slots = padding_forward_slots,

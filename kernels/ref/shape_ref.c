@@ -3,10 +3,11 @@
 /* The cell of x that cell i of the padded image is, or -1 in the border. */
 static int64_t inner_cell(const dl_op *op, const dl_shape *x, const dl_shape *y, int64_t i) {
     const int64_t *cells = op->desc.attr.u.padding.cells;
-    const int64_t c = i % y->dim[3], v = i / y->dim[3] % y->dim[2] - cells[2];
+    const int64_t c = i % y->dim[3] - op->desc.attr.u.padding.channels[0],
+                  v = i / y->dim[3] % y->dim[2] - cells[2];
     const int64_t h = i / (y->dim[3] * y->dim[2]) % y->dim[1] - cells[0];
     const int64_t n = i / (y->dim[3] * y->dim[2] * y->dim[1]);
-    const bool inside = h >= 0 && h < x->dim[1] && v >= 0 && v < x->dim[2];
+    const bool inside = c >= 0 && c < x->dim[3] && h >= 0 && h < x->dim[1] && v >= 0 && v < x->dim[2];
     return inside ? ((n * x->dim[1] + h) * x->dim[2] + v) * x->dim[3] + c : -1;
 }
 

@@ -1,6 +1,8 @@
 /* The table of all options, with their defaults. */
 #include "config/config.h"
 
+#include "config/expand.h"
+
 #include <string.h>
 
 const char *const dl_config_backends[] = {"auto", "ref", "ref:strict", "cpu", "cuda", NULL};
@@ -84,6 +86,16 @@ static const dl_option model_options[] = {
      .offset = offsetof(dl_model_config, layers),
      .min_items = 1,
      .doc = "from the input to the output; each takes the output of the one above it"},
+    {.name = "top",
+     .type = DL_TYPE_NODE,
+     .offset = offsetof(dl_model_config, top),
+     .fallback = "",
+     .doc = "layers behind `layers` that an include with top: false leaves out: the head of a network"},
+    {.name = "freeze",
+     .type = DL_TYPE_NODE,
+     .offset = offsetof(dl_model_config, freeze),
+     .fallback = "",
+     .doc = "a list of patterns like [conv1_*]: layers of such names keep their parameters"},
     DL_OPTION_END,
 };
 
@@ -268,13 +280,35 @@ static dl_option *row(dl_option *table, const char *name) {
     return table;
 }
 
+/* The layer kinds, and repeat and include. */
+static dl_status with_expansions(const dl_variant_kind *const *layers, dl_pool *pool,
+                                 const dl_variant_kind *const **out) {
+    const dl_variant_kind **all = NULL;
+    size_t n = 0, m = 0;
+    if (layers == NULL) {
+        *out = NULL;
+        return DL_OK;
+    }
+    while (layers[n] != NULL) {
+        n++;
+    }
+    while (dl_expansions[m] != NULL) {
+        m++;
+    }
+    DL_RETURN_IF_ERROR(dl_pool_alloc(pool, n + m + 1, sizeof *all, &all));
+    memcpy(all, layers, n * sizeof *all);
+    memcpy(all + n, dl_expansions, (m + 1) * sizeof *all);
+    *out = all;
+    return DL_OK;
+}
+
 dl_status dl_config_table(const dl_variant_kind *const *optimizers, const dl_variant_kind *const *schedules,
                           const dl_variant_kind *const *layers, dl_pool *pool, const dl_option **out) {
     dl_option *model = NULL, *train = NULL, *root = NULL;
     DL_RETURN_IF_ERROR(copy_table(model_options, sizeof model_options / sizeof *model, pool, &model));
     DL_RETURN_IF_ERROR(copy_table(train_options, sizeof train_options / sizeof *train, pool, &train));
     DL_RETURN_IF_ERROR(copy_table(root_options, sizeof root_options / sizeof *root, pool, &root));
-    row(model, "layers")->variants = layers;
+    DL_RETURN_IF_ERROR(with_expansions(layers, pool, &row(model, "layers")->variants));
     row(train, "optimizer")->variants = optimizers;
     row(train, "schedule")->variants = schedules;
     row(root, "model")->group = model;

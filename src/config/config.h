@@ -27,7 +27,10 @@ typedef struct dl_input_config {
 
 typedef struct dl_model_config {
     dl_input_config input;
-    const dl_node *layers; /* read by src/model, with the layers' own tables */
+    const dl_node
+        *layers;        /* read by src/model, with the layers' own tables; repeat and include are expanded */
+    const dl_node *top; /* NULL: its layers are in `layers` */
+    const dl_node *freeze; /* read by src/model; may be NULL */
 } dl_model_config;
 
 typedef struct dl_train_config {

@@ -1,6 +1,8 @@
 /* From a file and overrides to a checked configuration. */
 #include "config/config.h"
 
+#include "config/expand.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -164,7 +166,7 @@ static dl_status load_tree(const char *path, const char *const *overrides, int n
     for (int i = 0; i < n_overrides && *root != NULL; i++) {
         DL_RETURN_IF_ERROR(dl_tree_override(*root, overrides[i], pool, diagnostics));
     }
-    return DL_OK;
+    return *root == NULL ? DL_OK : dl_model_expand(*root, pool, diagnostics);
 }
 
 dl_status dl_config_load(const char *path, const char *const *overrides, int n_overrides,

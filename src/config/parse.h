@@ -26,6 +26,9 @@ DL_NODISCARD dl_status dl_node_create(dl_pool *pool, dl_node_kind kind, dl_place
 /* Appends to a list or a map (then child->key is set). */
 DL_NODISCARD dl_status dl_node_append(dl_pool *pool, dl_node *parent, dl_node *child);
 
+/* A copy of a node with all below it. */
+DL_NODISCARD dl_status dl_node_copy(dl_pool *pool, const dl_node *node, dl_node **out);
+
 /* A copy of part of a text, terminated, owned by the pool. */
 DL_NODISCARD dl_status dl_pool_copy(dl_pool *pool, const char *text, size_t n_bytes, const char **out);
 

@@ -245,14 +245,14 @@ static int64_t count_below(const dl_node *node, int64_t limit, int *height) {
     return n;
 }
 
-static dl_status copy_node(dl_pool *pool, const dl_node *node, dl_node **out) {
+dl_status dl_node_copy(dl_pool *pool, const dl_node *node, dl_node **out) {
     DL_RETURN_IF_ERROR(dl_node_create(pool, node->kind, node->place, out));
     **out = *node;
     (*out)->child = NULL;
     (*out)->n_children = (*out)->capacity = 0;
     for (int64_t i = 0; i < node->n_children; i++) {
         dl_node *child = NULL;
-        DL_RETURN_IF_ERROR(copy_node(pool, node->child[i], &child));
+        DL_RETURN_IF_ERROR(dl_node_copy(pool, node->child[i], &child));
         DL_RETURN_IF_ERROR(dl_node_append(pool, *out, child));
     }
     return DL_OK;
@@ -280,7 +280,7 @@ dl_status dl_tree_builder_alias(dl_tree_builder *builder, const char *name, dl_p
         return STOP(builder, place, "nested deeper than %d levels", DL_TREE_MAX_DEPTH);
     }
     dl_node *copy = NULL;
-    DL_RETURN_IF_ERROR(copy_node(builder->pool, found->node, &copy));
+    DL_RETURN_IF_ERROR(dl_node_copy(builder->pool, found->node, &copy));
     copy->key = NULL;
     copy->place = place;
     return place_value(builder, copy);

@@ -25,8 +25,9 @@ typedef struct dl_layer_common {
          .type = DL_TYPE_NODE,                                                                               \
          .offset = offsetof(dl_layer_common, from),                                                          \
          .fallback = "",                                                                                     \
-         .doc = "name of the layer whose output this one takes, or a list of names; block_input is what "    \
-                "entered the repeat around; default: the layer above"},                                      \
+         .doc =                                                                                              \
+             "name of the layer whose output this one takes, or a list of names; above: the layer above; "   \
+             "block_input: what entered this pass of a repeat; default: the layer above"},                   \
     {                                                                                                        \
         .name = "trainable", .type = DL_TYPE_BOOL, .offset = offsetof(dl_layer_common, trainable),           \
         .fallback = "true", .doc = "false: parameters keep their values"                                     \

@@ -6,6 +6,7 @@
 #include "model/output.h"
 #include "model/table.h"
 
+#include <fnmatch.h>
 #include <string.h>
 
 /* What goes round while a model is built. */
@@ -102,6 +103,9 @@ static dl_status unknown_source(builder *b, const dl_node *node) {
                        nearest == NULL ? "" : "'?");
 }
 
+/* In a list `from`: the layer above. */
+static const char layer_above[] = "above";
+
 /* The values a layer takes: `from`, or the layer above. A negative count after a mistake. */
 static dl_status find_inputs(builder *b, const dl_node *from, int inputs[], int *n) {
     *n = 0;
@@ -112,6 +116,10 @@ static dl_status find_inputs(builder *b, const dl_node *from, int inputs[], int 
     const int64_t n_names = from->kind == DL_NODE_LIST ? from->n_children : 1;
     for (int64_t i = 0; i < n_names && i < DL_OP_MAX_SLOTS; i++) {
         const dl_node *name = from->kind == DL_NODE_LIST ? from->child[i] : from;
+        if (name->kind == DL_NODE_SCALAR && strcmp(name->text, layer_above) == 0) {
+            inputs[(*n)++] = b->previous;
+            continue;
+        }
         const int layer = name->kind == DL_NODE_SCALAR ? find_layer(b->model, name->text) : -1;
         if (layer < 0) {
             *n = -1;
@@ -160,8 +168,49 @@ static dl_status name_layer(builder *b, const dl_layer_common *common, dl_layer 
                            "the layer name '%s' may have letters, digits, '_' and '-' only, at most 64",
                            common->name);
     }
+    if (strcmp(common->name, layer_above) == 0 || strcmp(common->name, "block_input") == 0) {
+        return dl_diagnose(b->diagnostics, layer->place,
+                           "no layer can have the name '%s': `from` means something by it", common->name);
+    }
     if (find_layer(model, common->name) >= 0) {
         return dl_diagnose(b->diagnostics, layer->place, "there are two layers named '%s'", common->name);
+    }
+    return DL_OK;
+}
+
+/* Does a pattern of model.freeze match the name? */
+static bool is_frozen(const dl_model_options *options, const char *name) {
+    const dl_node *freeze = options->freeze;
+    for (int64_t i = 0; freeze != NULL && freeze->kind == DL_NODE_LIST && i < freeze->n_children; i++) {
+        if (freeze->child[i]->kind == DL_NODE_SCALAR && fnmatch(freeze->child[i]->text, name, 0) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A pattern that freezes nothing is a mistake. */
+static dl_status check_freeze(builder *b) {
+    const dl_node *freeze = b->options->freeze;
+    const dl_model *model = b->model;
+    if (freeze == NULL) {
+        return DL_OK;
+    }
+    if (freeze->kind != DL_NODE_LIST) {
+        return dl_diagnose(b->diagnostics, freeze->place,
+                           "freeze must be a list of names or patterns: [conv1_*]");
+    }
+    for (int64_t i = 0; i < freeze->n_children; i++) {
+        const dl_node *pattern = freeze->child[i];
+        bool used = false;
+        for (int k = 0; k < model->n_layers && pattern->kind == DL_NODE_SCALAR; k++) {
+            used = used || fnmatch(pattern->text, model->layer[k].name, 0) == 0;
+        }
+        if (!used) {
+            DL_RETURN_IF_ERROR(dl_diagnose(b->diagnostics, pattern->place,
+                                           "no layer has a name like '%.60s'; `dltrain check` lists them",
+                                           pattern->kind == DL_NODE_SCALAR ? pattern->text : "[...]"));
+        }
     }
     return DL_OK;
 }
@@ -172,6 +221,7 @@ static dl_status build_layer(builder *b, const dl_variant *variant, const dl_lay
     dl_layer layer = {
         .kind = variant->kind->name, .place = variant->place, .trainable = common->trainable, .output = -1};
     DL_RETURN_IF_ERROR(name_layer(b, common, &layer));
+    layer.trainable = layer.trainable && !is_frozen(b->options, layer.name);
     int inputs[DL_OP_MAX_SLOTS], n_inputs = 0, *kept = NULL;
     DL_RETURN_IF_ERROR(find_inputs(b, common->from, inputs, &n_inputs));
     DL_RETURN_IF_ERROR(
@@ -227,6 +277,7 @@ static dl_status build_all(builder *b) {
         b->previous = -1; /* still read the layers, for their mistakes */
     }
     DL_RETURN_IF_ERROR(build_layers(b));
+    DL_RETURN_IF_ERROR(check_freeze(b));
     if (b->previous >= 0) {
         DL_RETURN_IF_ERROR(dl_model_add_output(b->model, b->previous, b->options, b->diagnostics));
     }

@@ -92,6 +92,7 @@ typedef struct dl_model_data {
 typedef struct dl_model_options {
     dl_shape input_shape;
     const dl_node *layers; /* the config's list */
+    const dl_node *freeze; /* names of layers that are not trainable, with * and ?; may be NULL */
     dl_place place;        /* of the model in the config, for messages */
     dl_place input_place;  /* of the input's shape */
     const dl_model_data *data;

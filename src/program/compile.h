@@ -52,7 +52,7 @@ DL_NODISCARD dl_status dl_emit_forward(dl_compile *c);
 /* Backward operations from the kinds' gradient rules (gradient.c). */
 DL_NODISCARD dl_status dl_emit_backward(dl_compile *c);
 /* Fusion over the list: softmax + loss, convolution or dense + activation, pooling + relu backward (fuse.c),
- * batch normalization + sum + relu, padding + convolution (fuse_norm.c). */
+ * batch normalization + sum + relu (fuse_norm.c). */
 DL_NODISCARD dl_status dl_fuse(dl_compile *c);
 /* One instruction of each fusion, where it applies. */
 void dl_fuse_norm(dl_compile *c, dl_instruction *instruction);

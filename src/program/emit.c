@@ -126,8 +126,8 @@ static dl_status emit_op(dl_compile *c, const dl_model_op *op, bool training) {
         slots[s] = c->slot_of[v];
     }
     const dl_op_attr attr = attributes(op, training);
-    DL_RETURN_IF_ERROR(dl_add_operation(c->program, op->kind, &attr, DL_PHASE_FORWARD, op->layer,
-                                        c->micro, slots, info->n_slots, NULL));
+    DL_RETURN_IF_ERROR(dl_add_operation(c->program, op->kind, &attr, DL_PHASE_FORWARD, op->layer, c->micro,
+                                        slots, info->n_slots, NULL));
     return op->kind == DL_OP_BATCH_NORM_STATISTICS ? dl_emit_moments(c, op, slots[0]) : DL_OK;
 }
 

@@ -1,5 +1,5 @@
 /* Fusions of batch normalization: with the sum of a residual connection and relu behind it; of its backward
- * passes with relu's. And of a border of zeros with the convolution behind it. */
+ * passes with relu's. */
 #include "program/compile.h"
 
 enum { NORM_RESIDUAL = 2, NORM_Y = 3 };

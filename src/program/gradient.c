@@ -137,18 +137,10 @@ static bool is_for_fusion(const dl_op_info *forward, const dl_slot_info *slot) {
     return slot->optional && s >= 0 && forward->slots[s].role == DL_SLOT_OUT;
 }
 
-/* What is computed from sums over all ranks is the same on each: as a part of the gradients, which ranks add
- * up, the first keeps it alone. */
-static bool is_another_ranks(const dl_compile *c, const dl_model_op *op, const dl_op_gradient *gradient) {
-    return gradient->kind == DL_OP_BATCH_NORM_BACKWARD_WEIGHTS && c->plan->options.rank != 0 &&
-           dl_is_global_statistic(c->plan, gradient->kind, &op->attr);
-}
-
 static dl_status emit_gradient(dl_compile *c, const dl_model_op *op, const dl_op_gradient *gradient,
                                int forward) {
     const dl_op_info *info = dl_op_info_of(gradient->kind);
-    if (!is_wanted(c, op, gradient) || !has_output_gradient(c, op, info) ||
-        is_another_ranks(c, op, gradient)) {
+    if (!is_wanted(c, op, gradient) || !has_output_gradient(c, op, info)) {
         return DL_OK;
     }
     int slots[DL_OP_MAX_SLOTS], made[DL_OP_MAX_SLOTS];

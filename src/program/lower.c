@@ -361,10 +361,49 @@ static dl_status lower_whole_or_parts(dl_compile *c, lowering *l) {
     return finish_parts(c, l);
 }
 
+/* What is computed from sums over all ranks is the same on each: as a part of the gradients, which ranks add
+ * up, the first block of the first rank keeps it alone. */
+static bool is_replicated(const dl_compile *c, const dl_instruction *instruction) {
+    return instruction->kind == DL_OP_BATCH_NORM_BACKWARD_WEIGHTS &&
+           dl_is_global_statistic(c->plan, instruction->kind, &instruction->attr);
+}
+
+/* The other blocks bring zeros, in the last micro-batch: so the last contribution has the same place in the
+ * list of every rank, which orders the exchanges. */
+static dl_status bring_zeros(dl_compile *c, const int *rows, int n_rows, const lowering *l, int first_block) {
+    const bool last = l->instruction.micro + 1 == c->plan->options.accumulate;
+    for (int i = 0; i < n_rows && last; i++) {
+        for (int block = first_block; block < c->plan->n_blocks && rows[i] >= 0; block++) {
+            int slot = -1;
+            if (c->gradient_written[rows[i] * c->plan->n_blocks + block]++ > 0) {
+                continue;
+            }
+            DL_RETURN_IF_ERROR(dl_gradient_slot(c, rows[i], block, &slot));
+            DL_RETURN_IF_ERROR(dl_add_operation(c->program, DL_OP_FILL_ZERO, &(dl_op_attr){0},
+                                                DL_PHASE_BACKWARD, l->instruction.layer, l->instruction.micro,
+                                                &slot, 1, NULL));
+        }
+    }
+    return DL_OK;
+}
+
+static dl_status lower_replicated(dl_compile *c, lowering *l) {
+    int rows[DL_OP_MAX_SLOTS];
+    const bool keeps = c->plan->options.rank == 0;
+    for (int i = 0; i < l->info->n_slots; i++) {
+        rows[i] = l->is_parameter_gradient[i] ? c->program->slot[l->instruction.slot[i]].parameter : -1;
+    }
+    if (keeps) {
+        DL_RETURN_IF_ERROR(lower_whole_or_parts(c, l));
+    }
+    return bring_zeros(c, rows, l->info->n_slots, l, keeps ? 1 : 0);
+}
+
 static dl_status lower_operation(dl_compile *c, const dl_instruction *instruction, int *at) {
     lowering l = {.instruction = *instruction, .info = dl_op_info_of(instruction->kind)};
     classify(c->plan, c->program, &l);
-    const dl_status status = lower_whole_or_parts(c, &l);
+    const dl_status status =
+        is_replicated(c, instruction) ? lower_replicated(c, &l) : lower_whole_or_parts(c, &l);
     if (!l.appended) {
         dl_op_destroy(&l.instruction.op);
         for (int p = 0; p < l.instruction.n_parts; p++) {

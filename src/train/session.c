@@ -41,6 +41,7 @@ static dl_status build_model(dl_session *session, dl_diagnostics *diagnostics) {
                                 .mean = config->data.mean.value,
                                 .std = config->data.std.value};
     dl_model_options options = {.layers = config->model.layers,
+                                .freeze = config->model.freeze,
                                 .place = config->model_place,
                                 .input_place = config->input_place,
                                 .data = &data,
@@ -81,6 +82,29 @@ static dl_status add_programs(dl_session *session, bool training) {
     return add_evaluation(session, DL_SPLIT_TEST);
 }
 
+/* What batch normalization does to a batch cannot be divided in every way. */
+static dl_status check_statistics(const dl_session *session) {
+    const dl_model *model = session->model;
+    for (int i = 0; i < model->n_ops && session->config->reproducible; i++) {
+        const dl_model_op *op = &model->op[i];
+        if (op->kind != DL_OP_BATCH_NORM_SUMS) {
+            continue;
+        }
+        const char *name = model->layer[op->layer].name;
+        DL_RETURN_ERROR_IF(
+            session->config->train.accumulate > 1, DL_ERR_USAGE,
+            "reproducible: true makes the statistics of batch_normalization '%s' over the whole batch, "
+            "which micro-batches do not have; use accumulate: 1",
+            name);
+        DL_RETURN_ERROR_IF(
+            op->attr.u.norm.group > 0, DL_ERR_USAGE,
+            "reproducible: true makes the statistics of batch_normalization '%s' over the whole batch, "
+            "not groups of %lld; leave `statistics` out",
+            name, (long long)op->attr.u.norm.group);
+    }
+    return DL_OK;
+}
+
 static dl_status make_plan(dl_session *session, const dl_session_options *options) {
     const dl_config *config = session->config;
     const bool dry = options->world == NULL;
@@ -101,6 +125,7 @@ static dl_status make_plan(dl_session *session, const dl_session_options *option
         "reproducible: true divides a batch into %d pieces, which %d ranks with accumulate: %d cannot "
         "share; use ranks x accumulate <= %d",
         DL_PIECES, plan.n_ranks, plan.accumulate, DL_PIECES);
+    DL_RETURN_IF_ERROR(check_statistics(session));
     dl_op_desc update;
     DL_RETURN_IF_ERROR(
         dl_optimizer_describe(&config->train.optimizer, (double)config->train.batch_size, 1, &update));

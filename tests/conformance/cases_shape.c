@@ -1,10 +1,14 @@
 #include "conformance.h"
 
-static void padding(dlc_list *list, const char *name, int flags, dl_shape x, const int64_t cells[4]) {
+/* cells: top, bottom, left, right, channels before, channels behind. */
+static void padding(dlc_list *list, const char *name, int flags, dl_shape x, const int64_t cells[6]) {
     dlc_case *test = dlc_add(list, DL_OP_ZERO_PADDING2D_FORWARD, name, flags, DLC_UNIFORM);
     dl_shape y = x;
     y.dim[1] += cells[0] + cells[1];
     y.dim[2] += cells[2] + cells[3];
+    y.dim[3] += cells[4] + cells[5];
+    test->desc.attr.u.padding.channels[0] = cells[4];
+    test->desc.attr.u.padding.channels[1] = cells[5];
     for (int i = 0; i < 4; i++) {
         test->desc.attr.u.padding.cells[i] = cells[i];
     }
@@ -29,9 +33,11 @@ static void concatenate(dlc_list *list, const char *name, int flags, dl_shape le
 }
 
 void dlc_cases_shape(dlc_list *list) {
-    padding(list, "one cell all round", DLC_ROWS, DL_SHAPE(3, 4, 5, 7), (const int64_t[]){1, 1, 1, 1});
-    padding(list, "four different borders", 0, DL_SHAPE(2, 3, 3, 1), (const int64_t[]){0, 1, 2, 3});
-    padding(list, "no border", 0, DL_SHAPE(1, 2, 2, 16), (const int64_t[]){0, 0, 0, 0});
+    padding(list, "one cell all round", DLC_ROWS, DL_SHAPE(3, 4, 5, 7), (const int64_t[]){1, 1, 1, 1, 0, 0});
+    padding(list, "four different borders", 0, DL_SHAPE(2, 3, 3, 1), (const int64_t[]){0, 1, 2, 3, 0, 0});
+    padding(list, "no border", 0, DL_SHAPE(1, 2, 2, 16), (const int64_t[]){0, 0, 0, 0, 0, 0});
+    padding(list, "channels", DLC_ROWS, DL_SHAPE(3, 2, 3, 16), (const int64_t[]){0, 0, 0, 0, 8, 8});
+    padding(list, "cells and channels", 0, DL_SHAPE(2, 2, 3, 5), (const int64_t[]){1, 0, 0, 2, 1, 2});
     concatenate(list, "two images", DLC_ROWS, DL_SHAPE(3, 4, 5), (const int64_t[]){16, 7, 0});
     concatenate(list, "six vectors", 0, DL_SHAPE(5), (const int64_t[]){1, 2, 3, 4, 5, 6, 0});
     concatenate(list, "three sequences", 0, DL_SHAPE(2, 9), (const int64_t[]){8, 1, 8, 0});

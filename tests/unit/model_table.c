@@ -26,18 +26,22 @@ static void known_networks_have_their_parameters(void **state) {
     static const struct {
         const char *path;
         dl_shape shape;
-        int64_t n_classes, n_parameters, n_tensors;
+        int64_t n_classes, n_parameters, n_trainable, n_tensors;
         double training_mflop; /* of one sample: forward, data and weight gradients */
     } networks[] = {
-        {"configs/mnist_cnn.yaml", {3, {28, 28, 1}}, 10, 93322, 10, 16.36},
-        {"tests/models/vgg16.yaml", {3, {224, 224, 3}}, 1000, 138357544, 32, 92668.0},
+        {"configs/mnist_cnn.yaml", {3, {28, 28, 1}}, 10, 93322, 93322, 10, 16.36},
+        {"configs/models/vgg16.yaml", {3, {224, 224, 3}}, 1000, 138357544, 138357544, 32, 92668.0},
+        {"configs/models/vgg16_transfer.yaml", {3, {224, 224, 3}}, 10, 21140042, 6425354, 30, 30730.0},
+        {"configs/models/resnet18.yaml", {3, {224, 224, 3}}, 1000, 11689512, 11689512, 102, 10648.0},
+        {"configs/models/resnet50.yaml", {3, {224, 224, 3}}, 1000, 25557032, 25557032, 267, 24299.0},
+        {"configs/models/resnet20.yaml", {3, {32, 32, 3}}, 10, 269722, 269722, 97, 242.4},
     };
     for (size_t i = 0; i < sizeof networks / sizeof *networks; i++) {
         kit k;
         kit_open(&k);
         load(&k, networks[i].path, networks[i].shape, networks[i].n_classes);
         assert_int_equal(k.model->table.n_total, networks[i].n_parameters);
-        assert_int_equal(k.model->table.n_trainable, networks[i].n_parameters);
+        assert_int_equal(k.model->table.n_trainable, networks[i].n_trainable);
         assert_int_equal(k.model->table.n, networks[i].n_tensors);
         const double mflop = dl_model_training_flops(k.model) / 1e6;
         if (fabs(mflop - networks[i].training_mflop) > 0.002 * networks[i].training_mflop) {

@@ -19,6 +19,44 @@ static const char *pick(dice *d, const char *const *words, int n) {
 
 static const char *const functions[] = {"linear", "relu", "tanh", "sigmoid"};
 
+/* Layers of several inputs, and those that look at whole batches. */
+static void add_graph_layer(dice *d, dl_text *text, int number) {
+    static const char *const statistics[] = {"rank", "global", "3"};
+    const int filters = 8 * (int)draw(d, 1, 2);
+    switch (draw(d, 0, 4)) {
+    case 0:
+        KIT_OK(dl_text_append(
+            text, "- batch_normalization: {statistics: %s, activation: %s, trainable: %s, name: l%d}\n",
+            pick(d, statistics, 3), pick(d, functions, 4), draw(d, 0, 3) > 0 ? "true" : "false", number));
+        break;
+    case 1:
+        KIT_OK(dl_text_append(text,
+                              "- average_pooling2d: {pool_size: 2, strides: %d, padding: same, name: l%d}\n",
+                              (int)draw(d, 1, 2), number));
+        break;
+    case 2:
+        KIT_OK(dl_text_append(text, "- zero_padding2d: {padding: %d, channels: [0, %d], name: l%d}\n",
+                              (int)draw(d, 0, 2), (int)draw(d, 0, 1) * 2, number));
+        break;
+    case 3: /* a residual block */
+        KIT_OK(dl_text_append(text,
+                              "- conv2d: {filters: %d, kernel_size: 1, name: in%d}\n"
+                              "- batch_normalization: {name: norm%d, statistics: %s}\n"
+                              "- conv2d: {filters: %d, kernel_size: 3, padding: same, use_bias: false}\n"
+                              "- batch_normalization: {}\n"
+                              "- add: {from: [above, norm%d], activation: %s, name: l%d}\n",
+                              filters, number, number, pick(d, statistics, 3), filters, number,
+                              pick(d, functions, 4), number));
+        break;
+    default:
+        KIT_OK(dl_text_append(text,
+                              "- conv2d: {filters: %d, kernel_size: 1, name: in%d}\n"
+                              "- conv2d: {filters: 8, kernel_size: 3, padding: same, name: side%d}\n"
+                              "- concatenate: {from: [in%d, side%d], name: l%d}\n",
+                              filters, number, number, number, number, number));
+    }
+}
+
 /* One layer on images; some take an earlier one's output, which leaves branches that nothing uses. */
 static void add_image_layer(dice *d, dl_text *text, int number) {
     const int64_t kind = draw(d, 0, 9);
@@ -40,6 +78,8 @@ static void add_image_layer(dice *d, dl_text *text, int number) {
         KIT_OK(dl_text_append(
             text, "- max_pooling2d: {pool_size: %d, strides: %d, padding: %s, name: l%d%s}\n",
             (int)draw(d, 2, 3), (int)draw(d, 1, 3), draw(d, 0, 1) ? "same" : "valid", number, from));
+    } else if (kind < 8) {
+        add_graph_layer(d, text, number);
     } else if (kind < 9) {
         KIT_OK(dl_text_append(text, "- activation: {function: %s, name: l%d%s}\n", functions[draw(d, 1, 3)],
                               number, from));
@@ -64,7 +104,9 @@ static void draw_layers(dice *d, dl_text *text) {
     for (int64_t n = draw(d, 0, 7); n > 0; n--) {
         add_image_layer(d, text, number++);
     }
-    KIT_OK(dl_text_append(text, "- flatten: {}\n"));
+    static const char *const joints[] = {"flatten", "flatten", "global_average_pooling2d",
+                                         "global_max_pooling2d"};
+    KIT_OK(dl_text_append(text, "- %s: {}\n", pick(d, joints, 4)));
     for (int64_t n = draw(d, 0, 3); n > 0; n--) {
         add_vector_layer(d, text, number++);
     }
@@ -89,7 +131,18 @@ static void draw_model(dice *d, kit *k) {
     }
 }
 
-static void draw_options(dice *d, kit_options *o) {
+/* What sessions refuse: pieces with statistics of groups of samples, pieces of micro-batches with statistics.
+ */
+static void leave_out_refused(const dl_model *model, kit_options *o) {
+    for (int i = 0; i < model->n_ops && o->reproducible; i++) {
+        if (model->op[i].kind == DL_OP_BATCH_NORM_SUMS) {
+            o->accumulate = 1;
+            o->reproducible = model->op[i].attr.u.norm.group == 0;
+        }
+    }
+}
+
+static void draw_options(dice *d, const dl_model *model, kit_options *o) {
     static const char *const backends[] = {"ref", "cpu", "ref:strict"};
     *o = (kit_options){.backend = pick(d, backends, 3),
                        .n_threads = (int)draw(d, 1, 2),
@@ -103,6 +156,7 @@ static void draw_options(dice *d, kit_options *o) {
         o->n_ranks = (int)draw(d, 1, 8);
         o->accumulate = (int)draw(d, 1, 4);
     }
+    leave_out_refused(model, o);
     const size_t used = strlen(kit_context);
     (void)snprintf(kit_context + used, sizeof kit_context - used,
                    "%s, batch %d, accumulate %d, %d ranks, %s, %s\n", o->backend, (int)o->batch_size,
@@ -207,7 +261,7 @@ static void try_graph(int seed) {
     kit_options o;
     kit_open(&k);
     draw_model(&d, &k);
-    draw_options(&d, &o);
+    draw_options(&d, k.model, &o);
     const int64_t full = o.batch_size, last = draw(&d, 1, full);
     int first[MAX_STEPS], n_first = 0;
     const bool measured = !o.reproducible && draw(&d, 0, 1) == 1;

@@ -3,32 +3,41 @@
 
 #include <string.h>
 
+/* Moves the cells of n images between the padded image and the one inside. */
+static void move_cells(const dl_op_desc *desc, const dl_shape *inner, const dl_shape *outer, float *in,
+                       float *out, bool outwards) {
+    const dl_padding_attr *pad = &desc->attr.u.padding;
+    const int64_t *x = inner->dim, *y = outer->dim;
+    const bool whole_rows = x[3] == y[3];
+    const int64_t run = whole_rows ? x[2] * x[3] : x[3], runs = whole_rows ? 1 : x[2];
+    for (int64_t h = 0; h < x[1]; h++) {
+        for (int64_t v = 0; v < runs; v++) {
+            float *small = in + (h * x[2] + v) * x[3];
+            float *large = out + ((h + pad->cells[0]) * y[2] + v + pad->cells[2]) * y[3] + pad->channels[0];
+            memcpy(outwards ? large : small, outwards ? small : large, (size_t)run * sizeof *small);
+        }
+    }
+}
+
 void DL_ISA(zero_padding2d_forward)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *const *slots,
                                     dl_range images) {
     (void)loop;
-    const int64_t *x = desc->slot[0].shape.dim, *y = desc->slot[1].shape.dim;
-    const int64_t *cells = desc->attr.u.padding.cells, row = x[2] * x[3], wide = y[2] * y[3];
+    const dl_shape *x = &desc->slot[0].shape, *y = &desc->slot[1].shape;
+    const int64_t small = dl_shape_stride(x, 1), large = dl_shape_stride(y, 1);
     for (int64_t n = images.begin; n < images.end; n++) {
-        const float *from = (const float *)slots[0] + n * x[1] * row;
-        float *to = (float *)slots[1] + n * y[1] * wide;
-        memset(to, 0, (size_t)(y[1] * wide) * sizeof *to);
-        for (int64_t h = 0; h < x[1]; h++) {
-            memcpy(to + (h + cells[0]) * wide + cells[2] * x[3], from + h * row, (size_t)row * sizeof *to);
-        }
+        float *to = (float *)slots[1] + n * large;
+        memset(to, 0, (size_t)large * sizeof *to);
+        move_cells(desc, x, y, (float *)slots[0] + n * small, to, true);
     }
 }
 
 void DL_ISA(zero_padding2d_backward)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *const *slots,
                                      dl_range images) {
     (void)loop;
-    const int64_t *dy = desc->slot[0].shape.dim, *dx = desc->slot[1].shape.dim;
-    const int64_t *cells = desc->attr.u.padding.cells, row = dx[2] * dx[3], wide = dy[2] * dy[3];
+    const dl_shape *dy = &desc->slot[0].shape, *dx = &desc->slot[1].shape;
+    const int64_t small = dl_shape_stride(dx, 1), large = dl_shape_stride(dy, 1);
     for (int64_t n = images.begin; n < images.end; n++) {
-        const float *from = (const float *)slots[0] + n * dy[1] * wide;
-        float *to = (float *)slots[1] + n * dx[1] * row;
-        for (int64_t h = 0; h < dx[1]; h++) {
-            memcpy(to + h * row, from + (h + cells[0]) * wide + cells[2] * dx[3], (size_t)row * sizeof *to);
-        }
+        move_cells(desc, dx, dy, (float *)slots[1] + n * small, (float *)slots[0] + n * large, false);
     }
 }
 

@@ -1,9 +1,9 @@
-/* zero_padding2d: rows and columns of zeros around an image. */
+/* zero_padding2d: rows, columns and channels of zeros around an image. */
 #include "model/layer.h"
 
 typedef struct padding_options {
     dl_layer_common common;
-    dl_int_list padding;
+    dl_int_list padding, channels;
 } padding_options;
 
 static const dl_option options[] = {
@@ -16,6 +16,15 @@ static const dl_option options[] = {
      .min_items = 1,
      .max_items = 4,
      .doc = "cells: all | rows, columns | top, bottom, left, right"},
+    {.name = "channels",
+     .type = DL_TYPE_INTS,
+     .offset = offsetof(padding_options, channels),
+     .fallback = "[0, 0]",
+     .min = 0,
+     .max = 1 << 20,
+     .min_items = 2,
+     .max_items = 2,
+     .doc = "channels of zeros before and behind"},
     DL_LAYER_COMMON_OPTIONS,
     DL_OPTION_END,
 };
@@ -40,6 +49,10 @@ static dl_status build_padding(dl_layer_build *build, const void *values, const 
         attr.u.padding.cells[i] = o->padding.value[at];
         shape.dim[i / 2] += attr.u.padding.cells[i];
     }
+    for (int i = 0; i < 2; i++) {
+        attr.u.padding.channels[i] = o->channels.value[i];
+        shape.dim[2] += o->channels.value[i];
+    }
     DL_RETURN_IF_ERROR(dl_layer_value(build, NULL, DL_F32, &shape, output));
     const int slots[] = {inputs[0], *output};
     return dl_layer_op(build, DL_OP_ZERO_PADDING2D_FORWARD, &attr, slots, 2, NULL);
@@ -47,7 +60,7 @@ static dl_status build_padding(dl_layer_build *build, const void *values, const 
 
 const dl_layer_kind dl_layer_zero_padding2d = {
     .variant = {.name = "zero_padding2d",
-                .doc = "rows and columns of zeros around an image",
+                .doc = "rows, columns and channels of zeros around an image",
                 .options = options,
                 .n_bytes = sizeof(padding_options)},
     .min_inputs = 1,
