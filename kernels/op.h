@@ -3,17 +3,18 @@
  * A kind is one row of kernels/ops.def and one dl_op_info (kernels/ops/FAMILY.c). It lists its slots by name
  * and role, says whether it works sample by sample or sums over samples, checks shapes, counts FLOPs, and
  * names the kinds that compute its gradients. Gradients go by slot names: in a gradient kind, slot "dNAME" is
- * the gradient of the forward kind's slot NAME, and slot NAME is that slot itself. The compiler needs nothing
- * else.
+ * the gradient of the forward kind's slot NAME, and slot NAME is that slot itself. A gradient kind may read
+ * the gradient of an input that another gradient kind of the same forward kind writes; that one stands behind
+ * it in the list, which the compiler goes through from its end. The compiler needs nothing else.
  *
- * Meaning of tensors: images [N, H, W, C]; vectors [N, F]; convolution weights [K, C/groups, R, S];
- * dense weights [out, in]. Dimension 0 of a `batched` slot counts samples. */
+ * Meaning of tensors: images [N, H, W, C]; vectors [N, F]; sequences [N, T, F]; tokens [N, T]; convolution
+ * weights [K, C/groups, R, S]; dense weights [out, in]. Dimension 0 of a `batched` slot counts samples. */
 #ifndef DLTRAIN_KERNELS_OP_H
 #define DLTRAIN_KERNELS_OP_H
 
 #include "base/tensor.h"
 
-enum { DL_OP_MAX_SLOTS = 8, DL_OP_MAX_GRADIENTS = 3, DL_MAX_CHANNEL_VALUES = 16 };
+enum { DL_OP_MAX_SLOTS = 10, DL_OP_MAX_GRADIENTS = 3, DL_MAX_CHANNEL_VALUES = 16 };
 
 typedef enum dl_op_kind {
 #define DL_OP_KIND(NAME, name) DL_OP_##NAME,

@@ -170,6 +170,21 @@ static void set_items(dl_cpu_loop_op *op, const dl_op_desc *desc) {
         op->loop.row = dl_shape_stride(&first->shape, 1);
         op->n_items = op->loop.row;
         break;
+    case DL_OP_EMBEDDING_FORWARD:
+        op->loop.row = dl_embedding_sizes_of(desc).width;
+        op->n_items = dl_embedding_sizes_of(desc).tokens;
+        op->grain = 1;
+        op->item_elements = op->loop.row;
+        break;
+    case DL_OP_EMBEDDING_BACKWARD_WEIGHTS:
+        op->loop.row = op->n_items = dl_embedding_sizes_of(desc).width;
+        op->grain = DL_CPU_LANES;
+        op->item_elements = dl_embedding_sizes_of(desc).tokens;
+        break;
+    case DL_OP_REVERSE_BY_LENGTH:
+    case DL_OP_REVERSE_BY_LENGTH_BACKWARD:
+    case DL_OP_TAKE_LAST:
+    case DL_OP_TAKE_LAST_BACKWARD:
     case DL_OP_DROPOUT_FORWARD:
     case DL_OP_DROPOUT_BACKWARD:
     case DL_OP_SOFTMAX_FORWARD:

@@ -55,7 +55,9 @@ static dl_status check_activation(const dl_op_desc *desc) {
 }
 
 static dl_status check_softmax(const dl_op_desc *desc) {
-    DL_RETURN_IF_ERROR(dl_info_check_dims(desc, "y", 2));
+    const int y = dl_op_slot(dl_op_info_of(desc->kind), "y");
+    DL_RETURN_ERROR_IF(desc->slot[y].shape.n_dims < 2, DL_ERR_INTERNAL,
+                       "%s: slot 'y' has no dimension beside the samples", dl_op_info_of(desc->kind)->name);
     DL_RETURN_IF_ERROR(check_elementwise(desc));
     return DL_OK;
 }
@@ -95,7 +97,7 @@ const dl_op_info dl_op_info_activation_backward = {
 
 const dl_op_info dl_op_info_softmax_forward = {
     .name = "softmax_forward",
-    .doc = "y[n,k] = exp(x[n,k] - max of row) / sum of the row's",
+    .doc = "y[..,k] = exp(x[..,k] - max of row) / sum of the row's; rows are the last dimension",
     .batch = DL_BATCH_PER_SAMPLE,
     .n_slots = DL_N_SLOTS(softmax_forward_slots),
     .slots = softmax_forward_slots,

@@ -84,6 +84,10 @@ DL_NODISCARD dl_status dlc_problem_slice(const dlc_problem *problem, int64_t beg
                                          dlc_problem *out);
 void dlc_problem_destroy(dlc_problem *problem);
 
+/* The gradient kind (its number) that writes an input of this one: the gradient of an input of the forward
+ * kind; -1: there is none. *slot: the input. */
+int dlc_source_gradient(const dl_op_desc *desc, dl_op_kind forward_kind, int *slot);
+
 /* How to run it. Variants: 0 all plain, 1 the backend chooses, 2 + j the j-th layout of dl_device_layouts. */
 typedef struct dlc_way {
     int variant, algorithm;

@@ -2,6 +2,7 @@
 
 #include "base/rng.h"
 #include "kernels/common/blocks.h"
+#include "kernels/ops/sizes.h"
 
 #include <math.h>
 #include <string.h>
@@ -65,7 +66,32 @@ static void fill_bytes(const char *name, int slot, int64_t n, unsigned char *byt
     }
 }
 
+/* Tokens below the vocabulary, which is the embedding's table or its gradient. */
+static void fill_tokens(const dl_op_desc *desc, int slot, int32_t *values) {
+    const double vocabulary = (double)dl_embedding_sizes_of(desc).vocabulary;
+    for (int64_t i = 0; i < dl_shape_elements(&desc->slot[slot].shape); i++) {
+        values[i] = (int32_t)(vocabulary * uniform(slot, i));
+    }
+}
+
+/* 1 to T, both among them. */
+static void fill_lengths(const dl_op_desc *desc, int slot, int32_t *values) {
+    const int64_t n = desc->slot[slot].shape.dim[0], t = dl_sequence_sizes_of(desc).t;
+    for (int64_t i = 0; i < n; i++) {
+        values[i] = i == 0 ? (int32_t)t : i == 1 ? 1 : (int32_t)(1.0 + (double)t * uniform(slot, i));
+    }
+}
+
 static void fill_int32(const dl_op_desc *desc, int slot, int flags, int32_t *values) {
+    const char *name = dl_op_info_of(desc->kind)->slots[slot].name;
+    if (strcmp(name, "x") == 0) {
+        fill_tokens(desc, slot, values);
+        return;
+    }
+    if (strcmp(name, "lengths") == 0) {
+        fill_lengths(desc, slot, values);
+        return;
+    }
     const bool labels = strcmp(dl_op_info_of(desc->kind)->slots[slot].name, "labels") == 0;
     for (int64_t i = 0; i < dl_shape_elements(&desc->slot[slot].shape); i++) {
         values[i] = labels ? (int32_t)((double)desc->slot[0].shape.dim[1] * uniform(slot, i)) : 0;
