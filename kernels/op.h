@@ -7,7 +7,9 @@
  * else.
  *
  * Meaning of tensors: images [N, H, W, C]; vectors [N, F]; convolution weights [K, C/groups, R, S];
- * dense weights [out, in]. Dimension 0 of a `batched` slot counts samples. */
+ * dense weights [out, in]. Dimension 0 of a `batched` slot counts samples. Losses and metrics go row by row:
+ * scores [N, ..., K] are rows of K values, any number of them for each sample, labels [N, ...] one number a
+ * row; a label below 0 is none: no loss, no gradient, nothing counted. */
 #ifndef DLTRAIN_KERNELS_OP_H
 #define DLTRAIN_KERNELS_OP_H
 
@@ -88,7 +90,14 @@ typedef struct dl_dropout_attr {
 
 typedef struct dl_loss_attr {
     double scale; /* gradients are multiplied by this: 1 / capacity of the global batch */
+    double
+        smoothing; /* cross entropy: the share of the target that is spread evenly over all classes, 0..1 */
+    bool absolute; /* regression: the absolute error instead of the squared one */
 } dl_loss_attr;
+
+typedef struct dl_accuracy_attr {
+    int64_t k; /* the label must be among the k largest, >= 1 */
+} dl_accuracy_attr;
 
 typedef struct dl_normalize_attr {
     double scale; /* applied first: 1/255 for uint8 pixels */
@@ -115,6 +124,7 @@ typedef struct dl_op_attr {
         dl_pool_attr pool;
         dl_dropout_attr dropout;
         dl_loss_attr loss;
+        dl_accuracy_attr accuracy;
         dl_normalize_attr normalize;
         dl_sgd_attr sgd;
         dl_adam_attr adam;
