@@ -8,7 +8,9 @@
  * it in the list, which the compiler goes through from its end. The compiler needs nothing else.
  *
  * Meaning of tensors: images [N, H, W, C]; vectors [N, F]; sequences [N, T, F]; tokens [N, T]; convolution
- * weights [K, C/groups, R, S]; dense weights [out, in]. Dimension 0 of a `batched` slot counts samples. */
+ * weights [K, C/groups, R, S]; dense weights [out, in]. Dimension 0 of a `batched` slot counts samples. Losses
+ * and metrics go row by row: scores [N, ..., K] are rows of K values, any number of them for each sample,
+ * labels [N, ...] one number a row; a label below 0 is none: no loss, no gradient, nothing counted. */
 #ifndef DLTRAIN_KERNELS_OP_H
 #define DLTRAIN_KERNELS_OP_H
 
@@ -89,7 +91,14 @@ typedef struct dl_dropout_attr {
 
 typedef struct dl_loss_attr {
     double scale; /* gradients are multiplied by this: 1 / capacity of the global batch */
+    double
+        smoothing; /* cross entropy: the share of the target that is spread evenly over all classes, 0..1 */
+    bool absolute; /* regression: the absolute error instead of the squared one */
 } dl_loss_attr;
+
+typedef struct dl_accuracy_attr {
+    int64_t k; /* the label must be among the k largest, >= 1 */
+} dl_accuracy_attr;
 
 typedef struct dl_normalize_attr {
     double scale; /* applied first: 1/255 for uint8 pixels */
@@ -116,6 +125,7 @@ typedef struct dl_op_attr {
         dl_pool_attr pool;
         dl_dropout_attr dropout;
         dl_loss_attr loss;
+        dl_accuracy_attr accuracy;
         dl_normalize_attr normalize;
         dl_sgd_attr sgd;
         dl_adam_attr adam;

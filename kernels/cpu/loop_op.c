@@ -80,6 +80,8 @@ bool dl_cpu_loop_takes(const dl_device *device, const dl_op_desc *desc) {
         return takes_pooling(desc);
     case DL_OP_ACTIVATION_FORWARD:
         return keeps_padding(desc, common_layout(desc));
+    case DL_OP_SOFTMAX_CROSS_ENTROPY: /* losses in single precision */
+        return desc->slot[2].dtype == DL_F32;
     default:
         return true;
     }
@@ -144,11 +146,18 @@ static void set_normalize(dl_cpu_loop_op *op, const dl_op_desc *desc) {
     op->grain = op->loop.period * 64;
 }
 
-static void set_rows(dl_cpu_loop_op *op, const dl_op_desc *desc) {
+static void set_samples(dl_cpu_loop_op *op, const dl_op_desc *desc) {
     op->n_items = desc->slot[0].shape.dim[0];
     op->grain = 1;
     op->loop.row = dl_shape_stride(&desc->slot[0].shape, 1);
     op->item_elements = op->loop.row;
+}
+
+static void set_rows(dl_cpu_loop_op *op, const dl_op_desc *desc) {
+    const dl_row_sizes rows = dl_row_sizes_of(desc);
+    op->n_items = rows.n;
+    op->grain = 1;
+    op->loop.row = op->item_elements = rows.k;
 }
 
 /* Items and their sizes; the default is the elements of slot 0 as they are stored. */
@@ -187,6 +196,8 @@ static void set_items(dl_cpu_loop_op *op, const dl_op_desc *desc) {
     case DL_OP_TAKE_LAST_BACKWARD:
     case DL_OP_DROPOUT_FORWARD:
     case DL_OP_DROPOUT_BACKWARD:
+        set_samples(op, desc);
+        break;
     case DL_OP_SOFTMAX_FORWARD:
     case DL_OP_SOFTMAX_BACKWARD:
     case DL_OP_SOFTMAX_CROSS_ENTROPY:

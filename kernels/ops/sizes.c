@@ -15,6 +15,15 @@ const dl_shape *dl_op_shape_of(const dl_op_desc *desc, const char *name) {
     return i < 0 ? NULL : &desc->slot[i].shape;
 }
 
+dl_row_sizes dl_row_sizes_of(const dl_op_desc *desc) {
+    const dl_shape *shape = &desc->slot[0].shape;
+    dl_row_sizes sizes = {.n = 1, .k = shape->dim[shape->n_dims - 1]};
+    for (int i = 0; i + 1 < shape->n_dims; i++) {
+        sizes.n *= shape->dim[i];
+    }
+    return sizes;
+}
+
 dl_conv2d_sizes dl_conv2d_sizes_of(const dl_op_desc *desc) {
     const int64_t *x = dl_op_shape_of(desc, "x")->dim, *w = dl_op_shape_of(desc, "w")->dim,
                   *y = dl_op_shape_of(desc, "y")->dim;

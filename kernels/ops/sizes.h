@@ -36,6 +36,12 @@ typedef struct dl_embedding_sizes {
     int64_t tokens, vocabulary, width;
 } dl_embedding_sizes;
 
+/* Slot 0 is [N, ..., k]: n rows of k values, along the last dimension. */
+typedef struct dl_row_sizes {
+    int64_t n, k;
+} dl_row_sizes;
+
+dl_row_sizes dl_row_sizes_of(const dl_op_desc *desc);
 dl_conv2d_sizes dl_conv2d_sizes_of(const dl_op_desc *desc);
 dl_pooling2d_sizes dl_pooling2d_sizes_of(const dl_op_desc *desc);
 dl_dense_sizes dl_dense_sizes_of(const dl_op_desc *desc);

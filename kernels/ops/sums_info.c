@@ -23,8 +23,9 @@ static const dl_slot_info check_finite_slots[] = {
 };
 
 static dl_status check_sum_samples(const dl_op_desc *desc) {
-    DL_RETURN_IF_ERROR(dl_info_check_dims(desc, "x", 1));
-    DL_RETURN_IF_ERROR(dl_info_check_dtype(desc, "x", DL_F32));
+    DL_RETURN_ERROR_IF(desc->slot[0].dtype != DL_F32 && desc->slot[0].dtype != DL_F64, DL_ERR_INTERNAL,
+                       "sum_samples: slot 'x' is %s, not float32 or float64",
+                       dl_dtype_name(desc->slot[0].dtype));
     DL_RETURN_IF_ERROR(dl_info_check_dtype(desc, "total", DL_F64));
     DL_RETURN_IF_ERROR(dl_info_check_shape(desc, "total", DL_SHAPE(1)));
     return DL_OK;
@@ -58,7 +59,7 @@ static dl_status check_check_finite(const dl_op_desc *desc) {
 
 const dl_op_info dl_op_info_sum_samples = {
     .name = "sum_samples",
-    .doc = "total = sum over n of x[n], in order, in double; with accumulate, total += sum",
+    .doc = "total = sum of all x, in order, in double; with accumulate, total += sum",
     .batch = DL_BATCH_SUMS_SAMPLES,
     .n_slots = DL_N_SLOTS(sum_samples_slots),
     .slots = sum_samples_slots,

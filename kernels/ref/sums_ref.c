@@ -4,10 +4,11 @@
 #include <math.h>
 
 void dl_sum_samples_ref(const dl_op *op, void *const *slots) {
-    const float *x = slots[0];
+    const dl_tensor_desc *x = &op->desc.slot[0];
+    const int64_t n = dl_shape_elements(&x->shape);
     double *total = slots[1], sum = 0;
-    for (int64_t n = 0; n < op->desc.slot[0].shape.dim[0]; n++) {
-        sum += (double)x[n];
+    for (int64_t i = 0; i < n; i++) {
+        sum += x->dtype == DL_F64 ? ((const double *)slots[0])[i] : (double)((const float *)slots[0])[i];
     }
     *total = op->desc.attr.accumulate ? *total + sum : sum;
 }

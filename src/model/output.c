@@ -39,7 +39,8 @@ static dl_status add_metrics(dl_layer_build *build, int probabilities, const dl_
         DL_RETURN_IF_ERROR(add_value(build->model, DL_VALUE_COMPUTED, options->metrics[i], DL_F32,
                                      &(dl_shape){0}, &output->metric[i]));
         const int slots[] = {probabilities, output->labels, output->metric[i]};
-        DL_RETURN_IF_ERROR(dl_layer_op(build, DL_OP_ACCURACY, &(dl_op_attr){0}, slots, 3, NULL));
+        const dl_op_attr attr = {.u.accuracy.k = 1};
+        DL_RETURN_IF_ERROR(dl_layer_op(build, DL_OP_ACCURACY, &attr, slots, 3, NULL));
         output->n_metrics = i + 1;
     }
     return DL_OK;

@@ -140,7 +140,7 @@ static dl_status emit_gradient(dl_compile *c, const dl_model_op *op, const dl_op
     DL_RETURN_IF_ERROR(dl_add_operation(c->program, gradient->kind, &op->attr, DL_PHASE_BACKWARD, op->layer,
                                         c->micro, slots, info->n_slots, &instruction));
     instruction->forward = forward;
-    if (gradient->kind == DL_OP_CROSS_ENTROPY_BACKWARD) {
+    if (gradient->kind == DL_OP_CROSS_ENTROPY_BACKWARD || gradient->kind == DL_OP_ERROR_BACKWARD) {
         instruction->attr.u.loss.scale = 1.0 / (double)c->plan->options.batch_size;
     }
     for (int i = 0; i < info->n_slots; i++) {

@@ -2,10 +2,10 @@
 
 #include "kernels/common/blocks.h"
 
-static void total(dlc_list *list, const char *name, int64_t n, bool accumulate) {
+static void total(dlc_list *list, const char *name, dl_dtype dtype, dl_shape rows, bool accumulate) {
     dlc_case *test = dlc_add(list, DL_OP_SUM_SAMPLES, name, 0, DLC_UNIFORM);
     test->desc.attr.accumulate = accumulate;
-    dlc_slot(test, "x", DL_F32, DL_SHAPE(n));
+    dlc_slot(test, "x", dtype, rows);
     dlc_slot(test, "total", DL_F64, DL_SHAPE(1));
 }
 
@@ -29,11 +29,13 @@ static void finite(dlc_list *list, const char *name, dlc_fill fill, int64_t n) {
 }
 
 void dlc_cases_sums(dlc_list *list) {
-    total(list, "128 samples", 128, false);
-    total(list, "61 samples, added", 61, true);
-    total(list, "one sample", 1, false);
-    total(list, "no samples", 0, false);
-    total(list, "no samples, added", 0, true);
+    total(list, "128 samples", DL_F32, DL_SHAPE(128), false);
+    total(list, "61 samples, added", DL_F32, DL_SHAPE(61), true);
+    total(list, "one sample", DL_F32, DL_SHAPE(1), false);
+    total(list, "no samples", DL_F32, DL_SHAPE(0), false);
+    total(list, "no samples, added", DL_F32, DL_SHAPE(0), true);
+    total(list, "several rows a sample", DL_F32, DL_SHAPE(7, 5, 3), true);
+    total(list, "doubles", DL_F64, DL_SHAPE(13, 2), true);
     add(list, "images", DLC_ROWS, DL_SHAPE(3, 5, 5, 16));
     add(list, "odd rows", 0, DL_SHAPE(61, 7));
     add(list, "one element", 0, DL_SHAPE(1, 1));

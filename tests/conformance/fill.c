@@ -92,9 +92,12 @@ static void fill_int32(const dl_op_desc *desc, int slot, int flags, int32_t *val
         fill_lengths(desc, slot, values);
         return;
     }
+    const dl_shape *rows = &desc->slot[0].shape;
+    const int64_t n_classes = rows->n_dims > 0 ? rows->dim[rows->n_dims - 1] : 0;
     const bool labels = strcmp(dl_op_info_of(desc->kind)->slots[slot].name, "labels") == 0;
     for (int64_t i = 0; i < dl_shape_elements(&desc->slot[slot].shape); i++) {
-        values[i] = labels ? (int32_t)((double)desc->slot[0].shape.dim[1] * uniform(slot, i)) : 0;
+        const bool masked = (flags & DLC_MASKED) != 0 && i % 3 == 1;
+        values[i] = !labels ? 0 : masked ? -1 : (int32_t)((double)n_classes * uniform(slot, i));
     }
     if (!labels) { /* a control word: a request to save forbids nothing */
         values[DL_CONTROL_SAVE] = 1;
