@@ -25,6 +25,14 @@ int dl_op_slot(const dl_op_info *info, const char *name) {
     return -1;
 }
 
+dl_tensor_desc dl_op_gradient_tensor(const dl_op_desc *desc, int i) {
+    const dl_op_info *info = dl_op_info_of(desc->kind);
+    if (info->gradient_tensor != NULL) {
+        return info->gradient_tensor(desc, i);
+    }
+    return (dl_tensor_desc){.present = true, .dtype = DL_F32, .shape = desc->slot[i].shape};
+}
+
 size_t dl_tensor_plain_bytes(const dl_tensor_desc *tensor) {
     return (size_t)dl_shape_elements(&tensor->shape) * dl_dtype_bytes(tensor->dtype);
 }

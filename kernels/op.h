@@ -3,9 +3,9 @@
  * A kind is one row of kernels/ops.def and one dl_op_info (kernels/ops/FAMILY.c). It lists its slots by name
  * and role, says whether it works sample by sample or sums over samples, checks shapes, counts FLOPs, and
  * names the kinds that compute its gradients. Gradients go by slot names: in a gradient kind, slot "dNAME" is
- * the gradient of the forward kind's slot NAME, and slot NAME is that slot itself. A gradient kind may read
- * the gradient of an input that another gradient kind of the same forward kind writes; that one stands behind
- * it in the list, which the compiler goes through from its end. The compiler needs nothing else.
+ * the gradient of the forward kind's slot NAME, and slot NAME is that slot itself; a gradient slot that is
+ * read where NAME is an input is the gradient that another kind of the same operation made before. The
+ * compiler needs nothing else.
  *
  * Meaning of tensors: images [N, H, W, C]; vectors [N, F]; sequences [N, T, F]; tokens [N, T]; convolution
  * weights [K, C/groups, R, S]; dense weights [out, in]. Dimension 0 of a `batched` slot counts samples. Losses
@@ -16,7 +16,8 @@
 
 #include "base/tensor.h"
 
-enum { DL_OP_MAX_SLOTS = 10, DL_OP_MAX_GRADIENTS = 3, DL_MAX_CHANNEL_VALUES = 16 };
+enum { DL_OP_MAX_SLOTS = 10, DL_OP_MAX_GRADIENTS = 3, DL_OP_MAX_GRADIENT_OF = 6 };
+enum { DL_MAX_CHANNEL_VALUES = 16, DL_MAX_CONCATENATED = 6 };
 
 typedef enum dl_op_kind {
 #define DL_OP_KIND(NAME, name) DL_OP_##NAME,
@@ -83,6 +84,22 @@ typedef struct dl_pool_attr {
     int64_t window[2], stride[2], padding[4];
 } dl_pool_attr;
 
+typedef struct dl_padding_attr {
+    int64_t cells[4]; /* top, bottom, left, right */
+} dl_padding_attr;
+
+typedef struct dl_concatenate_attr {
+    int64_t width[DL_MAX_CONCATENATED]; /* last dimension of each part; 0: there is none */
+} dl_concatenate_attr;
+
+/* Batch normalization (Ioffe and Szegedy, arXiv:1502.03167). */
+typedef struct dl_norm_attr {
+    int64_t group;   /* statistics are over this many samples after each other (the last group may be
+                        smaller); 0: over all */
+    double epsilon;  /* added to the variance */
+    double momentum; /* moving = momentum * moving + (1 - momentum) * batch */
+} dl_norm_attr;
+
 typedef struct dl_dropout_attr {
     double rate; /* share of elements set to zero; the others are scaled by 1 / (1 - rate) */
     uint64_t seed;
@@ -123,6 +140,9 @@ typedef struct dl_op_attr {
     union {
         dl_conv_attr conv;
         dl_pool_attr pool;
+        dl_padding_attr padding;
+        dl_concatenate_attr concatenate;
+        dl_norm_attr norm;
         dl_dropout_attr dropout;
         dl_loss_attr loss;
         dl_accuracy_attr accuracy;
@@ -143,7 +163,7 @@ typedef struct dl_op_desc {
 /* A kind that computes gradients of another: which, by its slot names. */
 typedef struct dl_op_gradient {
     dl_op_kind kind;
-    const char *of[2]; /* forward slots whose gradients it writes, "x" or "w","b" */
+    const char *of[DL_OP_MAX_GRADIENT_OF]; /* forward slots whose gradients it writes: "x", or "w", "b" */
 } dl_op_gradient;
 
 typedef struct dl_op_info {
@@ -155,10 +175,13 @@ typedef struct dl_op_info {
     int n_gradients;
     dl_op_gradient gradients[DL_OP_MAX_GRADIENTS];
     bool fuses_activation; /* attr.activation other than none may be asked for */
+    bool passes_gradient;  /* the gradient of the output is that of every input: no operation is needed */
     /* Shapes, dtypes and attributes agree; DL_ERR_INTERNAL names the slot otherwise (layers give the user's
      * message before this is asked). */
     dl_status (*check)(const dl_op_desc *desc);
     double (*flops)(const dl_op_desc *desc); /* multiply and add count as two; NULL: not counted */
+    /* Dtype and shape of the gradient of a slot; NULL: float32 in the slot's shape. */
+    dl_tensor_desc (*gradient_tensor)(const dl_op_desc *desc, int slot);
 } dl_op_info;
 
 /* The description of a kind; never NULL for kinds below DL_N_OP_KINDS. */
@@ -169,6 +192,9 @@ int dl_op_slot(const dl_op_info *info, const char *name);
 
 /* Generic checks (presence, roles) and then the kind's own. */
 DL_NODISCARD dl_status dl_op_check(const dl_op_desc *desc);
+
+/* What the gradient of slot i of a desc looks like, plain. */
+dl_tensor_desc dl_op_gradient_tensor(const dl_op_desc *desc, int i);
 
 /* Elements times element size: the bytes of the plain layout. */
 size_t dl_tensor_plain_bytes(const dl_tensor_desc *tensor);

@@ -41,7 +41,8 @@ esac
 missing_packages() {
     awk -v groups=",$groups," '!/^#/ && NF && index(groups, "," $2 ",") {print $1}' "$root/launcher/packages.txt" |
         while read -r package; do
-            dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q '^install ok installed' || say "$package"
+            dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep '^install ok installed' >/dev/null ||
+                say "$package"
         done
 }
 

@@ -78,6 +78,14 @@ bool dl_cpu_loop_takes(const dl_device *device, const dl_op_desc *desc) {
     case DL_OP_MAX_POOLING2D_FORWARD:
     case DL_OP_MAX_POOLING2D_BACKWARD:
         return takes_pooling(desc);
+    case DL_OP_AVERAGE_POOLING2D_FORWARD:
+    case DL_OP_AVERAGE_POOLING2D_BACKWARD:
+        return channel_blocked(desc, common_layout(desc));
+    case DL_OP_BATCH_NORM_SUMS:
+    case DL_OP_BATCH_NORM_FORWARD:
+    case DL_OP_BATCH_NORM_BACKWARD_SUMS:
+    case DL_OP_BATCH_NORM_BACKWARD_DATA:
+        return common_layout(desc) == NULL || channel_blocked(desc, common_layout(desc));
     case DL_OP_ACTIVATION_FORWARD:
         return keeps_padding(desc, common_layout(desc));
     case DL_OP_SOFTMAX_CROSS_ENTROPY: /* losses in single precision */
@@ -146,6 +154,38 @@ static void set_normalize(dl_cpu_loop_op *op, const dl_op_desc *desc) {
     op->grain = op->loop.period * 64;
 }
 
+/* Sums are divided by blocks of channels over the threads, the others by samples. */
+static void set_channels(dl_cpu_loop_op *op, const dl_op_desc *desc) {
+    const dl_batch_norm_sizes z = dl_batch_norm_sizes_of(desc);
+    const bool sums = desc->kind == DL_OP_BATCH_NORM_SUMS || desc->kind == DL_OP_BATCH_NORM_BACKWARD_SUMS;
+    dl_cpu_image_view view = {.block = 0};
+    (void)dl_cpu_image_view_of(&op->base.desc.slot[0], &view); /* no image: as it is */
+    const int64_t width = view.block > 0 ? view.block : DL_CPU_LANES;
+    op->loop.channels = (dl_cpu_channels){
+        .n = z.n,
+        .cells = z.cells,
+        .channels = z.channels,
+        .row = view.block > 0 ? view.block : z.channels,
+        .width = width,
+        .n_blocks = (z.channels + width - 1) / width,
+        .groups = z.groups,
+        .group = z.group,
+        .blocked = view.block > 0,
+    };
+    op->n_items = sums ? op->loop.channels.n_blocks : z.n;
+    op->grain = 1;
+    op->item_elements = sums ? z.n * z.cells * width : z.cells * z.channels;
+}
+
+/* The rows of a concatenation: all dimensions but the last. */
+static void set_concatenation(dl_cpu_loop_op *op, const dl_op_desc *desc) {
+    const dl_shape *whole = &desc->slot[DL_MAX_CONCATENATED].shape;
+    op->loop.row = whole->dim[whole->n_dims - 1];
+    op->n_items = op->loop.row == 0 ? 0 : dl_shape_elements(whole) / op->loop.row;
+    op->grain = 1;
+    op->item_elements = op->loop.row;
+}
+
 static void set_samples(dl_cpu_loop_op *op, const dl_op_desc *desc) {
     op->n_items = desc->slot[0].shape.dim[0];
     op->grain = 1;
@@ -170,7 +210,19 @@ static void set_items(dl_cpu_loop_op *op, const dl_op_desc *desc) {
     switch (desc->kind) {
     case DL_OP_MAX_POOLING2D_FORWARD:
     case DL_OP_MAX_POOLING2D_BACKWARD:
+    case DL_OP_AVERAGE_POOLING2D_FORWARD:
+    case DL_OP_AVERAGE_POOLING2D_BACKWARD:
         set_pooling(op, desc);
+        break;
+    case DL_OP_BATCH_NORM_SUMS:
+    case DL_OP_BATCH_NORM_FORWARD:
+    case DL_OP_BATCH_NORM_BACKWARD_SUMS:
+    case DL_OP_BATCH_NORM_BACKWARD_DATA:
+        set_channels(op, desc);
+        break;
+    case DL_OP_CONCATENATE_FORWARD:
+    case DL_OP_CONCATENATE_BACKWARD:
+        set_concatenation(op, desc);
         break;
     case DL_OP_NORMALIZE_IMAGES:
         set_normalize(op, desc);
@@ -194,6 +246,8 @@ static void set_items(dl_cpu_loop_op *op, const dl_op_desc *desc) {
     case DL_OP_REVERSE_BY_LENGTH_BACKWARD:
     case DL_OP_TAKE_LAST:
     case DL_OP_TAKE_LAST_BACKWARD:
+    case DL_OP_ZERO_PADDING2D_FORWARD:
+    case DL_OP_ZERO_PADDING2D_BACKWARD:
     case DL_OP_DROPOUT_FORWARD:
     case DL_OP_DROPOUT_BACKWARD:
         set_samples(op, desc);

@@ -1,4 +1,4 @@
-/* Maximum over windows. */
+/* Maximum and average over windows. */
 #include "kernels/ops/info.h"
 #include "kernels/ops/sizes.h"
 
@@ -12,6 +12,16 @@ static const dl_slot_info backward_slots[] = {
     DL_SLOT_ROW("dy", IN, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
     DL_SLOT_ROW("index", IN, DL_SLOT_BATCHED | DL_SLOT_SAVED, -1),
     DL_SLOT_ROW("y", IN, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL | DL_SLOT_FREE, -1),
+    DL_SLOT_ROW("dx", OUT, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
+};
+
+static const dl_slot_info average_forward_slots[] = {
+    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
+    DL_SLOT_ROW("y", OUT, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
+};
+
+static const dl_slot_info average_backward_slots[] = {
+    DL_SLOT_ROW("dy", IN, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
     DL_SLOT_ROW("dx", OUT, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
 };
 
@@ -52,6 +62,10 @@ static dl_status check_forward(const dl_op_desc *desc) {
     return check_shapes(desc, "x", "y");
 }
 
+static dl_status check_average_backward(const dl_op_desc *desc) {
+    return check_shapes(desc, "dx", "dy");
+}
+
 static dl_status check_backward(const dl_op_desc *desc) {
     DL_RETURN_IF_ERROR(check_shapes(desc, "dx", "dy"));
     const dl_activation activation = desc->attr.activation;
@@ -81,4 +95,24 @@ const dl_op_info dl_op_info_max_pooling2d_backward = {
     .slots = backward_slots,
     .fuses_activation = true,
     .check = check_backward,
+};
+
+const dl_op_info dl_op_info_average_pooling2d_forward = {
+    .name = "average_pooling2d_forward",
+    .doc = "y = mean of the x in the window that are not padding",
+    .batch = DL_BATCH_PER_SAMPLE,
+    .n_slots = DL_N_SLOTS(average_forward_slots),
+    .slots = average_forward_slots,
+    .n_gradients = 1,
+    .gradients = {{DL_OP_AVERAGE_POOLING2D_BACKWARD, {"x"}}},
+    .check = check_forward,
+};
+
+const dl_op_info dl_op_info_average_pooling2d_backward = {
+    .name = "average_pooling2d_backward",
+    .doc = "dx[cell] = sum over the windows that hold it of dy / cells of the window that are not padding",
+    .batch = DL_BATCH_PER_SAMPLE,
+    .n_slots = DL_N_SLOTS(average_backward_slots),
+    .slots = average_backward_slots,
+    .check = check_average_backward,
 };

@@ -87,3 +87,28 @@ dl_embedding_sizes dl_embedding_sizes_of(const dl_op_desc *desc) {
     return (dl_embedding_sizes){
         .tokens = dl_shape_elements(dl_op_shape_of(desc, "x")), .vocabulary = w[0], .width = w[1]};
 }
+
+/* A slot of this name that is present, or NULL. */
+static const dl_shape *present_shape(const dl_op_desc *desc, const char *name) {
+    const int i = dl_op_slot(dl_op_info_of(desc->kind), name);
+    return i >= 0 && desc->slot[i].present ? &desc->slot[i].shape : NULL;
+}
+
+dl_batch_norm_sizes dl_batch_norm_sizes_of(const dl_op_desc *desc) {
+    const dl_shape *x = dl_op_info_of(desc->kind)->slots[0].batched ? &desc->slot[0].shape : NULL;
+    if (x != NULL) {
+        const int64_t n = x->dim[0], channels = x->n_dims < 2 ? 0 : x->dim[x->n_dims - 1];
+        const int64_t group = desc->attr.u.norm.group > 0 ? desc->attr.u.norm.group : n;
+        const int64_t groups = desc->attr.u.norm.group > 0 ? (n + group - 1) / group : 1;
+        const int64_t cells = channels == 0 ? 0 : dl_shape_stride(x, 1) / channels;
+        return (dl_batch_norm_sizes){n, cells, channels, groups, group};
+    }
+    const dl_shape *sums = present_shape(desc, "sums"), *dstat = present_shape(desc, "dstat"),
+                   *stat = present_shape(desc, "stat"), *moving = present_shape(desc, "moving_mean");
+    const int64_t groups = sums != NULL ? sums->dim[0] : dstat != NULL ? dstat->dim[0] : 1;
+    const int64_t channels = sums != NULL    ? (sums->dim[1] - 1) / 2
+                             : dstat != NULL ? dstat->dim[2]
+                             : stat != NULL  ? stat->dim[2]
+                                             : moving->dim[0];
+    return (dl_batch_norm_sizes){.channels = channels, .groups = groups};
+}

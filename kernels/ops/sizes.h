@@ -21,6 +21,12 @@ typedef struct dl_dense_sizes {
     int64_t n, inputs, outputs;
 } dl_dense_sizes;
 
+/* x [n, cells..., channels]; `groups` groups of `group` samples each, the last one perhaps smaller. Kinds
+ * without x have n = cells = 0 and read channels and groups from their other slots. */
+typedef struct dl_batch_norm_sizes {
+    int64_t n, cells, channels, groups, group;
+} dl_batch_norm_sizes;
+
 /* z [n, t, 4 h], w_hh [4 h, h], y [n, t, h]. */
 typedef struct dl_lstm_sizes {
     int64_t n, t, h;
@@ -45,6 +51,7 @@ dl_row_sizes dl_row_sizes_of(const dl_op_desc *desc);
 dl_conv2d_sizes dl_conv2d_sizes_of(const dl_op_desc *desc);
 dl_pooling2d_sizes dl_pooling2d_sizes_of(const dl_op_desc *desc);
 dl_dense_sizes dl_dense_sizes_of(const dl_op_desc *desc);
+dl_batch_norm_sizes dl_batch_norm_sizes_of(const dl_op_desc *desc);
 dl_lstm_sizes dl_lstm_sizes_of(const dl_op_desc *desc);
 /* Of the slot that holds whole sequences: x (dx) of reverse_by_length, take_last and their gradients. */
 dl_sequence_sizes dl_sequence_sizes_of(const dl_op_desc *desc);

@@ -87,3 +87,54 @@ void dl_max_pooling2d_backward_ref(const dl_op *op, void *const *slots) {
                                    i / z.c % z.w, i % z.c);
     }
 }
+
+/* Cells of an output's window that are in the image. */
+static int64_t cells_inside(const dl_pooling2d_sizes *z, const dl_pool_attr *pool, const output *o) {
+    int64_t n = 0;
+    for (int64_t cell = 0; cell < z->r * z->s; cell++) {
+        n += cell_at(z, pool, o, cell / z->s, cell % z->s) >= 0;
+    }
+    return n;
+}
+
+void dl_average_pooling2d_forward_ref(const dl_op *op, void *const *slots) {
+    const dl_pooling2d_sizes z = dl_pooling2d_sizes_of(&op->desc);
+    const dl_pool_attr *pool = &op->desc.attr.u.pool;
+    const float *x = slots[0];
+    float *y = slots[1];
+    for (int64_t i = 0; i < z.n * z.p * z.q * z.c; i++) {
+        const output o = output_of(&z, i);
+        double sum = 0;
+        for (int64_t cell = 0; cell < z.r * z.s; cell++) {
+            const int64_t at = cell_at(&z, pool, &o, cell / z.s, cell % z.s);
+            sum += at >= 0 ? (double)x[at] : 0;
+        }
+        y[i] = (float)(sum / (double)cells_inside(&z, pool, &o));
+    }
+}
+
+/* Gradient of cell (h, v) of one channel: from every window that holds it. */
+static double spread_to_cell(const dl_pooling2d_sizes *z, const dl_pool_attr *pool, const float *dy,
+                             int64_t n, int64_t h, int64_t v, int64_t c) {
+    double sum = 0;
+    for (int64_t p = 0; p < z->p; p++) {
+        for (int64_t q = 0; q < z->q; q++) {
+            const int64_t r = h - (p * pool->stride[0] - pool->padding[0]);
+            const int64_t s = v - (q * pool->stride[1] - pool->padding[2]);
+            if (r >= 0 && r < z->r && s >= 0 && s < z->s) {
+                const output o = {n, p, q, c};
+                sum += (double)dy[((n * z->p + p) * z->q + q) * z->c + c] / (double)cells_inside(z, pool, &o);
+            }
+        }
+    }
+    return sum;
+}
+
+void dl_average_pooling2d_backward_ref(const dl_op *op, void *const *slots) {
+    const dl_pooling2d_sizes z = dl_pooling2d_sizes_of(&op->desc);
+    float *dx = slots[1];
+    for (int64_t i = 0; i < z.n * z.h * z.w * z.c; i++) {
+        dx[i] = (float)spread_to_cell(&z, &op->desc.attr.u.pool, slots[0], i / (z.c * z.w * z.h),
+                                      i / (z.c * z.w) % z.h, i / z.c % z.w, i % z.c);
+    }
+}

@@ -22,10 +22,11 @@ static const struct row {
     {"61 samples", 61, 4, 4, 3, {2, 2}, {2, 2}, {0}, DLC_DISTINCT, 0},
 };
 
-static void add(dlc_list *list, const struct row *g, bool index, const char *name, int flags) {
+static void add(dlc_list *list, dl_op_kind kind, const struct row *g, bool index, const char *name,
+                int flags) {
     const int64_t p = dl_window_positions(g->h, g->window[0], g->stride[0], g->padding[0], g->padding[1]);
     const int64_t q = dl_window_positions(g->w, g->window[1], g->stride[1], g->padding[2], g->padding[3]);
-    dlc_case *test = dlc_add(list, DL_OP_MAX_POOLING2D_FORWARD, name, flags, g->fill);
+    dlc_case *test = dlc_add(list, kind, name, flags, g->fill);
     dl_pool_attr *pool = &test->desc.attr.u.pool;
     for (int i = 0; i < 2; i++) {
         pool->window[i] = g->window[i];
@@ -43,7 +44,8 @@ static void add(dlc_list *list, const struct row *g, bool index, const char *nam
 
 void dlc_cases_pooling(dlc_list *list) {
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        add(list, &rows[i], true, rows[i].name, rows[i].flags);
+        add(list, DL_OP_MAX_POOLING2D_FORWARD, &rows[i], true, rows[i].name, rows[i].flags);
+        add(list, DL_OP_AVERAGE_POOLING2D_FORWARD, &rows[i], false, rows[i].name, rows[i].flags & ~DLC_KINKS);
     }
-    add(list, &rows[0], false, "evaluation, no index", DLC_FORWARD_ONLY);
+    add(list, DL_OP_MAX_POOLING2D_FORWARD, &rows[0], false, "evaluation, no index", DLC_FORWARD_ONLY);
 }

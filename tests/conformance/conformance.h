@@ -136,6 +136,8 @@ void dlc_fail(dlc_suite *suite, const char *what, const char *format, ...) DL_PR
 void dlc_check_values(dlc_suite *suite, const dlc_case *test, dlc_which which);
 void dlc_check_rows(dlc_suite *suite, const dlc_case *test, dlc_which which);
 void dlc_check_gradients(dlc_suite *suite, const dlc_case *test);
+/* Gradients of batch normalization, of all its kinds together. */
+void dlc_check_batch_norm(dlc_suite *suite);
 
 /* "conv2d_forward/one sample [plain, algorithm 0]" into out. */
 enum { DLC_LABEL_BYTES = 192 };

@@ -105,6 +105,16 @@ static void fill_int32(const dl_op_desc *desc, int slot, int flags, int32_t *val
     }
 }
 
+/* Sums of 37 values for each channel, and of their squares: no variance is negative. */
+static void fill_sums(const dl_shape *shape, int slot, double *values) {
+    const int64_t row = shape->dim[shape->n_dims - 1];
+    for (int64_t i = 0; i < dl_shape_elements(shape); i++) {
+        const int64_t at = i % row;
+        const double u = uniform(slot, i);
+        values[i] = at == row - 1 ? 37.0 : at < row / 2 ? 37.0 * (u - 0.5) : 37.0 * (1.0 + u);
+    }
+}
+
 void dlc_fill_slot(const dl_op_desc *desc, int i, dlc_fill fill, int flags, void *values) {
     const char *name = dl_op_info_of(desc->kind)->slots[i].name;
     const int64_t n = dl_shape_elements(&desc->slot[i].shape);
@@ -115,6 +125,10 @@ void dlc_fill_slot(const dl_op_desc *desc, int i, dlc_fill fill, int flags, void
         break;
     }
     case DL_F64:
+        if (strcmp(name, "sums") == 0 || strcmp(name, "moments") == 0) {
+            fill_sums(&desc->slot[i].shape, i, values);
+            break;
+        }
         for (int64_t k = 0; k < n; k++) {
             ((double *)values)[k] = strcmp(name, "totals") == 0 ? 13.0 : uniform(i, k) - 0.5;
         }

@@ -105,6 +105,9 @@ static dl_status check_backend(const dl_backend *backend, const options *opts, c
             check_case(&suite, &list->at[i]);
         }
     }
+    if (opts->kind == NULL || strncmp(opts->kind, "batch_norm", strlen("batch_norm")) == 0) {
+        dlc_check_batch_norm(&suite);
+    }
     if (opts->kind == NULL) {
         check_coverage(&suite);
     }

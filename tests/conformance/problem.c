@@ -76,8 +76,8 @@ static dl_op_desc gradient_desc(const dl_op_desc *forward, dlc_which which) {
         const int same = dl_op_slot(info, name), of = name[0] == 'd' ? dl_op_slot(info, name + 1) : -1;
         const int source = same >= 0 ? same : of;
         const bool only_fused = same >= 0 && own->slots[i].optional && own->fuses_activation;
-        if (source >= 0 && !(only_fused && !which.fuses_relu)) {
-            desc.slot[i] = forward->slot[source];
+        if (source >= 0 && forward->slot[source].present && !(only_fused && !which.fuses_relu)) {
+            desc.slot[i] = same >= 0 ? forward->slot[same] : dl_op_gradient_tensor(forward, of);
         }
     }
     return desc;

@@ -308,7 +308,16 @@ def check_headers(tree):
                 tree.say(name, 1, 'header', f'does not compile alone: {(lines or [done.stdout])[0]}')
 
 
-CHECKS = (check_top, check_includes, check_calls, check_sizes, check_names, check_tables, check_headers)
+def check_pipes(tree):
+    """`program | grep -q` closes the pipe at the first match: with pipefail the program's SIGPIPE then counts as a
+    failure, now and then. grep writing to /dev/null reads to the end."""
+    for name, text in tree.text.items():
+        if name.endswith('.sh') or text.startswith(('#!/bin/sh', '#!/bin/bash')):
+            for match in re.finditer(r'(?<!\|)\|\s+grep\s+-\w*q', text):
+                tree.say(name, line_of(text, match.start()), 'pipe', "grep -q behind a pipe; use >/dev/null")
+
+
+CHECKS = (check_top, check_includes, check_calls, check_sizes, check_names, check_tables, check_headers, check_pipes)
 
 
 def check(root, checks=CHECKS):

@@ -57,6 +57,7 @@ PLANTED = (
      'table: dl_layer_dense has no documentation'),
     ('src/model/layers/lstm.c', 'const dl_layer_kind dl_layer_lstm = {.doc = "Gates."};\n', 'lstm.c:1: table: no row'),
     ('src/base/x.h', 'size_t f(void);\n', 'src/base/x.h:1: header:'),
+    ('tests/x.sh', 'a || grep -q b\nnm x |\n  grep -Eq b\n', 'tests/x.sh:2: pipe:'),
 )
 
 

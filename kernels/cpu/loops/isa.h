@@ -23,6 +23,16 @@
     ENTRY(DL_OP_DROPOUT_BACKWARD, dropout)                                                                   \
     ENTRY(DL_OP_MAX_POOLING2D_FORWARD, max_pooling2d_forward)                                                \
     ENTRY(DL_OP_MAX_POOLING2D_BACKWARD, max_pooling2d_backward)                                              \
+    ENTRY(DL_OP_AVERAGE_POOLING2D_FORWARD, average_pooling2d_forward)                                        \
+    ENTRY(DL_OP_AVERAGE_POOLING2D_BACKWARD, average_pooling2d_backward)                                      \
+    ENTRY(DL_OP_ZERO_PADDING2D_FORWARD, zero_padding2d_forward)                                              \
+    ENTRY(DL_OP_ZERO_PADDING2D_BACKWARD, zero_padding2d_backward)                                            \
+    ENTRY(DL_OP_CONCATENATE_FORWARD, concatenate_forward)                                                    \
+    ENTRY(DL_OP_CONCATENATE_BACKWARD, concatenate_backward)                                                  \
+    ENTRY(DL_OP_BATCH_NORM_SUMS, batch_norm_sums)                                                            \
+    ENTRY(DL_OP_BATCH_NORM_FORWARD, batch_norm_forward)                                                      \
+    ENTRY(DL_OP_BATCH_NORM_BACKWARD_SUMS, batch_norm_backward_sums)                                          \
+    ENTRY(DL_OP_BATCH_NORM_BACKWARD_DATA, batch_norm_backward_data)                                          \
     ENTRY(DL_OP_SOFTMAX_FORWARD, softmax_forward)                                                            \
     ENTRY(DL_OP_SOFTMAX_BACKWARD, softmax_backward)                                                          \
     ENTRY(DL_OP_SOFTMAX_CROSS_ENTROPY, softmax_cross_entropy)                                                \

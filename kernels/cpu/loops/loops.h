@@ -19,9 +19,19 @@ typedef struct dl_cpu_pooling {
     int64_t stride[2], padding[2]; /* rows, columns; before */
 } dl_cpu_pooling;
 
+/* An activation seen as n samples of `cells` rows of `channels` numbers, a row being `row` floats from the
+ * next. Channels come in n_blocks blocks of `width`: blocked, block after block, or innermost, all in a row.
+ */
+typedef struct dl_cpu_channels {
+    int64_t n, cells, channels, row, width, n_blocks;
+    int64_t groups, group; /* batch normalization: groups of this many samples */
+    bool blocked;
+} dl_cpu_channels;
+
 /* What prepare() works out for a part function. */
 typedef struct dl_cpu_loop {
     dl_cpu_pooling pooling;
+    dl_cpu_channels channels;
     int64_t row;       /* elements of a row (a sample) */
     size_t item_bytes; /* copying and clearing: bytes of an item */
     int64_t period;    /* normalize_images: the tables repeat after this many elements */

@@ -2,46 +2,18 @@
  * maximum in the window: row times window width plus column. */
 #include "kernels/cpu/loops/isa.h"
 #include "kernels/cpu/loops/lanes.h"
+#include "kernels/cpu/loops/windows.h"
 
 enum { LANES = DL_CPU_LANES };
 
-/* The cells of a window that lie inside the image. */
-typedef struct window {
-    int64_t r_begin, r_end, s_begin, s_end;
-    int64_t corner; /* offset of cell (0, 0), perhaps outside the image */
-} window;
-
-/* `whole`: no window of this operation leaves the image. */
-static inline window window_at(const dl_cpu_pooling *z, int64_t p, int64_t q, bool whole) {
-    const int64_t top = p * z->stride[0] - z->padding[0];
-    const int64_t left = q * z->stride[1] - z->padding[1];
-    window at = {.r_end = z->r, .s_end = z->s, .corner = (top * z->w + left) * z->c};
-    if (!whole) {
-        at.r_begin = top < 0 ? -top : 0;
-        at.s_begin = left < 0 ? -left : 0;
-        at.r_end = top + z->r > z->h ? z->h - top : z->r;
-        at.s_end = left + z->s > z->w ? z->w - left : z->s;
-    }
-    return at;
-}
-
-static inline int64_t cell_offset(const dl_cpu_pooling *z, const window *at, int64_t r, int64_t s) {
-    return at->corner + (r * z->w + s) * z->c;
-}
-
-static bool no_window_leaves(const dl_cpu_pooling *z) {
-    return z->padding[0] == 0 && z->padding[1] == 0 && (z->p - 1) * z->stride[0] + z->r <= z->h &&
-           (z->q - 1) * z->stride[1] + z->s <= z->w;
-}
-
 /* LANES channels of one output. The first NaN wins over numbers. */
-static inline void maximum_of_lanes(const dl_cpu_pooling *z, const window *at, const float *x, float *y,
-                                    uint8_t *index) {
-    dl_lanes best = dl_lanes_load(x + cell_offset(z, at, at->r_begin, at->s_begin));
+static inline void maximum_of_lanes(const dl_cpu_pooling *z, const dl_window_cells *at, const float *x,
+                                    float *y, uint8_t *index) {
+    dl_lanes best = dl_lanes_load(x + dl_window_cell(z, at, at->r_begin, at->s_begin));
     dl_lanes_int place = (dl_lanes_int){0} + (int32_t)(at->r_begin * z->s + at->s_begin);
     for (int64_t r = at->r_begin; r < at->r_end; r++) {
         for (int64_t s = at->s_begin; s < at->s_end; s++) {
-            const dl_lanes cell = dl_lanes_load(x + cell_offset(z, at, r, s));
+            const dl_lanes cell = dl_lanes_load(x + dl_window_cell(z, at, r, s));
             dl_lanes_keep_larger(cell, (int32_t)(r * z->s + s), &best, &place);
         }
     }
@@ -51,13 +23,13 @@ static inline void maximum_of_lanes(const dl_cpu_pooling *z, const window *at, c
     }
 }
 
-static void maximum_of_channel(const dl_cpu_pooling *z, const window *at, const float *x, float *y,
+static void maximum_of_channel(const dl_cpu_pooling *z, const dl_window_cells *at, const float *x, float *y,
                                uint8_t *index) {
-    float best = x[cell_offset(z, at, at->r_begin, at->s_begin)];
+    float best = x[dl_window_cell(z, at, at->r_begin, at->s_begin)];
     int64_t place = at->r_begin * z->s + at->s_begin;
     for (int64_t r = at->r_begin; r < at->r_end; r++) {
         for (int64_t s = at->s_begin; s < at->s_end; s++) {
-            const float value = x[cell_offset(z, at, r, s)];
+            const float value = x[dl_window_cell(z, at, r, s)];
             if (value > best || (value != value && best == best)) {
                 best = value;
                 place = r * z->s + s;
@@ -75,7 +47,7 @@ static inline __attribute__((always_inline)) void forward_image(const dl_cpu_poo
                                                                 float *y, uint8_t *index, bool whole) {
     for (int64_t p = 0; p < z->p; p++) {
         for (int64_t q = 0; q < z->q; q++) {
-            const window at = window_at(z, p, q, whole);
+            const dl_window_cells at = dl_window_at(z, p, q, whole);
             const int64_t out = (p * z->q + q) * z->c;
             int64_t c = 0;
             for (; c + LANES <= z->c; c += LANES) {
@@ -102,7 +74,7 @@ void DL_ISA(max_pooling2d_forward)(const dl_op_desc *desc, const dl_cpu_loop *lo
                                    dl_range items) {
     dl_cpu_pooling z = loop->pooling;
     uint8_t *index = desc->slot[2].present ? slots[2] : NULL;
-    if (!no_window_leaves(&z)) {
+    if (!dl_no_window_leaves(&z)) {
         forward_images(&z, slots, index, items, false);
     } else if (z.r == 2 && z.s == 2 && z.c == LANES) {
         z.r = 2; /* constants for the compiler */
@@ -126,8 +98,8 @@ typedef struct image {
 } image;
 
 /* LANES channels of one output; `add` when windows overlap, so that cells get several contributions. */
-static inline void spread_lanes(const dl_cpu_pooling *z, const window *at, const image *m, int64_t out,
-                                int64_t c, bool add) {
+static inline void spread_lanes(const dl_cpu_pooling *z, const dl_window_cells *at, const image *m,
+                                int64_t out, int64_t c, bool add) {
     const dl_lanes_int place = dl_lanes_load_bytes(m->index + out + c);
     dl_lanes g = dl_lanes_load(m->dy + out + c);
     if (m->y != NULL) {
@@ -135,7 +107,7 @@ static inline void spread_lanes(const dl_cpu_pooling *z, const window *at, const
     }
     for (int64_t r = at->r_begin; r < at->r_end; r++) {
         for (int64_t s = at->s_begin; s < at->s_end; s++) {
-            float *cell = m->dx + cell_offset(z, at, r, s) + c;
+            float *cell = m->dx + dl_window_cell(z, at, r, s) + c;
             const dl_lanes won = dl_lanes_where(place == (dl_lanes_int){0} + (int32_t)(r * z->s + s), g);
             dl_lanes_store(cell, add ? dl_lanes_load(cell) + won : won);
         }
@@ -143,18 +115,18 @@ static inline void spread_lanes(const dl_cpu_pooling *z, const window *at, const
 }
 
 /* The cells were cleared before. */
-static void spread_channel(const dl_cpu_pooling *z, const window *at, const image *m, int64_t out,
+static void spread_channel(const dl_cpu_pooling *z, const dl_window_cells *at, const image *m, int64_t out,
                            int64_t c) {
     const int64_t place = m->index[out + c];
     const bool passes = m->y == NULL || m->y[out + c] > 0;
-    m->dx[cell_offset(z, at, place / z->s, place % z->s) + c] += passes ? m->dy[out + c] : 0;
+    m->dx[dl_window_cell(z, at, place / z->s, place % z->s) + c] += passes ? m->dy[out + c] : 0;
 }
 
 static inline __attribute__((always_inline)) void backward_image(const dl_cpu_pooling *z, const image *m,
                                                                  bool whole, bool add) {
     for (int64_t p = 0; p < z->p; p++) {
         for (int64_t q = 0; q < z->q; q++) {
-            const window at = window_at(z, p, q, whole);
+            const dl_window_cells at = dl_window_at(z, p, q, whole);
             const int64_t out = (p * z->q + q) * z->c;
             int64_t c = 0;
             for (; c + LANES <= z->c; c += LANES) {
@@ -198,7 +170,7 @@ void DL_ISA(max_pooling2d_backward)(const dl_op_desc *desc, const dl_cpu_loop *l
     dl_cpu_pooling z = loop->pooling;
     const bool masks = desc->attr.activation == DL_ACT_RELU;
     const bool overlap = z.stride[0] < z.r || z.stride[1] < z.s;
-    if (overlap || !no_window_leaves(&z)) {
+    if (overlap || !dl_no_window_leaves(&z)) {
         backward_images(&z, slots, masks, items, false, overlap);
     } else if (z.r == 2 && z.s == 2 && z.c == LANES) {
         z.r = 2; /* constants for the compiler */
