@@ -26,38 +26,36 @@ typedef struct part {
 static const part parts[2] = {{"train", DIGITS_INFO(N_TRAIN), 0, -1},
                               {"test", DIGITS_INFO(N_TEST), N_TRAIN, -2}};
 
-typedef void (*progress_function)(const char *what, double share);
-
-static dl_status draw(const part *each, uint64_t seed, dl_shard_writer *writer, uint8_t *images,
-                      uint32_t *label, progress_function progress) {
+static dl_status draw(const part *each, const dl_make_request *request, dl_shard_writer *writer,
+                      uint8_t *images, uint32_t *label) {
     const int64_t n = each->info.n_samples;
-    DL_RETURN_IF_ERROR(dl_sampler_order(seed, each->order_epoch, n, label));
+    DL_RETURN_IF_ERROR(dl_sampler_order(request->seed, each->order_epoch, n, label));
     for (int64_t first = 0; first < n; first += AT_ONCE) {
         int32_t labels[AT_ONCE];
         const int64_t count = n - first < AT_ONCE ? n - first : AT_ONCE;
         for (int64_t i = 0; i < count; i++) {
             labels[i] = (int32_t)(label[first + i] % N_DIGITS);
-            dl_digit_draw(seed, each->first_sample + (uint64_t)(first + i), labels[i],
+            dl_digit_draw(request->seed, each->first_sample + (uint64_t)(first + i), labels[i],
                           images + i * DL_DIGIT_PIXELS);
         }
         DL_RETURN_IF_ERROR(dl_shard_writer_write(writer, 0, first, count, images));
         DL_RETURN_IF_ERROR(dl_shard_writer_write(writer, 1, first, count, labels));
-        if (progress != NULL) {
-            progress(each->split, (double)(first + count) / (double)n);
+        if (request->progress != NULL) {
+            request->progress(each->split, (double)(first + count) / (double)n);
         }
     }
     return dl_shard_writer_finish(writer);
 }
 
-static dl_status make_both(const char *folder, uint64_t seed, dl_shard_writer *writer[2], uint8_t *images,
-                           uint32_t *label, progress_function progress) {
+static dl_status make_both(const dl_make_request *request, dl_shard_writer *writer[2], uint8_t *images,
+                           uint32_t *label) {
     for (int i = 0; i < 2; i++) {
-        DL_RETURN_IF_ERROR(dl_shard_refuse_existing(folder, parts[i].split));
+        DL_RETURN_IF_ERROR(dl_shard_refuse_existing(request->folder, parts[i].split));
     }
     for (int i = 0; i < 2; i++) {
-        DL_RETURN_IF_ERROR(
-            dl_shard_writer_create(folder, parts[i].split, "digits", 1, &parts[i].info, &writer[i]));
-        DL_RETURN_IF_ERROR(draw(&parts[i], seed, writer[i], images, label, progress));
+        DL_RETURN_IF_ERROR(dl_shard_writer_create(request->folder, parts[i].split, "digits",
+                                                  request->n_shards, &parts[i].info, &writer[i]));
+        DL_RETURN_IF_ERROR(draw(&parts[i], request, writer[i], images, label));
     }
     for (int i = 0; i < 2; i++) {
         DL_RETURN_IF_ERROR(dl_shard_writer_commit(writer[i]));
@@ -65,14 +63,14 @@ static dl_status make_both(const char *folder, uint64_t seed, dl_shard_writer *w
     return DL_OK;
 }
 
-static dl_status make(const char *folder, uint64_t seed, progress_function progress) {
+static dl_status make(const dl_make_request *request) {
     dl_shard_writer *writer[2] = {NULL, NULL};
     uint8_t *images = NULL;
     uint32_t *label = NULL;
     dl_status status = DL_OK;
     DL_GOTO_IF_ERROR(status, dl_alloc(AT_ONCE, DL_DIGIT_PIXELS, &images), done);
     DL_GOTO_IF_ERROR(status, dl_alloc(N_TRAIN, sizeof *label, &label), done);
-    DL_GOTO_IF_ERROR(status, make_both(folder, seed, writer, images, label, progress), done);
+    DL_GOTO_IF_ERROR(status, make_both(request, writer, images, label), done);
 done:
     for (int i = 0; i < 2; i++) {
         dl_shard_writer_destroy(&writer[i]);

@@ -72,7 +72,7 @@ static dl_status append_command(const dl_command *command, dl_text *out) {
     if (command->help != NULL) {
         DL_RETURN_IF_ERROR(dl_text_append(out, "\n%s\n", command->help));
     }
-    DL_RETURN_IF_ERROR(append_flags(command->flags, out));
+    DL_RETURN_IF_ERROR(append_flags(dl_command_flags(command), out));
     if (command->takes_overrides) {
         DL_RETURN_IF_ERROR(dl_text_append(out, "\nKEY=VALUE changes a key of the configuration, as in "
                                                "train.epochs=1; see `dltrain help config`.\n"));

@@ -18,7 +18,9 @@ dl_status dl_splits_make(dl_session *session, const dl_session_options *options)
     if (session->world->rank == 0 && !options->synthetic && !dl_dataset_exists(config->data.path, "train")) {
         const dl_maker *maker = configured_maker(config);
         if (maker != NULL) {
-            status = maker->make(config->data.path, 1, options->progress);
+            const dl_make_request request = {
+                .folder = config->data.path, .seed = 1, .n_shards = 1, .progress = options->progress};
+            status = maker->make(&request);
         }
     }
     int failed = -1;
@@ -77,7 +79,7 @@ static dl_status describe_without_files(dl_session *session) {
     memcpy(shape.dim, wanted->value, (size_t)wanted->n * sizeof *wanted->value);
     if (maker != NULL && dl_shape_equal(&shape, &maker->train.field[0].sample_shape)) {
         session->train_info = maker->train;
-        divide(session, maker->train.n_samples, 0, maker->test.n_samples);
+        divide(session, maker->train.n_samples, maker->valid.n_samples, maker->test.n_samples);
         return DL_OK;
     }
     session->data_unknown = true;
