@@ -48,8 +48,10 @@ static dl_status check_adam(const dl_op_desc *desc) {
 }
 
 static dl_status check_commit(const dl_op_desc *desc) {
-    DL_RETURN_IF_ERROR(dl_info_check_dtype(desc, "state", DL_F64));
-    DL_RETURN_IF_ERROR(dl_info_check_dtype(desc, "value", DL_F64));
+    const dl_dtype dtype = desc->slot[0].dtype;
+    DL_RETURN_ERROR_IF(dtype != DL_F32 && dtype != DL_F64, DL_ERR_INTERNAL,
+                       "commit: slot 'state' is %s, not float32 or float64", dl_dtype_name(dtype));
+    DL_RETURN_IF_ERROR(dl_info_check_dtype(desc, "value", dtype));
     DL_RETURN_IF_ERROR(dl_info_check_same(desc, "state", "value"));
     DL_RETURN_IF_ERROR(dl_info_check_blocks(desc));
     return DL_OK;

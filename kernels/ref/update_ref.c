@@ -29,13 +29,20 @@ void dl_adam_update_ref(const dl_op *op, void *const *slots) {
 }
 
 void dl_commit_ref(const dl_op *op, void *const *slots) {
-    double *state = slots[0];
-    const double *value = slots[1];
+    const bool adds = op->desc.attr.accumulate, wide = op->desc.slot[0].dtype == DL_F64;
     if (!dl_step_is_ok(slots[2])) {
         return;
     }
     const int64_t n = dl_shape_elements(&op->desc.slot[0].shape);
     for (int64_t i = 0; i < n; i++) {
-        state[i] = op->desc.attr.accumulate ? state[i] + value[i] : value[i];
+        if (wide) {
+            double *state = slots[0];
+            const double *value = slots[1];
+            state[i] = adds ? state[i] + value[i] : value[i];
+        } else {
+            float *state = slots[0];
+            const float *value = slots[1];
+            state[i] = adds ? state[i] + value[i] : value[i];
+        }
     }
 }

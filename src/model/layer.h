@@ -40,11 +40,14 @@ typedef struct dl_layer_build {
     const dl_variant *variant; /* kind and options */
     int layer;                 /* its number */
     bool failed;               /* a mistake was reported for it */
+    bool any_length;           /* an input is of any length: so are the sequences it makes */
 } dl_layer_build;
 
 typedef struct dl_layer_kind {
     dl_variant_kind variant; /* name, doc, options, bytes of the option struct */
     int min_inputs, max_inputs;
+    bool takes_tokens;     /* int32 tokens instead of numbers */
+    bool takes_any_length; /* sequences [T, F] whose T a program decides */
     /* Appends the layer to the model and gives its output value. Mistakes are reported with
      * dl_layer_mistake() and leave *output at -1. */
     dl_status (*build)(dl_layer_build *build, const void *options, const int *inputs, int n_inputs,
@@ -60,9 +63,13 @@ const char *dl_layer_source_name(const dl_layer_build *build, int value);
 /* Appends a value to the model; *number is its number. */
 DL_NODISCARD dl_status dl_model_add_value(dl_model *model, const dl_value *value, int *number);
 
-/* A new computed value of this per-sample shape; `suffix` NULL: named as the layer, else "LAYER.suffix". */
+/* A new computed value of this per-sample shape; [T, F] made from sequences of any length is one, too; `suffix` NULL: named as the layer, else "LAYER.suffix". */
 DL_NODISCARD dl_status dl_layer_value(dl_layer_build *build, const char *suffix, dl_dtype dtype,
                                       const dl_shape *shape, int *value);
+
+/* A value carried from step to step (dl_value_kind); its `next` is set when that is known. */
+DL_NODISCARD dl_status dl_layer_state(dl_layer_build *build, const char *suffix, const dl_shape *shape,
+                                      int *value);
 
 /* The bytes of `source` under another shape of as many elements. */
 DL_NODISCARD dl_status dl_layer_view(dl_layer_build *build, int source, const dl_shape *shape, int *value);

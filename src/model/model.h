@@ -16,6 +16,7 @@ typedef enum dl_value_kind {
     DL_VALUE_PARAMETER,
     DL_VALUE_COMPUTED, /* written by one operation */
     DL_VALUE_VIEW,     /* the bytes of another value under another shape (flatten) */
+    DL_VALUE_STATE,    /* carried from step to step, one of `shape` for each row of the batch; zeros at first */
 } dl_value_kind;
 
 /* A tensor of the graph. */
@@ -28,6 +29,10 @@ typedef struct dl_value {
     dl_shape shape;
     int source;     /* VIEW: the value viewed; PARAMETER: its row in model->table */
     bool trainable; /* PARAMETER */
+    /* Dimension 0 of `shape` counts the positions of sequences of any length; it is the longest there is, and
+     * a program may be for less (dl_plan_add_length). */
+    bool any_length;
+    int next; /* STATE: the value that replaces it when a step has been made */
 } dl_value;
 
 /* A forward operation: slots are value numbers, -1 absent. */
@@ -56,7 +61,8 @@ typedef struct dl_layer {
 typedef struct dl_output {
     int value;  /* what the last layer gives: logits or probabilities */
     int labels; /* value of the field compared with */
-    int loss;   /* value: loss of each sample, float32 */
+    int loss;   /* value: loss of each row, float32 */
+    int64_t rows; /* labels of a sample: 1, or one for each position */
     int n_metrics;
     int metric[4];              /* values: one float32 a sample */
     const char *metric_name[4]; /* "accuracy" */
@@ -72,6 +78,8 @@ typedef struct dl_model {
     dl_parameter_table table; /* in arena order */
     dl_output output;
     int ids, step; /* values */
+    int lengths;   /* value: positions of each sample that are not padding, int32; -1: all of them are not */
+    bool stateful; /* there are STATE values */
     int64_t capacity_layers, capacity_values, capacity_ops, capacity_parameters;
 } dl_model;
 
@@ -79,13 +87,15 @@ typedef struct dl_model {
 typedef struct dl_model_data {
     dl_shape sample_shape; /* of field x; n_dims 0: unknown */
     dl_dtype dtype;        /* of field x in the files */
-    int64_t n_classes;     /* 0: unknown */
+    int64_t n_classes;     /* of a text: its vocabulary; 0: unknown */
     int n_normalize;       /* data.mean and data.std */
     const double *mean, *std;
 } dl_model_data;
 
 typedef struct dl_model_options {
     dl_shape input_shape;
+    bool tokens;     /* the input is tokens (int32, not normalised) */
+    bool any_length; /* samples are sequences of different lengths; dimension 0 of input_shape is the longest */
     const dl_node *layers; /* the config's list */
     dl_place place;        /* of the model in the config, for messages */
     dl_place input_place;  /* of the input's shape */

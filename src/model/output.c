@@ -37,7 +37,7 @@ static dl_status add_metrics(dl_layer_build *build, int probabilities, const dl_
         DL_RETURN_ERROR_IF(strcmp(options->metrics[i], "accuracy") != 0, DL_ERR_USAGE, "unknown metric '%s'",
                            options->metrics[i]);
         DL_RETURN_IF_ERROR(add_value(build->model, DL_VALUE_COMPUTED, options->metrics[i], DL_F32,
-                                     &(dl_shape){0}, &output->metric[i]));
+                                     &build->model->value[output->loss].shape, &output->metric[i]));
         const int slots[] = {probabilities, output->labels, output->metric[i]};
         const dl_op_attr attr = {.u.accuracy.k = 1};
         DL_RETURN_IF_ERROR(dl_layer_op(build, DL_OP_ACCURACY, &attr, slots, 3, NULL));
@@ -50,23 +50,33 @@ dl_status dl_model_add_output(dl_model *model, int last, const dl_model_options 
                               dl_diagnostics *diagnostics) {
     const dl_shape shape = model->value[last].shape;
     char text[DL_SHAPE_TEXT_BYTES];
-    if (shape.n_dims != 1) {
+    if (shape.n_dims != 1 && shape.n_dims != 2) {
         return dl_diagnose(
             diagnostics, model->layer[model->n_layers - 1].place,
             "the model ends with shape %s; the loss needs a vector with one number for each class",
             dl_shape_text(&shape, text));
     }
+    if (model->value[last].any_length) {
+        return dl_diagnose(
+            diagnostics, model->layer[model->n_layers - 1].place,
+            "the model ends with sequences of different lengths, but a sample has one label; end the last lstm "
+            "with return_sequences: false");
+    }
+    const int64_t n_outputs = shape.dim[shape.n_dims - 1];
+    dl_shape rows = shape; /* one label for each vector */
+    rows.n_dims--;
     const int64_t n_classes = options->data->n_classes;
-    if (n_classes > shape.dim[0]) {
+    if (n_classes > n_outputs) {
         return dl_diagnose(diagnostics, model->layer[model->n_layers - 1].place,
                            "the model ends with %" PRId64 " outputs, but the data set has %" PRId64
                            " classes; use units: auto",
-                           shape.dim[0], n_classes);
+                           n_outputs, n_classes);
     }
     dl_layer_build build = {.model = model, .layer = -1, .diagnostics = diagnostics};
     dl_output *output = &model->output;
     output->value = last;
-    DL_RETURN_IF_ERROR(add_value(model, DL_VALUE_FIELD, "y", DL_I32, &(dl_shape){0}, &output->labels));
+    output->rows = dl_shape_elements(&rows);
+    DL_RETURN_IF_ERROR(add_value(model, DL_VALUE_FIELD, "y", DL_I32, &rows, &output->labels));
     int probabilities = last;
     const dl_model_op *maker = maker_of(model, last);
     if (maker == NULL || maker->kind != DL_OP_SOFTMAX_FORWARD) {
@@ -75,7 +85,7 @@ dl_status dl_model_add_output(dl_model *model, int last, const dl_model_options 
         const int slots[] = {last, probabilities};
         DL_RETURN_IF_ERROR(dl_layer_op(&build, DL_OP_SOFTMAX_FORWARD, &(dl_op_attr){0}, slots, 2, NULL));
     }
-    DL_RETURN_IF_ERROR(add_value(model, DL_VALUE_COMPUTED, "loss", DL_F32, &(dl_shape){0}, &output->loss));
+    DL_RETURN_IF_ERROR(add_value(model, DL_VALUE_COMPUTED, "loss", DL_F32, &rows, &output->loss));
     const int slots[] = {probabilities, output->labels, output->loss};
     DL_RETURN_IF_ERROR(dl_layer_op(&build, DL_OP_CROSS_ENTROPY_FORWARD, &(dl_op_attr){0}, slots, 3, NULL));
     return add_metrics(&build, probabilities, options);

@@ -13,7 +13,14 @@
 enum { DL_PARAMETER_ALIGN = 16 };
 
 /* How a parameter starts (Keras's defaults). */
-typedef enum dl_init_kind { DL_INIT_ZERO, DL_INIT_ONE, DL_INIT_GLOROT_UNIFORM } dl_init_kind;
+typedef enum dl_init_kind {
+    DL_INIT_ZERO,
+    DL_INIT_ONE,
+    DL_INIT_GLOROT_UNIFORM,
+    DL_INIT_SMALL_UNIFORM, /* in (-0.05, 0.05): embeddings */
+    DL_INIT_ORTHOGONAL,    /* orthonormal columns */
+    DL_INIT_FORGET_BIAS,   /* gates i, f, g, o: one for f, zero for the others */
+} dl_init_kind;
 
 typedef struct dl_parameter {
     const char *layer;  /* "conv2d" */
@@ -48,7 +55,8 @@ typedef struct dl_parameter_table {
 /* Fills the parameters of a host arena pair with their initial values: a pure function of (seed, parameter's
  * path, element), so the same on any number of ranks. `trainable` and `frozen` are host memory of the table's
  * sizes. */
-void dl_parameters_init(const dl_parameter_table *table, uint64_t seed, float *trainable, float *frozen);
+DL_NODISCARD dl_status dl_parameters_init(const dl_parameter_table *table, uint64_t seed, float *trainable,
+                                          float *frozen);
 
 /* Where a parameter's elements are in a pair of host arenas. */
 float *dl_parameter_data(const dl_parameter *parameter, float *trainable, float *frozen);

@@ -81,6 +81,7 @@ static dl_status emit_all(dl_compile *c) {
             continue;
         }
         DL_RETURN_IF_ERROR(dl_emit_forward(c));
+        DL_RETURN_IF_ERROR(dl_note_carries(c));
         if (training) {
             DL_RETURN_IF_ERROR(dl_emit_backward(c));
         }
@@ -106,10 +107,8 @@ static dl_status run_passes(dl_compile *c) {
     DL_RETURN_IF_ERROR(dl_choose_layouts(c));
     DL_RETURN_IF_ERROR(dl_lower(c));
     DL_RETURN_IF_ERROR(dl_partition_data(c));
-    if (program->kind == DL_PROGRAM_TRAIN) {
-        return dl_emit_update(c);
-    }
-    return dl_partition_control(c);
+    DL_RETURN_IF_ERROR(program->kind == DL_PROGRAM_TRAIN ? dl_emit_update(c) : dl_partition_control(c));
+    return dl_emit_carries(c);
 }
 
 static dl_status compile(dl_plan *plan, dl_program *program) {
@@ -134,12 +133,19 @@ static dl_status compile(dl_plan *plan, dl_program *program) {
     dl_free(&c.gradient_of);
     dl_free(&c.needs_gradient);
     dl_free(&c.gradient_written);
+    dl_free(&c.carry);
     return status;
 }
 
 dl_status dl_plan_add(dl_plan *plan, dl_program_kind kind, int64_t global_samples, int *index) {
+    return dl_plan_add_length(plan, kind, global_samples, 0, index);
+}
+
+dl_status dl_plan_add_length(dl_plan *plan, dl_program_kind kind, int64_t global_samples, int64_t length,
+                             int *index) {
     for (int i = 0; i < plan->n_programs; i++) {
-        if (plan->program[i]->kind == kind && plan->program[i]->global_samples == global_samples) {
+        const dl_program *known = plan->program[i];
+        if (known->kind == kind && known->global_samples == global_samples && known->length == length) {
             *index = i;
             return DL_OK;
         }
@@ -149,6 +155,7 @@ dl_status dl_plan_add(dl_plan *plan, dl_program_kind kind, int64_t global_sample
     dl_program *program = NULL;
     DL_RETURN_IF_ERROR(dl_program_create(kind, &program));
     program->global_samples = global_samples;
+    program->length = length;
     *index = plan->n_programs;
     plan->program[plan->n_programs++] = program;
     DL_RETURN_IF_ERROR_DOING(compile(plan, program), "compiling a program for %lld samples",

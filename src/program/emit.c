@@ -6,6 +6,9 @@
 /* The shape of a value for the samples of this micro-batch. */
 static dl_shape with_samples(const dl_compile *c, const dl_value *value) {
     dl_shape shape = value->shape;
+    if (value->any_length && c->program->length > 0) {
+        shape.dim[0] = c->program->length;
+    }
     if (value->batched) {
         memmove(&shape.dim[1], &shape.dim[0], (DL_MAX_DIMS - 1) * sizeof shape.dim[0]);
         shape.dim[0] = c->micro_samples;
@@ -81,6 +84,10 @@ static dl_status need_value(dl_compile *c, int v) {
         return DL_OK;
     case DL_VALUE_PARAMETER:
         return parameter_slot(c, v);
+    case DL_VALUE_STATE: {
+        const dl_shape shape = with_samples(c, value);
+        return dl_state_slot(c, v, &shape, &c->slot_of[v]);
+    }
     case DL_VALUE_VIEW: {
         DL_RETURN_IF_ERROR(need_value(c, value->source));
         const dl_shape shape = with_samples(c, value);

@@ -61,8 +61,10 @@ static dl_status arrive(dl_compile *c, int v, int slot) {
 
 /* The slot that gradient slot `name` of an operation stands for. Outputs get new slots; *made names the value
  * whose gradient was made, -1 otherwise. */
-static dl_status match_slot(dl_compile *c, const dl_model_op *op, const char *name, int *slot, int *made) {
+static dl_status match_slot(dl_compile *c, const dl_model_op *op, const dl_slot_info *wanted, int *slot,
+                            int *made) {
     const dl_op_info *info = dl_op_info_of(op->kind);
+    const char *name = wanted->name;
     *slot = *made = -1;
     int s = dl_op_slot(info, name);
     if (s >= 0) {
@@ -79,6 +81,10 @@ static dl_status match_slot(dl_compile *c, const dl_model_op *op, const char *na
         *slot = c->gradient_of[v];
         return DL_OK;
     }
+    if (wanted->role == DL_SLOT_IN) { /* another gradient kind of this operation has made it */
+        *slot = c->made_gradient[s];
+        return DL_OK;
+    }
     if (!c->needs_gradient[v]) {
         return DL_OK;
     }
@@ -89,12 +95,13 @@ static dl_status match_slot(dl_compile *c, const dl_model_op *op, const char *na
                                    &of.tensor.shape, slot));
     c->program->slot[*slot].parameter = of.parameter;
     *made = v;
+    c->made_gradient[s] = *slot;
     return DL_OK;
 }
 
 static bool is_wanted(const dl_compile *c, const dl_model_op *op, const dl_op_gradient *gradient) {
     const dl_op_info *info = dl_op_info_of(op->kind);
-    for (int i = 0; i < 2 && gradient->of[i] != NULL; i++) {
+    for (int i = 0; i < DL_OP_MAX_GRADIENT_OF && gradient->of[i] != NULL; i++) {
         const int v = op->slot[dl_op_slot(info, gradient->of[i])];
         if (v >= 0 && c->needs_gradient[v]) {
             return true;
@@ -133,7 +140,7 @@ static dl_status emit_gradient(dl_compile *c, const dl_model_op *op, const dl_op
     for (int i = 0; i < info->n_slots; i++) {
         slots[i] = made[i] = -1;
         if (!is_for_fusion(dl_op_info_of(op->kind), &info->slots[i])) {
-            DL_RETURN_IF_ERROR(match_slot(c, op, info->slots[i].name, &slots[i], &made[i]));
+            DL_RETURN_IF_ERROR(match_slot(c, op, &info->slots[i], &slots[i], &made[i]));
         }
     }
     dl_instruction *instruction = NULL;
@@ -141,7 +148,8 @@ static dl_status emit_gradient(dl_compile *c, const dl_model_op *op, const dl_op
                                         c->micro, slots, info->n_slots, &instruction));
     instruction->forward = forward;
     if (gradient->kind == DL_OP_CROSS_ENTROPY_BACKWARD || gradient->kind == DL_OP_ERROR_BACKWARD) {
-        instruction->attr.u.loss.scale = 1.0 / (double)c->plan->options.batch_size;
+        const int64_t rows = c->plan->options.batch_size * c->model->output.rows;
+        instruction->attr.u.loss.scale = 1.0 / (double)rows;
     }
     for (int i = 0; i < info->n_slots; i++) {
         if (made[i] >= 0 && c->model->value[made[i]].kind != DL_VALUE_PARAMETER) {
@@ -174,6 +182,9 @@ dl_status dl_emit_backward(dl_compile *c) {
         const dl_model_op *op = &c->model->op[i];
         const dl_op_info *info = dl_op_info_of(op->kind);
         const int forward = forward_instruction(c, op, 0);
+        for (int s = 0; s < DL_OP_MAX_SLOTS; s++) {
+            c->made_gradient[s] = -1;
+        }
         /* weights first: their bucket can leave while the data gradient is computed */
         for (int g = info->n_gradients - 1; g >= 0; g--) {
             DL_RETURN_IF_ERROR(emit_gradient(c, op, &info->gradients[g], forward));

@@ -89,6 +89,7 @@ static void size_arenas(dl_plan *plan) {
         plan->bytes[DL_STORE_OPTIMIZER] = trainable * (size_t)plan->options.update.n_states;
         plan->bytes[DL_STORE_STATE] = sizeof(double);
     }
+    plan->bytes[DL_STORE_STATE] = larger(plan->bytes[DL_STORE_STATE], dl_state_bytes(plan));
     plan->bytes[DL_STORE_CONTROL] = 3 * DL_PAGE_BYTES;
     for (int i = 0; i < plan->n_programs; i++) {
         const dl_storage placed[] = {DL_STORE_ACTIVATION, DL_STORE_WORKSPACE, DL_STORE_INPUT};
@@ -220,6 +221,7 @@ static dl_status prepare_collectives(dl_plan *plan) {
 dl_status dl_plan_finish(dl_plan *plan) {
     DL_RETURN_IF_ERROR(dl_plan_seal(plan));
     DL_RETURN_IF_ERROR(take_memory(plan));
+    DL_RETURN_IF_ERROR(dl_alloc(dl_state_bytes(plan), 1, &plan->zeros));
     for (int i = 0; i < plan->n_programs; i++) {
         DL_RETURN_IF_ERROR(bind(plan, plan->program[i]));
     }
@@ -258,6 +260,7 @@ void dl_plan_destroy(dl_plan **plan) {
     dl_choices_destroy(&(*plan)->choices);
     dl_device_close(&(*plan)->single);
     dl_free(&(*plan)->copy);
+    dl_free(&(*plan)->zeros);
     dl_free(&(*plan)->collective);
     dl_pool_destroy(&(*plan)->pool);
     dl_free(plan);

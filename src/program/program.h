@@ -107,6 +107,7 @@ typedef enum dl_program_kind { DL_PROGRAM_TRAIN, DL_PROGRAM_EVALUATE, DL_PROGRAM
 typedef struct dl_program {
     dl_program_kind kind;
     int64_t global_samples; /* of the step over all ranks */
+    int64_t length;         /* of the sequences, where the model leaves it open; 0: as the model says */
     int64_t local_samples;  /* of this rank */
     int64_t local_begin;    /* first of them in the global batch */
     int n_slots, n_instructions, n_events;
@@ -156,7 +157,7 @@ typedef struct dl_copy {
     bool in_training, in_evaluation;
 } dl_copy;
 
-enum { DL_MAX_PROGRAMS = 16 };
+enum { DL_MAX_PROGRAMS = 64 };
 
 typedef struct dl_choices dl_choices; /* layouts and algorithms taken (choose.h) */
 
@@ -173,6 +174,7 @@ typedef struct dl_plan {
     int64_t capacity_copies;
     dl_choices *choices;
     size_t bytes[DL_N_STORAGES];
+    void *zeros;                 /* on the host: what a state begins with */
     void *memory[DL_N_STORAGES]; /* after finish; the gradient arenas are in the communicator's memory */
     int n_collectives;
     dl_collective **collective; /* buckets, then totals, then control */
@@ -187,6 +189,11 @@ DL_NODISCARD dl_status dl_plan_create(const dl_plan_options *options, dl_plan **
  * Collective over the data axis when options.measure is set (rank 0 measures and broadcasts). */
 DL_NODISCARD dl_status dl_plan_add(dl_plan *plan, dl_program_kind kind, int64_t global_samples, int *index);
 
+/* The same for sequences of `length` positions, in a model that leaves the length open (a bucket of ragged
+ * samples); 0: as the model says. */
+DL_NODISCARD dl_status dl_plan_add_length(dl_plan *plan, dl_program_kind kind, int64_t global_samples,
+                                          int64_t length, int *index);
+
 /* Completes the programs: packs, places, sizes; checks each one. No memory is taken. Nothing can be added
  * afterwards. */
 DL_NODISCARD dl_status dl_plan_seal(dl_plan *plan);
@@ -197,6 +204,10 @@ DL_NODISCARD dl_status dl_plan_finish(dl_plan *plan);
 
 /* Bytes of each storage, known once the plan is sealed. */
 void dl_plan_memory(const dl_plan *plan, size_t bytes[DL_N_STORAGES]);
+
+/* What layers carry from step to step begins anew, with zeros, for this kind of program (training and
+ * evaluation carry their own). For the first batch of a pass. Not collective. */
+DL_NODISCARD dl_status dl_plan_clear_state(dl_plan *plan, dl_program_kind kind);
 
 void dl_plan_destroy(dl_plan **plan);
 

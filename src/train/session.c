@@ -235,8 +235,8 @@ static dl_status upload_parameters(dl_session *session) {
 }
 
 dl_status dl_session_init_parameters(dl_session *session) {
-    dl_parameters_init(&session->model->table, (uint64_t)session->config->seed, session->trainable,
-                       session->frozen);
+    DL_RETURN_IF_ERROR(dl_parameters_init(&session->model->table, (uint64_t)session->config->seed,
+                                          session->trainable, session->frozen));
     return upload_parameters(session);
 }
 

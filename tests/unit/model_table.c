@@ -144,8 +144,8 @@ static void initial_values_are_glorot(void **state) {
     KIT_OK(dl_alloc((size_t)table->trainable_elements, sizeof *a, &a));
     KIT_OK(dl_alloc((size_t)less->trainable_elements, sizeof *b, &b));
     KIT_OK(dl_alloc((size_t)table->frozen_elements, sizeof *frozen, &frozen));
-    dl_parameters_init(table, 3, a, frozen);
-    dl_parameters_init(less, 3, b, NULL);
+    KIT_OK(dl_parameters_init(table, 3, a, frozen));
+    KIT_OK(dl_parameters_init(less, 3, b, NULL));
     const dl_parameter *first = dl_parameter_find(table, "/first/weight");
     assert_memory_equal(a + first->offset, b + dl_parameter_find(less, "/first/weight")->offset,
                         (size_t)first->n_elements * sizeof *a);
@@ -164,7 +164,7 @@ static void initial_values_are_glorot(void **state) {
     }
     float *again = a + first->offset;
     const float before = again[1];
-    dl_parameters_init(table, 4, a, frozen);
+    KIT_OK(dl_parameters_init(table, 4, a, frozen));
     assert_true(again[1] != before);
     dl_free(&a);
     dl_free(&b);

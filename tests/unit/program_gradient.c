@@ -9,6 +9,7 @@ typedef struct network {
     const char *name;
     dl_shape input;
     const char *layers;
+    bool tokens, any_length;
 } network;
 
 static const network networks[] = {
@@ -20,7 +21,8 @@ static const network networks[] = {
      "- dropout: {rate: 0.25}\n"
      "- flatten: {}\n"
      "- dense: {units: 11, activation: tanh}\n"
-     "- dense: {units: 5, activation: softmax}\n"},
+     "- dense: {units: 5, activation: softmax}\n",
+     .tokens = false},
     {"relu and pooling",
      {3, {11, 10, 2}},
      "- conv2d: {filters: 16, kernel_size: 3, activation: relu}\n"
@@ -30,7 +32,8 @@ static const network networks[] = {
      "- activation: {function: relu}\n"
      "- flatten: {}\n"
      "- dense: {units: 9, activation: relu}\n"
-     "- dense: {units: 5}\n"},
+     "- dense: {units: 5}\n",
+     .tokens = false},
     {"branches and frozen layers",
      {3, {6, 6, 2}},
      "- conv2d: {filters: 4, kernel_size: 3, activation: tanh, name: a}\n"
@@ -40,7 +43,31 @@ static const network networks[] = {
      "- dense: {units: 6, name: unused_too}\n"
      "- dense: {units: 8, activation: sigmoid, from: flat}\n"
      "- dropout: {rate: 0.5}\n"
-     "- dense: {units: 5, activation: softmax}\n"},
+     "- dense: {units: 5, activation: softmax}\n",
+     .tokens = false},
+    {"tokens, an output at every position",
+     {1, {6}},
+     "- embedding: {input_dim: auto, output_dim: 7}\n"
+     "- lstm: {units: 8, return_sequences: true}\n"
+     "- dropout: {rate: 0.25}\n"
+     "- lstm: {units: 5, return_sequences: true}\n"
+     "- dense: {units: auto, activation: softmax}\n",
+     .tokens = true},
+    {"sequences of different lengths",
+     {2, {7, 3}},
+     "- dense: {units: 4, activation: tanh}\n"
+     "- lstm: {units: 6, bidirectional: true, return_sequences: true}\n"
+     "- lstm: {units: 9, go_backwards: true, return_sequences: true}\n"
+     "- lstm: {units: 5, bidirectional: true}\n"
+     "- dense: {units: 5}\n",
+     .any_length = true},
+    {"one label for a text, a frozen lstm",
+     {1, {4}},
+     "- embedding: {input_dim: 5, output_dim: 6}\n"
+     "- lstm: {units: 7, return_sequences: true, trainable: false}\n"
+     "- lstm: {units: 4, go_backwards: true}\n"
+     "- dense: {units: 5}\n",
+     .tokens = true},
 };
 enum { N_NETWORKS = sizeof networks / sizeof *networks };
 
@@ -71,6 +98,8 @@ static void open_trained(trained *t, const network *net, const kit_options *opti
     o.batch_size = SAMPLES;
     o.runnable = o.sgd = true;
     kit_open(&t->k);
+    t->k.tokens = net->tokens;
+    t->k.any_length = net->any_length;
     kit_model(&t->k, net->input, net->layers);
     kit_plan(&t->k, &o);
     if (own_layouts) {
@@ -105,7 +134,7 @@ static double loss_moved(trained *t, const dl_parameter *parameter, const float 
     KIT_OK(dl_plan_add(t->k.plan, DL_PROGRAM_REFRESH, 0, &refresh));
     KIT_OK(dl_execute(t->k.plan, refresh, NULL));
     kit_run(&t->k, t->program, &t->batch);
-    return kit_loss(&t->k, t->program) / SAMPLES;
+    return kit_loss(&t->k, t->program) / (double)(SAMPLES * t->k.model->output.rows);
 }
 
 /* A direction of length 1 in the space of one parameter: random, and partly along the gradient, so that the
@@ -131,7 +160,7 @@ static void draw_direction(const dl_parameter *parameter, const float *gradient,
  * largest of a window; then a shorter one does not. */
 static void check_direction(trained *t, const dl_parameter *parameter, const float *before,
                             const float *gradient, const float *direction) {
-    static const double steps[] = {1e-2, 3e-3, 1e-3, 3e-4};
+    static const double steps[] = {1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4};
     double told = 0.0, found = 0.0;
     for (int64_t i = 0; i < parameter->n_elements; i++) {
         told += (double)gradient[i] * (double)direction[i];
