@@ -133,10 +133,21 @@ typedef struct dl_adam_attr {
     double capacity, beta_1, beta_2, epsilon, weight_decay;
 } dl_adam_attr;
 
+/* torch.optim.RMSprop's names, but rho for its alpha. */
+typedef struct dl_rmsprop_attr {
+    double capacity, rho, epsilon, momentum, weight_decay;
+    bool centered;
+} dl_rmsprop_attr;
+
+typedef struct dl_clip_attr {
+    double capacity, limit; /* largest norm of the mean gradient; 0: none */
+} dl_clip_attr;
+
 typedef struct dl_op_attr {
     dl_activation activation; /* activation kinds; fused into convolution and dense kinds */
     bool accumulate;          /* OUT slot is added to instead of written (unpack, sum) */
     bool training;            /* forward kinds that differ: dropout */
+    double rate_factor;       /* updates: of the learning rate for these parameters; 0 stands for 1 */
     union {
         dl_conv_attr conv;
         dl_pool_attr pool;
@@ -149,6 +160,8 @@ typedef struct dl_op_attr {
         dl_normalize_attr normalize;
         dl_sgd_attr sgd;
         dl_adam_attr adam;
+        dl_rmsprop_attr rmsprop;
+        dl_clip_attr clip;
     } u;
 } dl_op_attr;
 

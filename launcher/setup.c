@@ -20,6 +20,7 @@ static dl_status load(const char *path, const char *const *overrides, int n_over
     DL_RETURN_IF_ERROR(dl_config_load(path, overrides, n_overrides, setup->table, setup->pool,
                                       &setup->diagnostics, &setup->config));
     DL_RETURN_IF_ERROR(dl_optimizer_check(&setup->config->train.optimizer, &setup->diagnostics));
+    DL_RETURN_IF_ERROR(dl_schedule_check(&setup->config->train.schedule, &setup->diagnostics));
     return dl_diagnostics_finish(&setup->diagnostics);
 }
 

@@ -3,6 +3,7 @@
 #include "kernels/cpu/cpu.h"
 
 #include "base/mem.h"
+#include "kernels/common/blocks.h"
 #include "kernels/ops/sizes.h"
 
 #include <omp.h>
@@ -230,6 +231,11 @@ static void set_items(dl_cpu_loop_op *op, const dl_op_desc *desc) {
     case DL_OP_TREE_SUM:
         op->loop.row = dl_shape_stride(&first->shape, 1);
         op->n_items = op->loop.row;
+        break;
+    case DL_OP_SUM_SQUARES:
+        op->n_items = desc->slot[1].shape.dim[0];
+        op->grain = 1;
+        op->item_elements = DL_SQUARES_BLOCK;
         break;
     case DL_OP_EMBEDDING_FORWARD:
         op->loop.row = dl_embedding_sizes_of(desc).width;

@@ -55,3 +55,20 @@ void dl_check_finite_ref(const dl_op *op, void *const *slots) {
         }
     }
 }
+
+void dl_sum_squares_ref(const dl_op *op, void *const *slots) {
+    const float *x = slots[0];
+    double *sums = slots[1];
+    int32_t *control = slots[2];
+    const int64_t n = dl_shape_elements(&op->desc.slot[0].shape);
+    for (int64_t begin = 0; begin < n; begin += DL_SQUARES_BLOCK) {
+        double sum = 0;
+        for (int64_t i = begin; i < n && i < begin + DL_SQUARES_BLOCK; i++) {
+            sum += (double)x[i] * (double)x[i];
+        }
+        sums[begin / DL_SQUARES_BLOCK] = sum;
+        if (!isfinite(sum)) { /* squares of floats do not overflow a double */
+            control[DL_CONTROL_NONFINITE] = 1;
+        }
+    }
+}

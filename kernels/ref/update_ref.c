@@ -8,7 +8,7 @@ void dl_sgd_update_ref(const dl_op *op, void *const *slots) {
     if (!dl_step_is_ok(slots[5])) {
         return;
     }
-    const dl_sgd_step s = dl_sgd_step_of(&op->desc.attr.u.sgd, slots[3], slots[4]);
+    const dl_sgd_step s = dl_sgd_step_of(&op->desc.attr, slots[3], slots[4], slots[6]);
     const int64_t n = dl_shape_elements(&op->desc.slot[0].shape);
     for (int64_t i = 0; i < n; i++) {
         w[i] = dl_sgd_element(&s, w[i], g[i], v == NULL ? NULL : v + i);
@@ -21,11 +21,37 @@ void dl_adam_update_ref(const dl_op *op, void *const *slots) {
     if (!dl_step_is_ok(slots[6])) {
         return;
     }
-    const dl_adam_step s = dl_adam_step_of(&op->desc.attr.u.adam, slots[4], slots[5]);
+    const dl_adam_step s = dl_adam_step_of(&op->desc.attr, slots[4], slots[5], slots[7]);
     const int64_t n = dl_shape_elements(&op->desc.slot[0].shape);
     for (int64_t i = 0; i < n; i++) {
         w[i] = dl_adam_element(&s, w[i], g[i], m + i, v + i);
     }
+}
+
+void dl_rmsprop_update_ref(const dl_op *op, void *const *slots) {
+    float *w = slots[0], *s = slots[2], *m = slots[3], *v = slots[4];
+    const float *g = slots[1];
+    if (!dl_step_is_ok(slots[7])) {
+        return;
+    }
+    const dl_rmsprop_step step = dl_rmsprop_step_of(&op->desc.attr, slots[5], slots[6], slots[8]);
+    const int64_t n = dl_shape_elements(&op->desc.slot[0].shape);
+    for (int64_t i = 0; i < n; i++) {
+        w[i] =
+            dl_rmsprop_element(&step, w[i], g[i], s + i, m == NULL ? NULL : m + i, v == NULL ? NULL : v + i);
+    }
+}
+
+void dl_gradient_norm_ref(const dl_op *op, void *const *slots) {
+    const dl_clip_attr *clip = &op->desc.attr.u.clip;
+    const double *sums = slots[0];
+    double *norm = slots[2], sum = 0;
+    const int64_t n = dl_shape_elements(&op->desc.slot[0].shape);
+    for (int64_t i = 0; i < n; i++) {
+        sum += sums[i];
+    }
+    norm[DL_NORM_VALUE] = sqrt(sum) * dl_mean_factor(clip->capacity, slots[1]);
+    norm[DL_NORM_FACTOR] = dl_clip_factor(norm[DL_NORM_VALUE], clip->limit);
 }
 
 void dl_commit_ref(const dl_op *op, void *const *slots) {

@@ -142,7 +142,7 @@ static const dl_option train_options[] = {
      .offset = offsetof(dl_train_config, clip_norm),
      .fallback = "0",
      .max = 1e300,
-     .doc = "largest norm of the gradient; 0: no limit, the only value today"},
+     .doc = "largest norm of the mean gradient over all parameters; 0: no limit"},
     DL_OPTION_END,
 };
 

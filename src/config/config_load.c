@@ -70,10 +70,6 @@ static dl_status check_train(const check *c) {
                                        "accumulate (%" PRId64 ") must not be above batch_size (%" PRId64 ")",
                                        train->accumulate, train->batch_size));
     }
-    if (train->clip_norm != 0) {
-        DL_RETURN_IF_ERROR(dl_diagnose(c->diagnostics, place_of(c, "train", "clip_norm"),
-                                       "clip_norm does not work yet; write 0 or leave it out"));
-    }
     return DL_OK;
 }
 

@@ -109,6 +109,7 @@ dl_status dl_layer_parameter(dl_layer_build *build, const char *tensor, const dl
                                 .fan_in = fan_in,
                                 .fan_out = fan_out,
                                 .trainable = layer->trainable,
+                                .rate_factor = layer->rate_factor,
                                 .layer_index = build->layer,
                                 .bucket = -1,
                                 .n_elements = dl_shape_elements(shape)};

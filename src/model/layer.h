@@ -13,6 +13,7 @@ typedef struct dl_layer_common {
     const char *name;
     const dl_node *from;
     bool trainable;
+    double rate_factor;
 } dl_layer_common;
 
 #define DL_LAYER_COMMON_OPTIONS                                                                              \
@@ -26,9 +27,15 @@ typedef struct dl_layer_common {
          .offset = offsetof(dl_layer_common, from),                                                          \
          .fallback = "",                                                                                     \
          .doc = "name of the layer whose output this one takes; default: the layer above"},                  \
+        {.name = "trainable",                                                                                \
+         .type = DL_TYPE_BOOL,                                                                               \
+         .offset = offsetof(dl_layer_common, trainable),                                                     \
+         .fallback = "true",                                                                                 \
+         .doc = "false: parameters keep their values"},                                                      \
     {                                                                                                        \
-        .name = "trainable", .type = DL_TYPE_BOOL, .offset = offsetof(dl_layer_common, trainable),           \
-        .fallback = "true", .doc = "false: parameters keep their values"                                     \
+        .name = "learning_rate_factor", .type = DL_TYPE_FLOAT,                                               \
+        .offset = offsetof(dl_layer_common, rate_factor), .fallback = "1", .min = 1e-9, .max = 1e9,          \
+        .doc = "the learning rate is multiplied by this for the layer's parameters"                          \
     }
 
 /* A layer under construction. */

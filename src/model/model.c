@@ -207,8 +207,11 @@ static dl_status name_layer(builder *b, const dl_layer_common *common, dl_layer 
 static dl_status build_layer(builder *b, const dl_variant *variant, const dl_layer_kind *kind) {
     dl_model *model = b->model;
     const dl_layer_common *common = variant->values;
-    dl_layer layer = {
-        .kind = variant->kind->name, .place = variant->place, .trainable = common->trainable, .output = -1};
+    dl_layer layer = {.kind = variant->kind->name,
+                      .place = variant->place,
+                      .trainable = common->trainable,
+                      .rate_factor = common->rate_factor,
+                      .output = -1};
     DL_RETURN_IF_ERROR(name_layer(b, common, &layer));
     int inputs[DL_OP_MAX_SLOTS], n_inputs = 0, *kept = NULL;
     DL_RETURN_IF_ERROR(find_inputs(b, common->from, inputs, &n_inputs));

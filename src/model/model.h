@@ -53,6 +53,7 @@ typedef struct dl_layer {
     int n_inputs;
     const int *input; /* values */
     bool trainable;
+    double rate_factor; /* of the learning rate for its parameters */
     int64_t n_parameters;
     double forward_flops; /* of one sample */
 } dl_layer;

@@ -30,6 +30,7 @@ typedef struct dl_parameter {
     dl_init_kind init;
     double fan_in, fan_out; /* of glorot_uniform */
     bool trainable;
+    double rate_factor; /* of the learning rate */
     int stage;
     int layer_index;
     int bucket; /* -1: not trainable */

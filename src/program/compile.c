@@ -6,7 +6,13 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { STEP_OFFSET = 0, TOTALS_OFFSET = DL_PAGE_BYTES, CONTROL_OFFSET = 2 * DL_PAGE_BYTES };
+/* Each on a page of its own, for the fences of ref:strict. */
+enum {
+    STEP_OFFSET = 0,
+    TOTALS_OFFSET = DL_PAGE_BYTES,
+    CONTROL_OFFSET = 2 * DL_PAGE_BYTES,
+    NORM_OFFSET = 3 * DL_PAGE_BYTES
+};
 
 static dl_status control_slot(dl_program *program, const char *name, dl_dtype dtype, int64_t n, size_t offset,
                               int *slot) {
@@ -98,6 +104,9 @@ static dl_status run_passes(dl_compile *c) {
         control_slot(program, "control", DL_I32, DL_N_CONTROLS, CONTROL_OFFSET, &program->control));
     if (program->kind == DL_PROGRAM_REFRESH) {
         return DL_OK;
+    }
+    if (program->kind == DL_PROGRAM_TRAIN && c->plan->options.clip_norm > 0) {
+        DL_RETURN_IF_ERROR(control_slot(program, "norm", DL_F64, DL_N_NORMS, NORM_OFFSET, &program->norm));
     }
     set_shares(c);
     DL_RETURN_IF_ERROR(emit_all(c));

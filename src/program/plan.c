@@ -90,7 +90,7 @@ static void size_arenas(dl_plan *plan) {
         plan->bytes[DL_STORE_STATE] = sizeof(double);
     }
     plan->bytes[DL_STORE_STATE] = larger(plan->bytes[DL_STORE_STATE], dl_state_bytes(plan));
-    plan->bytes[DL_STORE_CONTROL] = 3 * DL_PAGE_BYTES;
+    plan->bytes[DL_STORE_CONTROL] = 4 * DL_PAGE_BYTES;
     for (int i = 0; i < plan->n_programs; i++) {
         const dl_storage placed[] = {DL_STORE_ACTIVATION, DL_STORE_WORKSPACE, DL_STORE_INPUT};
         for (size_t p = 0; p < sizeof placed / sizeof *placed; p++) {

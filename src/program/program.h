@@ -116,15 +116,19 @@ typedef struct dl_program {
     int64_t capacity_slots, capacity_instructions;
     size_t placed_bytes[DL_N_STORAGES]; /* peak of what was placed by liveness */
     int totals, control, step;          /* slots */
+    int norm;                           /* slot for the host: the gradient's norm, -1: not computed */
     dl_pool *pool;                      /* names, parts */
     void **pointer; /* addresses, (DL_OP_MAX_SLOTS + 1) for each instruction; set by bind */
 } dl_program;
 
 /* The optimizer as the compiler sees it: an operation over arena ranges. */
+enum { DL_MAX_STATES = 3 };
+
 typedef struct dl_update_rule {
-    dl_op_kind kind; /* slots w, g, then `n_states` INOUT slots, step, totals, control */
+    dl_op_kind kind; /* slots w, g, INOUT slots of the states, step, totals, control, norm (optional) */
     dl_op_attr attr;
-    int n_states; /* f32 per parameter element */
+    int n_states;                     /* f32 per parameter element */
+    const char *state[DL_MAX_STATES]; /* the kind's slots for them, in the order of their arenas */
 } dl_update_rule;
 
 /* A batch on the host, as LOAD sees it: this rank's samples of one step. */
@@ -145,7 +149,8 @@ typedef struct dl_plan_options {
     bool measure; /* choose layouts and algorithms by measurement; otherwise by rule */
     bool fuse;    /* the fusion pass (tests switch it off) */
     dl_update_rule update;
-    int n_fields; /* names of the batch's fields, in order: "x", "y" */
+    double clip_norm; /* largest norm of the mean gradient; 0: no limit, and no norm is computed */
+    int n_fields;     /* names of the batch's fields, in order: "x", "y" */
     const char *const *fields;
 } dl_plan_options;
 

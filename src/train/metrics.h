@@ -32,7 +32,8 @@ typedef struct dl_step_report {
     int64_t samples;     /* seen so far by all ranks */
     dl_score train;      /* of this step */
     double learning_rate;
-    double step_ms; /* wall time of this step */
+    const double *gradient_norm; /* of the mean gradient before it was clipped; NULL: not measured */
+    double step_ms;              /* wall time of this step */
     double samples_per_s;
     double data_wait; /* share of the time that training waited for data, 0..1 */
     double seconds;   /* since training began */

@@ -104,7 +104,12 @@ static dl_status make_plan(dl_session *session, const dl_session_options *option
     dl_op_desc update;
     DL_RETURN_IF_ERROR(
         dl_optimizer_describe(&config->train.optimizer, (double)config->train.batch_size, 1, &update));
-    plan.update = (dl_update_rule){update.kind, update.attr, dl_optimizer_slots(&config->train.optimizer)};
+    plan.update = (dl_update_rule){
+        .kind = update.kind, .attr = update.attr, .n_states = dl_optimizer_slots(&config->train.optimizer)};
+    for (int i = 0; i < plan.update.n_states; i++) {
+        plan.update.state[i] = dl_optimizer_slot_at(&config->train.optimizer, i)->op_slot;
+    }
+    plan.clip_norm = config->train.clip_norm;
     DL_RETURN_IF_ERROR(dl_plan_create(&plan, &session->plan));
     DL_RETURN_IF_ERROR(add_programs(session, options->training));
     DL_RETURN_IF_ERROR(dl_plan_seal(session->plan));
@@ -275,6 +280,19 @@ dl_status dl_session_read_control(const dl_session *session, int number, double 
     return backend->download(session->device, control,
                              dl_slot_address(session->plan, program, program->control),
                              DL_N_CONTROLS * sizeof *control, NULL);
+}
+
+dl_status dl_session_read_norm(const dl_session *session, int number, double *norm, bool *measured) {
+    const dl_program *program = session->plan->program[number];
+    double norms[DL_N_NORMS];
+    *measured = program->norm >= 0;
+    if (!*measured) {
+        return DL_OK;
+    }
+    DL_RETURN_IF_ERROR(session->device->backend->download(
+        session->device, norms, dl_slot_address(session->plan, program, program->norm), sizeof norms, NULL));
+    *norm = norms[DL_NORM_VALUE];
+    return DL_OK;
 }
 
 size_t dl_session_host_bytes(const dl_session *session) {

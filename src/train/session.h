@@ -71,6 +71,11 @@ DL_NODISCARD dl_status dl_session_refresh(dl_session *session);
 DL_NODISCARD dl_status dl_session_read_control(const dl_session *session, int program,
                                                double totals[DL_N_TOTALS], int32_t control[DL_N_CONTROLS]);
 
+/* The norm of the gradient of the training program that ran last, before it was clipped; *measured tells
+ * whether the program computes it (train.clip_norm). */
+DL_NODISCARD dl_status dl_session_read_norm(const dl_session *session, int program, double *norm,
+                                            bool *measured);
+
 /* Bytes this rank takes beside the plan's storages: host copies of the parameters, batches read ahead. */
 size_t dl_session_host_bytes(const dl_session *session);
 

@@ -47,7 +47,8 @@ static dl_step_block step_block(trainer *t, int64_t step, const dl_batch *batch)
         (t->session->total_steps + t->session->steps_per_epoch - 1) / t->session->steps_per_epoch;
     const dl_progress progress = {.samples_seen = t->samples,
                                   .batch_size = train->batch_size,
-                                  .total_samples = epochs * t->session->n_samples[DL_SPLIT_TRAIN]};
+                                  .total_samples = epochs * t->session->n_samples[DL_SPLIT_TRAIN],
+                                  .epoch_samples = t->session->n_samples[DL_SPLIT_TRAIN]};
     t->rate = dl_schedule_rate(&train->schedule, dl_optimizer_base_rate(&train->optimizer), &progress);
     dl_step_block block = {
         .step = step, .t = step, .weight = (double)batch->n_samples, .learning_rate = t->rate};
@@ -57,13 +58,16 @@ static dl_step_block step_block(trainer *t, int64_t step, const dl_batch *batch)
     return block;
 }
 
-static dl_status show_step(trainer *t, int64_t step, const double totals[DL_N_TOTALS]) {
+static dl_status show_step(trainer *t, int64_t step, int program, const double totals[DL_N_TOTALS]) {
     const int64_t log_every = t->session->config->run.log_every;
     const bool log = t->options->metrics != NULL && (step == 1 || (log_every > 0 && step % log_every == 0));
     const bool show = dl_console_due(t->options->console);
     if (!log && !show) {
         return DL_OK;
     }
+    double norm = 0.0;
+    bool has_norm = false;
+    DL_RETURN_IF_ERROR(dl_session_read_norm(t->session, program, &norm, &has_norm));
     const double now = dl_clock_seconds(), passed = now - t->shown_at;
     const int64_t steps = step - t->shown_step, samples = t->samples - t->shown_samples;
     const dl_step_report report = {.epoch = epoch_of(t, step),
@@ -71,6 +75,7 @@ static dl_status show_step(trainer *t, int64_t step, const double totals[DL_N_TO
                                    .samples = t->samples,
                                    .train = score_of(t, totals),
                                    .learning_rate = t->rate,
+                                   .gradient_norm = has_norm ? &norm : NULL,
                                    .step_ms = 1e3 * passed / (double)steps,
                                    .samples_per_s = (double)samples / passed,
                                    .data_wait = (t->waited - t->shown_waited) / passed,
@@ -162,7 +167,7 @@ static dl_status run_step(trainer *t, int64_t step, const dl_batch *batch, int64
     }
     DL_RETURN_IF_ERROR(
         dl_run_dir_audit(t->options->run, "train", epoch_of(t, step), step, batch->ids, batch->n_samples));
-    return show_step(t, step, totals);
+    return show_step(t, step, program, totals);
 }
 
 static dl_status loop(trainer *t) {

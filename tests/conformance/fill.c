@@ -119,9 +119,13 @@ void dlc_fill_slot(const dl_op_desc *desc, int i, dlc_fill fill, int flags, void
     const char *name = dl_op_info_of(desc->kind)->slots[i].name;
     const int64_t n = dl_shape_elements(&desc->slot[i].shape);
     switch (desc->slot[i].dtype) {
-    case DL_F32: { /* Adam's second moment is a mean of squares */
-        const bool squares = desc->kind == DL_OP_ADAM_UPDATE && strcmp(name, "v") == 0;
+    case DL_F32: { /* second moments are means of squares */
+        const bool squares = (desc->kind == DL_OP_ADAM_UPDATE && strcmp(name, "v") == 0) ||
+                             (desc->kind == DL_OP_RMSPROP_UPDATE && strcmp(name, "s") == 0);
         fill_floats(i, n, squares ? DLC_PROBABILITY : fill, values);
+        for (int64_t k = 0; k < n && strcmp(name, "s") == 0; k++) {
+            ((float *)values)[k] += 1.0f; /* above the squared mean */
+        }
         break;
     }
     case DL_F64:
@@ -130,7 +134,9 @@ void dlc_fill_slot(const dl_op_desc *desc, int i, dlc_fill fill, int flags, void
             break;
         }
         for (int64_t k = 0; k < n; k++) {
-            ((double *)values)[k] = strcmp(name, "totals") == 0 ? 13.0 : uniform(i, k) - 0.5;
+            ((double *)values)[k] = strcmp(name, "totals") == 0 ? 13.0
+                                    : strcmp(name, "sums") == 0 ? uniform(i, k)
+                                                                : uniform(i, k) - 0.5;
         }
         break;
     case DL_I32:

@@ -48,6 +48,9 @@ static const kind_class classes[DL_N_OP_KINDS] = {
     [DL_OP_ADD] = CLASS_POINTWISE,
     [DL_OP_SGD_UPDATE] = CLASS_POINTWISE,
     [DL_OP_ADAM_UPDATE] = CLASS_POINTWISE,
+    [DL_OP_RMSPROP_UPDATE] = CLASS_POINTWISE,
+    [DL_OP_SUM_SQUARES] = CLASS_POINTWISE,
+    [DL_OP_GRADIENT_NORM] = CLASS_POINTWISE,
 };
 
 double dlc_tolerance(dl_op_kind kind) {

@@ -183,7 +183,7 @@ static void test_mistakes(void **state) {
         {"trian.epochs=3", "1:1: error: unknown key 'trian'; did you mean 'train'?"},
         {"train.bathc_size=3", "1:7: error: unknown key 'bathc_size' in train; did you mean 'batch_size'?"},
         {"train.accumulate=129", "1:18: error: accumulate (129) must not be above batch_size (128)"},
-        {"train.clip_norm=1", "1:17: error: clip_norm does not work yet; write 0 or leave it out"},
+        {"train.clip_norm=-1", "1:17: error: clip_norm must be a number of at least 0, but it is '-1'"},
         {"precision=float16", "1:11: error: precision float16 does not work yet; float32 does"},
         {"parallel.tensor=2", "1:17: error: the tensor axis has size 1 today; write 1 or leave it out"},
         {"parallel.pipeline=4", "1:19: error: the pipeline axis has size 1 today; write 1 or leave it out"},
@@ -210,7 +210,7 @@ static void test_mistakes(void **state) {
 
 static void test_all_mistakes_in_one_go(void **state) {
     fixture *f = *state;
-    assert_int_equal(load(f, "seed: x\ntrain: {clip_norm: 1, epoch: 2}\nseed: 2\n", "run.audit=yes"),
+    assert_int_equal(load(f, "seed: x\ntrain: {clip_norm: -1, epoch: 2}\nseed: 2\n", "run.audit=yes"),
                      DL_ERR_USAGE);
     assert_null(f->config);
     assert_int_equal(f->diagnostics.n_errors, 6); /* seed twice, seed, epoch, audit, no model, clip_norm */

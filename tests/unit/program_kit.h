@@ -43,14 +43,16 @@ typedef struct kit {
     bool tokens, any_length; /* what kit_try_model's input is */
 } kit;
 
-/* What kit_plan makes; zeros: a dry plan on `ref` for one rank, adam, fused. */
+/* What kit_plan makes; zeros: a dry plan on `ref` for one rank, adam, fused, not clipped. */
 typedef struct kit_options {
     const char *backend;
     int n_threads;
     int64_t batch_size;
     int accumulate, n_ranks, rank;
     bool reproducible, unfused, measure;
-    bool sgd;      /* plain; else adam */
+    bool sgd;     /* plain */
+    bool rmsprop; /* with all its states */
+    double clip_norm;
     bool runnable; /* with a grid, of one rank */
 } kit_options;
 
@@ -109,12 +111,18 @@ static inline void kit_model(kit *k, dl_shape input, const char *layers) {
 }
 
 static inline dl_update_rule kit_update(const kit_options *o) {
+    if (o->rmsprop) {
+        const dl_rmsprop_attr rmsprop = {(double)o->batch_size, 0.9, 1e-7, 0.9, 0, true};
+        return (dl_update_rule){
+            .kind = DL_OP_RMSPROP_UPDATE, .attr.u.rmsprop = rmsprop, .n_states = 3, .state = {"s", "m", "v"}};
+    }
     if (o->sgd) {
-        return (dl_update_rule){DL_OP_SGD_UPDATE, {.u.sgd.capacity = (double)o->batch_size}, 0};
+        return (dl_update_rule){.kind = DL_OP_SGD_UPDATE, .attr.u.sgd.capacity = (double)o->batch_size};
     }
     const dl_adam_attr adam = {
         .capacity = (double)o->batch_size, .beta_1 = 0.9, .beta_2 = 0.999, .epsilon = 1e-7};
-    return (dl_update_rule){DL_OP_ADAM_UPDATE, {.u.adam = adam}, 2};
+    return (dl_update_rule){
+        .kind = DL_OP_ADAM_UPDATE, .attr.u.adam = adam, .n_states = 2, .state = {"m", "v"}};
 }
 
 /* Opens the device and makes an empty plan for k->model. */
@@ -140,6 +148,7 @@ static inline void kit_plan(kit *k, const kit_options *o) {
                                      .measure = o->measure,
                                      .fuse = !o->unfused,
                                      .update = kit_update(o),
+                                     .clip_norm = o->clip_norm,
                                      .n_fields = 3,
                                      .fields = fields};
     KIT_OK(dl_plan_create(&options, &k->plan));
