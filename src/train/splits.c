@@ -46,6 +46,20 @@ static void divide(dl_session *session, int64_t n_train, int64_t n_valid_files, 
     }
 }
 
+/* What batches.c can read: samples of one shape and their classes. */
+static dl_status check_trainable(const dl_session *session) {
+    const dl_dataset_info *info = &session->train_info;
+    const char *path = session->config->data.path;
+    DL_RETURN_ERROR_IF(info->field[0].kind != DL_FIELD_DENSE, DL_ERR_USAGE,
+                       "%s holds %s, this model wants samples of one shape (/x)", path,
+                       info->field[0].kind == DL_FIELD_TOKENS ? "a text" : "sequences of different lengths");
+    DL_RETURN_ERROR_IF(info->n_fields < 2 || strcmp(info->field[1].name, "y") != 0, DL_ERR_DATA,
+                       "%s: split train needs the fields x and y", path);
+    DL_RETURN_ERROR_IF(info->field[1].dtype != DL_I32, DL_ERR_USAGE,
+                       "%s: /y holds real targets, this loss wants class numbers", path);
+    return DL_OK;
+}
+
 /* The same fields in the same form as in the training split. */
 static dl_status check_like_train(const dl_session *session, dl_dataset *files, const char *split) {
     const dl_dataset_info *info = dl_dataset_info_of(files), *train = &session->train_info;
@@ -106,6 +120,7 @@ dl_status dl_splits_open(dl_session *session, const dl_session_options *options)
         config->data.path);
     DL_RETURN_IF_ERROR(dl_dataset_open(config->data.path, "train", &session->train_files));
     session->train_info = *dl_dataset_info_of(session->train_files);
+    DL_RETURN_IF_ERROR(check_trainable(session));
     int64_t n_valid = 0, n_test = 0;
     DL_RETURN_IF_ERROR(open_split(session, "valid", &session->valid_files, &n_valid));
     DL_RETURN_IF_ERROR(open_split(session, "test", &session->test_files, &n_test));
