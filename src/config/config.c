@@ -12,6 +12,11 @@ const char *const dl_config_precisions[] = {"float32", "bfloat16", "float16", "t
 
 static const char *const dtype_words[] = {"float32", "tokens", NULL};
 static const char *const auto_word[] = {"auto", NULL};
+static const char *const open_words[] = {"null", "auto", NULL};
+
+bool dl_config_is_open(int64_t number) {
+    return number == DL_WORD(0) || number == DL_WORD(1);
+}
 
 enum { COUNT_LIMIT = 1000000000, MAX_RANKS = 1 << 20 };
 
@@ -33,6 +38,21 @@ static const dl_option data_options[] = {
      .fallback = "0.0",
      .max = 0.9,
      .doc = "share of the training samples kept for validation"},
+    {.name = "window",
+     .type = DL_TYPE_INT,
+     .offset = offsetof(dl_data_config, window),
+     .fallback = "auto",
+     .min = 1,
+     .max = 1 << 24,
+     .words = auto_word,
+     .doc = "of a text: tokens that a sample consists of; auto: as many as model.input.shape says"},
+    {.name = "stride",
+     .type = DL_TYPE_INT,
+     .offset = offsetof(dl_data_config, stride),
+     .fallback = "1",
+     .min = 1,
+     .max = 1 << 24,
+     .doc = "of a text: tokens from one window to the next, where a model predicts what follows a window"},
     {.name = "mean",
      .type = DL_TYPE_FLOATS,
      .offset = offsetof(dl_data_config, mean),
@@ -63,7 +83,9 @@ static const dl_option input_options[] = {
      .max = 1 << 24,
      .min_items = 1,
      .max_items = 5,
-     .doc = "of one sample, channels last: [height, width, channels] or [length]"},
+     .item_words = open_words,
+     .doc = "of one sample, channels last: [height, width, channels], [length], or [steps, features]; null for "
+            "steps where samples differ in length"},
     {.name = "dtype",
      .type = DL_TYPE_CHOICE,
      .offset = offsetof(dl_input_config, dtype),

@@ -16,12 +16,14 @@ typedef struct dl_data_config {
     const char *path; /* folder of shards */
     int make;         /* index into dl_config_makers; what to make when path is absent (0: nothing) */
     double valid;     /* share of the training samples kept for validation */
+    int64_t window;   /* of a text; DL_WORD(0): as the input's shape says */
+    int64_t stride;   /* between the beginnings of two windows */
     dl_float_list mean, std;
     const dl_node *augment;
 } dl_data_config;
 
 typedef struct dl_input_config {
-    dl_int_list shape; /* of one sample, channels last */
+    dl_int_list shape; /* of one sample, channels last; the first number may be open (dl_config_is_open) */
     int dtype;         /* 0 float32 (images as pixels/255), 1 tokens */
 } dl_input_config;
 
@@ -81,6 +83,9 @@ DL_NODISCARD dl_status dl_config_load(const char *path, const char *const *overr
 
 /* The resolved configuration as YAML; given back to dl_config_load it is the same run. */
 DL_NODISCARD dl_status dl_config_print(const dl_config *config, const dl_option *table, dl_text *out);
+
+/* Was a number of the input's shape left open: null or auto? */
+bool dl_config_is_open(int64_t number);
 
 /* The text of the built-in MNIST example; equal to configs/mnist_cnn.yaml (a test compares them). */
 const char *dl_config_example(void);

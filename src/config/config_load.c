@@ -63,6 +63,25 @@ static dl_status check_data(const check *c) {
     return DL_OK;
 }
 
+/* A text: a sample is one window. */
+static dl_status check_text(const check *c) {
+    const dl_config *config = c->config;
+    const dl_int_list *shape = &config->model.input.shape;
+    if (config->model.input.dtype == 0 || shape->n == 0) {
+        return DL_OK;
+    }
+    if (shape->n != 1 || dl_config_is_open(shape->value[0])) {
+        return dl_diagnose(c->diagnostics, config->input_place,
+                           "with dtype tokens the shape is one number: how many tokens a sample has");
+    }
+    if (config->data.window != DL_WORD(0) && config->data.window != 0 && config->data.window != shape->value[0]) {
+        return dl_diagnose(c->diagnostics, place_of(c, "data", "window"),
+                           "window is %" PRId64 ", but model.input.shape is [%" PRId64 "]; leave window out",
+                           config->data.window, shape->value[0]);
+    }
+    return DL_OK;
+}
+
 static dl_status check_train(const check *c) {
     const dl_train_config *train = &c->config->train;
     if (train->batch_size > 0 && train->accumulate > train->batch_size) {
@@ -102,12 +121,7 @@ static dl_status check_all(const check *c) {
                                        "precision %s does not work yet; float32 does",
                                        dl_config_precisions[config->precision]));
     }
-    if (config->model.input.dtype != 0) {
-        const dl_node *input = dl_node_get(dl_node_get(c->root, "model"), "input");
-        const dl_node *dtype = dl_node_get(input, "dtype");
-        DL_RETURN_IF_ERROR(dl_diagnose(d, dtype == NULL ? place_of(c, "model", "input") : dtype->place,
-                                       "dtype tokens does not work yet; float32 does"));
-    }
+    DL_RETURN_IF_ERROR(check_text(c));
     DL_RETURN_IF_ERROR(check_data(c));
     DL_RETURN_IF_ERROR(check_train(c));
     return check_parallel(c);

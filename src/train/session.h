@@ -26,14 +26,16 @@ typedef struct dl_session {
     dl_grid *grid;
     dl_dataset *train_files, *valid_files, *test_files;
     dl_dataset_info train_info; /* of the files; of the maker where there are none yet (check) */
-    int64_t n_samples[DL_N_SPLITS];
+    int64_t n_samples[DL_N_SPLITS]; /* of an epoch; of a text: windows (times rows) */
     dl_split_data split[DL_N_SPLITS];
+    dl_view *view[DL_N_SPLITS];           /* NULL where there are no files */
+    dl_view_info view_info[DL_N_SPLITS];  /* the forms of batches; what would be, where there are no files */
     bool data_unknown;  /* dry: neither files nor a maker that fits the model */
     bool valid_is_test; /* there is no validation split: epochs are validated on test */
     dl_model *model;
     dl_device *device;
     dl_plan *plan;
-    int train_full, train_short; /* programs; short -1: every batch is full */
+    int train_full; /* program for a full batch, of the longest sequences there are */
     int64_t steps_per_epoch, total_steps;
     float *trainable, *frozen; /* host arenas for weights.h5 */
 } dl_session;
@@ -79,7 +81,7 @@ DL_NODISCARD dl_status dl_session_read_norm(const dl_session *session, int progr
 /* Bytes this rank takes beside the plan's storages: host copies of the parameters, batches read ahead. */
 size_t dl_session_host_bytes(const dl_session *session);
 
-/* The program for evaluating a global batch of n samples; -1 when it was not compiled. */
-int dl_session_evaluate_program(const dl_session *session, int64_t n_samples);
+/* The program of this kind for a global batch; -1 when it was not compiled. */
+int dl_session_program(const dl_session *session, dl_program_kind kind, const dl_global_batch *batch);
 
 #endif

@@ -51,7 +51,7 @@ static dl_step_block step_block(trainer *t, int64_t step, const dl_batch *batch)
                                   .epoch_samples = t->session->n_samples[DL_SPLIT_TRAIN]};
     t->rate = dl_schedule_rate(&train->schedule, dl_optimizer_base_rate(&train->optimizer), &progress);
     dl_step_block block = {
-        .step = step, .t = step, .weight = (double)batch->n_samples, .learning_rate = t->rate};
+        .step = step, .t = step, .weight = (double)batch->weight, .learning_rate = t->rate};
     if (t->options->pending_signal != NULL) {
         block.control[DL_CONTROL_STOP] = t->options->pending_signal();
     }
@@ -143,10 +143,13 @@ static dl_status end_epoch(trainer *t, int64_t step) {
 }
 
 /* Runs one step on one batch; *stop: the signal all ranks agreed to stop for. */
-static dl_status run_step(trainer *t, int64_t step, const dl_batch *batch, int64_t global_samples,
-                          int *stop) {
-    const bool full = global_samples == t->session->config->train.batch_size;
-    const int program = full ? t->session->train_full : t->session->train_short;
+static dl_status run_step(trainer *t, int64_t step, const dl_batch *batch, int *stop) {
+    const int program = dl_session_program(t->session, DL_PROGRAM_TRAIN, &batch->global);
+    DL_RETURN_ERROR_IF(program < 0, DL_ERR_INTERNAL, "there is no program for a batch of %lld samples",
+                       (long long)batch->global.n_samples);
+    if (batch->global.number == 0) {
+        DL_RETURN_IF_ERROR(dl_plan_clear_state(t->session->plan, DL_PROGRAM_TRAIN));
+    }
     const dl_step_block block = step_block(t, step, batch);
     const dl_host_batch host = {
         .field = (const void *const *)batch->field, .ids = batch->ids, .step = &block};
@@ -158,8 +161,8 @@ static dl_status run_step(trainer *t, int64_t step, const dl_batch *batch, int64
         return dl_report_divergence(t->session, program, &host, step);
     }
     *stop = control[DL_CONTROL_STOP];
-    t->samples += global_samples;
-    t->epoch_samples += global_samples;
+    t->samples += batch->global.n_samples;
+    t->epoch_samples += batch->global.n_samples;
     t->waited += batch->waited;
     t->epoch_waited += batch->waited;
     for (int i = 0; i < DL_N_TOTALS; i++) {
@@ -174,9 +177,8 @@ static dl_status loop(trainer *t) {
     const int64_t total = t->session->total_steps;
     for (int64_t step = 1; step <= total && t->result->signal == 0; step++) {
         const dl_batch *batch = NULL;
-        int64_t global_samples = 0;
-        DL_RETURN_IF_ERROR(dl_batches_next(t->batches, &batch, &global_samples));
-        DL_RETURN_IF_ERROR(run_step(t, step, batch, global_samples, &t->result->signal));
+        DL_RETURN_IF_ERROR(dl_batches_next(t->batches, &batch));
+        DL_RETURN_IF_ERROR(run_step(t, step, batch, &t->result->signal));
         dl_batches_release(t->batches, batch);
         t->result->step = step;
         t->result->epoch = epoch_of(t, step);
