@@ -70,7 +70,8 @@ const char *dl_layer_source_name(const dl_layer_build *build, int value);
 /* Appends a value to the model; *number is its number. */
 DL_NODISCARD dl_status dl_model_add_value(dl_model *model, const dl_value *value, int *number);
 
-/* A new computed value of this per-sample shape; [T, F] made from sequences of any length is one, too; `suffix` NULL: named as the layer, else "LAYER.suffix". */
+/* A new computed value of this per-sample shape; `suffix` NULL: named as the layer, else "LAYER.suffix". One
+ * of shape [T, F] that is made from sequences of any length is one itself. */
 DL_NODISCARD dl_status dl_layer_value(dl_layer_build *build, const char *suffix, dl_dtype dtype,
                                       const dl_shape *shape, int *value);
 

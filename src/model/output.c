@@ -46,6 +46,15 @@ static dl_status add_metrics(dl_layer_build *build, int probabilities, const dl_
     return DL_OK;
 }
 
+/* The first layer that carries a state. */
+static int stateful_layer(const dl_model *model) {
+    int v = 0;
+    while (model->value[v].kind != DL_VALUE_STATE) {
+        v++;
+    }
+    return model->value[v].layer;
+}
+
 dl_status dl_model_add_output(dl_model *model, int last, const dl_model_options *options,
                               dl_diagnostics *diagnostics) {
     const dl_shape shape = model->value[last].shape;
@@ -61,6 +70,12 @@ dl_status dl_model_add_output(dl_model *model, int last, const dl_model_options 
             diagnostics, model->layer[model->n_layers - 1].place,
             "the model ends with sequences of different lengths, but a sample has one label; end the last lstm "
             "with return_sequences: false");
+    }
+    if (model->stateful && shape.n_dims == 1) {
+        return dl_diagnose(diagnostics, model->layer[stateful_layer(model)].place,
+                           "%s '%s' is stateful, but the model ends in one vector for each window, and such windows "
+                           "are shuffled; use return_sequences: true up to the output",
+                           model->layer[stateful_layer(model)].kind, model->layer[stateful_layer(model)].name);
     }
     const int64_t n_outputs = shape.dim[shape.n_dims - 1];
     dl_shape rows = shape; /* one label for each vector */

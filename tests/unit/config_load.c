@@ -193,7 +193,6 @@ static void test_mistakes(void **state) {
         {"data.path=''", "1:11: error: path is empty; give the folder of the shards"},
         {"data.make=shapes", "1:11: error: make must be none or digits, but it is 'shapes'"},
         {"name=a/b", "1:6: error: 'a/b' cannot be the name of a run"},
-        {"model.input.dtype=tokens", "1:19: error: dtype tokens does not work yet; float32 does"},
         {"seed=-1", "1:6: error: seed must be a whole number"},
     };
     fixture *f = *state;
