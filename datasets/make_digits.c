@@ -54,7 +54,7 @@ static dl_status make_both(const dl_make_request *request, dl_shard_writer *writ
     }
     for (int i = 0; i < 2; i++) {
         DL_RETURN_IF_ERROR(dl_shard_writer_create(request->folder, parts[i].split, "digits",
-                                                  request->n_shards, &parts[i].info, &writer[i]));
+                                                  request->n_shards, &parts[i].info, NULL, &writer[i]));
         DL_RETURN_IF_ERROR(draw(&parts[i], request, writer[i], images, label));
     }
     for (int i = 0; i < 2; i++) {
