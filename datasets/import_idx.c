@@ -98,7 +98,7 @@ static dl_status run(idx_import *work, const dl_import_request *request) {
     DL_RETURN_IF_ERROR(read_labels(work->labels, shape->dim[0], work->label, &n_classes));
     const dl_dataset_info info = describe(shape, n_classes);
     DL_RETURN_IF_ERROR(dl_shard_writer_create(request->folder, request->split, "idx", request->n_shards,
-                                              &info, &work->writer));
+                                              &info, NULL, &work->writer));
     DL_RETURN_IF_ERROR(copy_images(work->images, &info, work->writer, request));
     DL_RETURN_IF_ERROR(dl_shard_writer_write(work->writer, 1, 0, info.n_samples, work->label));
     return dl_shard_writer_commit(work->writer);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 const char *const dl_config_backends[] = {"auto", "ref", "ref:strict", "cpu", "cuda", NULL};
-const char *const dl_config_makers[] = {"none", "digits", NULL};
+const char *const dl_config_makers[] = {"none", "digits", "shapes", "series", "text", "text_chars", NULL};
 const char *const dl_config_metrics[] = {"accuracy", NULL};
 const char *const dl_config_losses[] = {"softmax_cross_entropy", "categorical_crossentropy",
                                         "sparse_categorical_crossentropy", NULL};
