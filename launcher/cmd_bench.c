@@ -36,15 +36,24 @@ static dl_status make_batch(const dl_session *session, sample_batch *batch) {
     const dl_program *program = session->plan->program[session->train_full];
     const dl_field *x = &session->train_info.field[0];
     const int64_t n = program->local_samples;
-    const int64_t n_classes = session->model->value[session->model->output.value].shape.dim[0];
+    const dl_output *output = &session->model->output;
+    const int64_t n_targets = dl_shape_elements(&session->model->value[output->labels].shape);
+    const dl_shape *last = &session->model->value[output->value].shape;
+    const int64_t n_classes = last->dim[last->n_dims - 1];
     DL_RETURN_IF_ERROR(dl_alloc((size_t)n, x->sample_bytes, &batch->field[0]));
-    DL_RETURN_IF_ERROR(dl_alloc((size_t)n, sizeof(int32_t), &batch->field[1]));
+    DL_RETURN_IF_ERROR(dl_alloc((size_t)(n * n_targets), sizeof(int32_t), &batch->field[1]));
     DL_RETURN_IF_ERROR(dl_alloc((size_t)n, sizeof *batch->ids, &batch->ids));
     fill_images(x, n * dl_shape_elements(&x->sample_shape), batch->field[0]);
     for (int64_t i = 0; i < n; i++) {
         batch->ids[i] = program->local_begin + i;
-        ((int32_t *)batch->field[1])[i] =
-            (int32_t)dl_rng_below(1, DL_RNG_TEST, (uint64_t)i, 1, (uint64_t)n_classes);
+    }
+    for (int64_t i = 0; i < n * n_targets; i++) {
+        const uint64_t label = dl_rng_below(1, DL_RNG_TEST, (uint64_t)i, 1, (uint64_t)n_classes);
+        if (output->classes) {
+            ((int32_t *)batch->field[1])[i] = (int32_t)label;
+        } else {
+            ((float *)batch->field[1])[i] = (float)dl_rng_uniform(1, DL_RNG_TEST, (uint64_t)i, 1);
+        }
     }
     batch->step = (dl_step_block){.weight = (double)n, .learning_rate = 1e-4};
     return DL_OK;

@@ -6,6 +6,7 @@
 #include "launcher/report.h"
 #include "launcher/setup.h"
 #include "launcher/signals.h"
+#include "model/scoring.h"
 #include "train/trainer.h"
 
 #include <stdio.h>
@@ -38,7 +39,7 @@ static void release(job *j) {
 static void find_metric_names(job *j) {
     const dl_int_list *metrics = &j->setup.config->train.metrics;
     for (int i = 0; i < metrics->n && i < DL_MAX_METRICS; i++) {
-        j->metric_names[j->n_metrics++] = dl_config_metrics[metrics->value[i]];
+        j->metric_names[j->n_metrics++] = dl_metric_at(metrics->value[i])->variant.name;
     }
 }
 

@@ -22,6 +22,9 @@ DL_NODISCARD dl_status dl_setup_load(const char *path, const char *const *overri
                                      dl_comm *world, dl_setup *out);
 void dl_setup_release(dl_setup *setup);
 
+/* What the tables of optimizers, layers, ... bring to a configuration. */
+dl_config_kinds dl_setup_kinds(void);
+
 /* The resolved configuration as text, owned by `out`. */
 DL_NODISCARD dl_status dl_setup_print(const dl_setup *setup, dl_text *out);
 

@@ -107,8 +107,9 @@ static dl_status emit_op(dl_compile *c, const dl_model_op *op, bool training) {
         } else {
             const dl_value *value = &c->model->value[v];
             const dl_shape shape = with_samples(c, value);
+            const dl_dtype dtype = value->figure && !training ? DL_F64 : value->dtype;
             DL_RETURN_IF_ERROR(dl_add_slot(c->program, value->name, op->layer, c->micro, DL_STORE_ACTIVATION,
-                                           value->dtype, &shape, &c->slot_of[v]));
+                                           dtype, &shape, &c->slot_of[v]));
         }
         slots[s] = c->slot_of[v];
     }
@@ -124,7 +125,7 @@ static dl_status skip_op(dl_compile *c, const dl_model_op *op) {
     return DL_OK;
 }
 
-/* Adds the sum of a per-sample value to entry `total` of the totals. */
+/* Adds the sum of what rows give to entry `total` of the totals. */
 static dl_status add_sum(dl_compile *c, int v, int total) {
     int view = -1;
     DL_RETURN_IF_ERROR(dl_add_view(c->program, "totals", c->program->totals, (size_t)total * sizeof(double),

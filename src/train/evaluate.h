@@ -14,6 +14,9 @@ typedef struct dl_evaluation {
     int64_t epoch;       /* for the audit */
 } dl_evaluation;
 
+/* Loss and metrics from sums over samples: means, and what a metric makes of its mean. */
+dl_score dl_score_of(const dl_model *model, const double totals[DL_N_TOTALS]);
+
 /* Means of loss and metrics over the split, with the parameters as they are now. Collective over the data
  * axis; all ranks get the same numbers. score->present is false when there is no such split. */
 DL_NODISCARD dl_status dl_evaluate(const dl_evaluation *evaluation, dl_score *score);

@@ -1,5 +1,6 @@
 #include "train/session.h"
 
+#include "model/scoring.h"
 #include "optim/optim.h"
 #include "train/batches.h"
 #include "train/splits.h"
@@ -32,19 +33,27 @@ static dl_status build_model(dl_session *session, dl_diagnostics *diagnostics) {
     const dl_config *config = session->config;
     const char *metrics[DL_MAX_LIST];
     for (int i = 0; i < config->train.metrics.n; i++) {
-        metrics[i] = dl_config_metrics[config->train.metrics.value[i]];
+        metrics[i] = dl_metric_at(config->train.metrics.value[i])->variant.name;
     }
+    const dl_field *y = &session->train_info.field[FIELD_Y];
     const dl_model_data data = {.sample_shape = session->train_info.field[FIELD_X].sample_shape,
                                 .dtype = session->train_info.field[FIELD_X].dtype,
                                 .n_classes = session->train_info.n_classes,
                                 .n_normalize = config->data.mean.n,
                                 .mean = config->data.mean.value,
-                                .std = config->data.std.value};
+                                .std = config->data.std.value,
+                                .has_target =
+                                    !session->data_unknown && session->train_info.n_fields > FIELD_Y,
+                                .target_dtype = y->dtype,
+                                .target_shape = y->sample_shape};
     dl_model_options options = {.layers = config->model.layers,
                                 .place = config->model_place,
                                 .input_place = config->input_place,
                                 .data = &data,
                                 .seed = (uint64_t)config->seed,
+                                .loss = dl_loss_at(config->train.loss),
+                                .loss_place = config->places.loss,
+                                .label_smoothing = config->train.label_smoothing,
                                 .n_metrics = config->train.metrics.n,
                                 .metrics = metrics};
     options.input_shape.n_dims = config->model.input.shape.n;

@@ -28,14 +28,6 @@ typedef struct trainer {
     dl_score valid;
 } trainer;
 
-static dl_score score_of(const trainer *t, const double totals[DL_N_TOTALS]) {
-    dl_score score = {.present = true, .loss = totals[DL_TOTAL_LOSS] / totals[DL_TOTAL_WEIGHT]};
-    for (int i = 0; i < t->session->model->output.n_metrics; i++) {
-        score.metric[i] = totals[DL_TOTAL_METRIC + i] / totals[DL_TOTAL_WEIGHT];
-    }
-    return score;
-}
-
 static int64_t epoch_of(const trainer *t, int64_t step) {
     return (step - 1) / t->session->steps_per_epoch + 1;
 }
@@ -73,7 +65,7 @@ static dl_status show_step(trainer *t, int64_t step, int program, const double t
     const dl_step_report report = {.epoch = epoch_of(t, step),
                                    .step = step,
                                    .samples = t->samples,
-                                   .train = score_of(t, totals),
+                                   .train = dl_score_of(t->session->model, totals),
                                    .learning_rate = t->rate,
                                    .gradient_norm = has_norm ? &norm : NULL,
                                    .step_ms = 1e3 * passed / (double)steps,
@@ -115,7 +107,7 @@ static dl_status end_epoch(trainer *t, int64_t step) {
     dl_epoch_report report = {.epoch = epoch_of(t, step),
                               .step = step,
                               .samples = t->samples,
-                              .train = score_of(t, t->epoch_sums),
+                              .train = dl_score_of(t->session->model, t->epoch_sums),
                               .samples_per_s = (double)t->epoch_samples / passed,
                               .data_wait = t->epoch_waited / passed};
     const dl_evaluation evaluation = {.session = t->session,

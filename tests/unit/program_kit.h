@@ -12,6 +12,7 @@
 
 #include "base/rng.h"
 #include "model/layer.h"
+#include "model/scoring.h"
 #include "program/program.h"
 
 #include <math.h>
@@ -35,6 +36,11 @@ typedef struct kit {
     dl_pool *pool;
     dl_text mistakes;
     dl_diagnostics diagnostics;
+    /* for kit_try_model; zeros: softmax cross entropy with accuracy */
+    const char *loss;
+    double label_smoothing;
+    int n_metrics;
+    const char *const *metrics;
     dl_model *model;
     dl_device *device;
     dl_comm *comm;
@@ -95,8 +101,10 @@ static inline dl_status kit_try_model(kit *k, dl_shape input, const char *layers
                                       .data = &data,
                                       .seed = 7,
                                       .bucket_bytes = 2048,
-                                      .n_metrics = 1,
-                                      .metrics = metrics};
+                                      .loss = k->loss == NULL ? NULL : dl_loss_find(k->loss),
+                                      .label_smoothing = k->label_smoothing,
+                                      .n_metrics = k->metrics == NULL ? 1 : k->n_metrics,
+                                      .metrics = k->metrics == NULL ? metrics : k->metrics};
     dl_model_destroy(&k->model);
     return dl_model_build(&options, &k->diagnostics, &k->model);
 }
