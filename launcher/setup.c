@@ -93,6 +93,7 @@ dl_status dl_setup_session(dl_setup *setup, dl_comm *world, int n_ranks, int n_t
                                         .n_ranks = n_ranks,
                                         .n_threads = n_threads,
                                         .training = training,
+                                        .predict = setup->predict,
                                         .synthetic = synthetic,
                                         .progress = dl_setup_progress};
     return dl_session_open(&options, out);

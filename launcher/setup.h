@@ -13,6 +13,7 @@ typedef struct dl_setup {
     dl_config *config;
     dl_diagnostics diagnostics;
     dl_text mistakes; /* of ranks other than 0, which print nothing by themselves */
+    bool predict;     /* for dl_setup_session: evaluations keep their samples' scores */
 } dl_setup;
 
 /* Loads CONFIG (path NULL: ./dltrain.yaml, else the built-in example, said in one line) with the overrides.

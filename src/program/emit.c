@@ -135,6 +135,17 @@ static dl_status add_sum(dl_compile *c, int v, int total) {
                             DL_PHASE_FORWARD, -1, c->micro, slots, 2, NULL);
 }
 
+/* A copy of the scores that outlives the program's run. */
+static dl_status keep_scores(dl_compile *c) {
+    const int v = c->model->output.scores;
+    const dl_shape shape = with_samples(c, &c->model->value[v]);
+    DL_RETURN_IF_ERROR(dl_add_slot(c->program, "scores", -1, c->micro, DL_STORE_RESULT, DL_F32, &shape,
+                                   &c->program->result));
+    const int slots[] = {c->slot_of[v], c->program->result};
+    return dl_add_operation(c->program, DL_OP_COPY, &(dl_op_attr){0}, DL_PHASE_FORWARD, -1, c->micro, slots,
+                            2, NULL);
+}
+
 dl_status dl_emit_forward(dl_compile *c) {
     const bool training = c->program->kind == DL_PROGRAM_TRAIN;
     for (int i = 0; i < c->model->n_ops; i++) {
@@ -150,5 +161,5 @@ dl_status dl_emit_forward(dl_compile *c) {
     for (int i = 0; i < output->n_metrics; i++) {
         DL_RETURN_IF_ERROR(add_sum(c, output->metric[i], DL_TOTAL_METRIC + i));
     }
-    return DL_OK;
+    return !training && c->plan->options.predict ? keep_scores(c) : DL_OK;
 }

@@ -283,9 +283,10 @@ static dl_status finish_whole(dl_compile *c, lowering *l) {
 static dl_status lower_whole_or_parts(dl_compile *c, lowering *l) {
     const dl_plan_options *options = &c->plan->options;
     const int micro = l->instruction.micro;
-    const bool pieces = options->reproducible && c->program->kind == DL_PROGRAM_TRAIN && micro >= 0;
+    const bool pieces = options->reproducible && micro >= 0;
     if (pieces) {
-        l->pieces = dl_share_pieces(options->n_ranks, options->rank, options->accumulate, micro);
+        const int n_micro = c->program->kind == DL_PROGRAM_TRAIN ? options->accumulate : 1;
+        l->pieces = dl_share_pieces(options->n_ranks, options->rank, n_micro, micro);
     }
     if (!(pieces && l->sums_gradients)) {
         const dl_op_desc desc = free_desc(c->program, l);

@@ -91,6 +91,11 @@ static void size_arenas(dl_plan *plan) {
     }
     plan->bytes[DL_STORE_CONTROL] = 4 * DL_PAGE_BYTES;
     for (int i = 0; i < plan->n_programs; i++) {
+        const dl_program *program = plan->program[i];
+        if (program->result >= 0) {
+            plan->bytes[DL_STORE_RESULT] =
+                larger(plan->bytes[DL_STORE_RESULT], program->slot[program->result].n_bytes);
+        }
         const dl_storage placed[] = {DL_STORE_ACTIVATION, DL_STORE_WORKSPACE, DL_STORE_INPUT};
         for (size_t p = 0; p < sizeof placed / sizeof *placed; p++) {
             plan->bytes[placed[p]] =

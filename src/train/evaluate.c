@@ -19,6 +19,9 @@ static dl_status evaluate_batch(const dl_evaluation *e, const dl_batch *batch, i
     for (int i = 0; i < DL_N_TOTALS; i++) {
         sums[i] += totals[i];
     }
+    if (e->predictions != NULL) {
+        DL_RETURN_IF_ERROR(dl_predictions_add(e->predictions, program, batch, global_samples));
+    }
     if (e->audit == NULL) {
         return DL_OK;
     }

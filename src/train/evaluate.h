@@ -3,15 +3,17 @@
 #define DLTRAIN_TRAIN_EVALUATE_H
 
 #include "train/console.h"
+#include "train/predictions.h"
 #include "train/run_dir.h"
 #include "train/session.h"
 
 typedef struct dl_evaluation {
     dl_session *session;
     dl_split split;
-    dl_console *console; /* progress; may be NULL */
-    dl_run_dir *audit;   /* records the samples when its audit is on; may be NULL */
-    int64_t epoch;       /* for the audit */
+    dl_console *console;         /* progress; may be NULL */
+    dl_run_dir *audit;           /* records the samples when its audit is on; may be NULL */
+    int64_t epoch;               /* for the audit */
+    dl_predictions *predictions; /* are given every batch; may be NULL */
 } dl_evaluation;
 
 /* Loss and metrics from sums over samples: means, and what a metric makes of its mean. */

@@ -103,6 +103,7 @@ static dl_status make_plan(dl_session *session, const dl_session_options *option
                             .reproducible = config->reproducible,
                             .measure = !config->reproducible,
                             .fuse = true,
+                            .predict = options->predict,
                             .n_fields = N_FIELDS,
                             .fields = field_names};
     DL_RETURN_ERROR_IF(

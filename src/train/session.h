@@ -45,6 +45,7 @@ typedef struct dl_session_options {
     int n_ranks;    /* dry sessions only */
     int n_threads;
     bool training;  /* programs for training too, not for evaluation alone */
+    bool predict;   /* evaluations keep the scores of their samples (predictions.h) */
     bool synthetic; /* no data set is opened: shapes from the maker or the config (bench) */
     void (*progress)(const char *what, double share); /* of making data; may be NULL */
 } dl_session_options;
