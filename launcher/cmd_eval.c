@@ -29,7 +29,11 @@ static dl_status read_request(const dl_arguments *arguments, request *out) {
     if (weights != NULL) {
         DL_RETURN_IF_ERROR(dl_path_join(out->weights, sizeof out->weights, "", weights));
     } else {
-        DL_RETURN_IF_ERROR(dl_path_join(out->weights, sizeof out->weights, run, "weights.h5"));
+        /* averaged weights are what the run itself has evaluated */
+        DL_RETURN_IF_ERROR(dl_path_join(out->weights, sizeof out->weights, run, "ema.h5"));
+        if (!dl_file_exists(out->weights)) {
+            DL_RETURN_IF_ERROR(dl_path_join(out->weights, sizeof out->weights, run, "weights.h5"));
+        }
     }
     DL_RETURN_ERROR_IF(!dl_file_exists(out->weights), DL_ERR_USAGE,
                        "there is no %s; the run has not finished an epoch yet", out->weights);
@@ -128,7 +132,8 @@ static dl_status run(const dl_arguments *arguments) {
 
 static const dl_flag flags[] = {
     {"split", "valid|test", "which samples (default test)"},
-    {"weights", "FILE", "a weights.h5 other than the run's own"},
+    {"weights", "FILE",
+     "other weights than the run's newest: RUN/best.h5 (default RUN/ema.h5, else RUN/weights.h5)"},
     {"predictions", "FILE", "write what the model says of each sample, one JSON object a line"},
     {"json", NULL, "print one JSON object instead"},
     {NULL, NULL, NULL},

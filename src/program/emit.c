@@ -54,16 +54,23 @@ static dl_status load_value(dl_compile *c, int v) {
     return add_load(c, c->slot_of[v], what);
 }
 
-static dl_status parameter_slot(dl_compile *c, int v) {
-    const dl_value *value = &c->model->value[v];
-    const dl_parameter *parameter = &c->model->table.parameter[value->source];
-    const dl_storage storage = parameter->trainable ? DL_STORE_PARAMETER : DL_STORE_FROZEN;
-    DL_RETURN_IF_ERROR(dl_add_slot(c->program, value->name, value->layer, -1, storage, DL_F32, &value->shape,
-                                   &c->slot_of[v]));
-    dl_slot *slot = &c->program->slot[c->slot_of[v]];
-    slot->parameter = value->source;
-    slot->offset = (size_t)parameter->offset * sizeof(float);
+dl_status dl_parameter_slot(dl_compile *c, int row, bool averaged, int *slot) {
+    const dl_parameter *parameter = &c->model->table.parameter[row];
+    const dl_storage storage = !parameter->trainable ? DL_STORE_FROZEN
+                               : averaged            ? DL_STORE_STATE
+                                                     : DL_STORE_PARAMETER;
+    DL_RETURN_IF_ERROR(dl_add_slot(c->program, parameter->path, parameter->layer_index, -1, storage, DL_F32,
+                                   &parameter->shape, slot));
+    c->program->slot[*slot].parameter = row;
+    c->program->slot[*slot].offset =
+        (storage == DL_STORE_STATE ? DL_EMA_OFFSET : 0) + (size_t)parameter->offset * sizeof(float);
     return DL_OK;
+}
+
+/* Evaluation reads averaged parameters where there are any. */
+static dl_status parameter_slot(dl_compile *c, int v) {
+    const bool averaged = c->program->kind == DL_PROGRAM_EVALUATE && c->plan->options.ema_decay > 0;
+    return dl_parameter_slot(c, c->model->value[v].source, averaged, &c->slot_of[v]);
 }
 
 /* Makes sure that a value an operation reads has a slot. */

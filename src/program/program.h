@@ -151,6 +151,8 @@ typedef struct dl_plan_options {
     bool fuse;    /* the fusion pass (tests switch it off) */
     bool predict; /* evaluation programs keep the scores of their samples for the host */
     dl_update_rule update;
+    double ema_decay; /* of the averaged parameters that evaluation programs read; 0: they read the trained
+                         ones */
     double clip_norm; /* largest norm of the mean gradient; 0: no limit, and no norm is computed */
     int n_fields;     /* names of the batch's fields, in order: "x", "y" */
     const char *const *fields;
@@ -161,8 +163,12 @@ typedef struct dl_copy {
     int parameter;
     const dl_layout *layout;
     size_t offset; /* in DL_STORE_COPY */
+    bool averaged; /* of the parameter's moving average */
     bool in_training, in_evaluation;
 } dl_copy;
+
+/* DL_STORE_STATE: the samples seen, and from here on the averaged parameters, in the order of their arena. */
+#define DL_EMA_OFFSET ((size_t)DL_PAGE_BYTES)
 
 enum { DL_MAX_PROGRAMS = 16 };
 

@@ -120,6 +120,7 @@ static dl_status make_plan(dl_session *session, const dl_session_options *option
         plan.update.state[i] = dl_optimizer_slot_at(&config->train.optimizer, i)->op_slot;
     }
     plan.clip_norm = config->train.clip_norm;
+    plan.ema_decay = options->training ? config->train.ema_decay : 0;
     DL_RETURN_IF_ERROR(dl_plan_create(&plan, &session->plan));
     DL_RETURN_IF_ERROR(add_programs(session, options->training));
     DL_RETURN_IF_ERROR(dl_plan_seal(session->plan));
@@ -139,6 +140,9 @@ static void count_steps(dl_session *session) {
 static dl_status take_host_arenas(dl_session *session) {
     const dl_parameter_table *table = &session->model->table;
     DL_RETURN_IF_ERROR(dl_alloc((size_t)table->trainable_elements, sizeof(float), &session->trainable));
+    if (session->plan->options.ema_decay > 0) {
+        DL_RETURN_IF_ERROR(dl_alloc((size_t)table->trainable_elements, sizeof(float), &session->averaged));
+    }
     return dl_alloc((size_t)table->frozen_elements, sizeof(float), &session->frozen);
 }
 
@@ -230,11 +234,17 @@ void dl_session_close(dl_session **session) {
     dl_grid_destroy(&(*session)->grid);
     dl_free(&(*session)->trainable);
     dl_free(&(*session)->frozen);
+    dl_free(&(*session)->averaged);
     dl_pool_destroy(&(*session)->pool);
     dl_free(session);
 }
 
 /* --- parameters --- */
+
+/* The averaged parameters on the device. */
+static void *averages(const dl_session *session) {
+    return (char *)session->plan->memory[DL_STORE_STATE] + DL_EMA_OFFSET;
+}
 
 static dl_status upload_parameters(dl_session *session) {
     const dl_plan *plan = session->plan;
@@ -245,6 +255,10 @@ static dl_status upload_parameters(dl_session *session) {
             DL_RETURN_IF_ERROR(session->device->backend->upload(session->device, plan->memory[storage[i]],
                                                                 arena[i], plan->bytes[storage[i]], NULL));
         }
+    }
+    if (session->averaged != NULL && plan->bytes[DL_STORE_PARAMETER] > 0) {
+        DL_RETURN_IF_ERROR(session->device->backend->upload(
+            session->device, averages(session), session->trainable, plan->bytes[DL_STORE_PARAMETER], NULL));
     }
     return dl_session_refresh(session);
 }
@@ -270,6 +284,10 @@ dl_status dl_session_fetch_parameters(dl_session *session) {
             DL_RETURN_IF_ERROR(session->device->backend->download(
                 session->device, arena[i], plan->memory[storage[i]], plan->bytes[storage[i]], NULL));
         }
+    }
+    if (session->averaged != NULL && plan->bytes[DL_STORE_PARAMETER] > 0) {
+        DL_RETURN_IF_ERROR(session->device->backend->download(
+            session->device, session->averaged, averages(session), plan->bytes[DL_STORE_PARAMETER], NULL));
     }
     return DL_OK;
 }
@@ -307,7 +325,8 @@ dl_status dl_session_read_norm(const dl_session *session, int number, double *no
 
 size_t dl_session_host_bytes(const dl_session *session) {
     const dl_parameter_table *table = &session->model->table;
-    const int64_t elements = table->trainable_elements + table->frozen_elements;
+    const bool averages_too = session->plan->options.ema_decay > 0;
+    const int64_t elements = table->trainable_elements * (averages_too ? 2 : 1) + table->frozen_elements;
     return (size_t)elements * sizeof(float) + dl_batches_bytes(session);
 }
 

@@ -36,6 +36,7 @@ typedef struct dl_session {
     int train_full, train_short; /* programs; short -1: every batch is full */
     int64_t steps_per_epoch, total_steps;
     float *trainable, *frozen; /* host arenas for weights.h5 */
+    float *averaged;           /* the same for ema.h5; NULL without train.ema_decay */
 } dl_session;
 
 typedef struct dl_session_options {
@@ -62,7 +63,7 @@ DL_NODISCARD dl_status dl_session_init_parameters(dl_session *session);
 /* Sets them from a weights.h5. Every rank reads the file. */
 DL_NODISCARD dl_status dl_session_read_weights(dl_session *session, const char *path);
 
-/* Brings the parameters to session->trainable and ->frozen. */
+/* Brings the parameters to session->trainable, ->frozen and ->averaged. */
 DL_NODISCARD dl_status dl_session_fetch_parameters(dl_session *session);
 
 /* Runs the refresh program: copies of parameters for evaluation. */

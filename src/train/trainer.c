@@ -93,20 +93,25 @@ static dl_status show_step(trainer *t, int64_t step, int program, const double t
 }
 
 /* Writes the parameters that were fetched last: rank 0 does, for all hold the same. */
-static dl_status write_file(trainer *t, const char *name, int64_t step) {
+static dl_status write_file(trainer *t, const char *name, int64_t step, const float *trainable) {
     char path[4096];
     if (t->session->world->rank != 0) {
         return DL_OK;
     }
     DL_RETURN_IF_ERROR(dl_run_dir_file(t->options->run, name, path, sizeof path));
-    return dl_weights_write(path, &t->session->model->table, t->session->config->name, step,
-                            t->session->trainable, t->session->frozen);
+    return dl_weights_write(path, &t->session->model->table, t->session->config->name, step, trainable,
+                            t->session->frozen);
 }
 
+/* weights.h5 as trained; ema.h5 and best.h5 as evaluated. */
 static dl_status write_weights(trainer *t, int64_t step, bool best) {
     DL_RETURN_IF_ERROR(dl_session_fetch_parameters(t->session));
-    DL_RETURN_IF_ERROR(write_file(t, "weights.h5", step));
-    return best ? write_file(t, "best.h5", step) : DL_OK;
+    const float *averaged = t->session->averaged, *trainable = t->session->trainable;
+    DL_RETURN_IF_ERROR(write_file(t, "weights.h5", step, trainable));
+    if (averaged != NULL) {
+        DL_RETURN_IF_ERROR(write_file(t, "ema.h5", step, averaged));
+    }
+    return best ? write_file(t, "best.h5", step, averaged != NULL ? averaged : trainable) : DL_OK;
 }
 
 /* Looks at the figures of an epoch: whether it is the best, whether training goes on. All ranks have the

@@ -29,6 +29,7 @@ typedef struct dl_trainer_result {
 
 /* Trains from the session's parameters to the end, or to a signal. Collective over the world. Writes
  * weights.h5 at every epoch's end and at the end, best.h5 at the end of each epoch that is the best so far.
+ * With train.ema_decay evaluations, best.h5 and ema.h5 (beside each weights.h5) are of the averaged weights.
  * DL_ERR_DIVERGED on all ranks names step and first bad
  * layer. */
 DL_NODISCARD dl_status dl_train(const dl_trainer_options *options, dl_trainer_result *result);

@@ -57,7 +57,7 @@ typedef struct kit_options {
     bool reproducible, unfused, measure;
     bool sgd;     /* plain */
     bool rmsprop; /* with all its states */
-    double clip_norm;
+    double clip_norm, ema_decay;
     bool runnable; /* with a grid, of one rank */
 } kit_options;
 
@@ -154,6 +154,7 @@ static inline void kit_plan(kit *k, const kit_options *o) {
                                      .fuse = !o->unfused,
                                      .update = kit_update(o),
                                      .clip_norm = o->clip_norm,
+                                     .ema_decay = o->ema_decay,
                                      .n_fields = 2,
                                      .fields = fields};
     KIT_OK(dl_plan_create(&options, &k->plan));

@@ -114,7 +114,8 @@ static void draw_options(dice *d, kit_options *o) {
                        .unfused = draw(d, 0, 2) == 0,
                        .sgd = draw(d, 0, 1) == 1,
                        .rmsprop = draw(d, 0, 2) == 0,
-                       .clip_norm = draw(d, 0, 1) ? 0 : 1};
+                       .clip_norm = draw(d, 0, 1) ? 0 : 1,
+                       .ema_decay = draw(d, 0, 1) ? 0 : 0.9};
     while (o->reproducible && !dl_pieces_fit(o->n_ranks, o->accumulate)) {
         o->n_ranks = (int)draw(d, 1, 8);
         o->accumulate = (int)draw(d, 1, 4);
