@@ -143,6 +143,10 @@ typedef struct dl_clip_attr {
     double capacity, limit; /* largest norm of the mean gradient; 0: none */
 } dl_clip_attr;
 
+typedef struct dl_commit_attr {
+    double decay; /* above 0: a moving mean, which keeps this share of the state */
+} dl_commit_attr;
+
 typedef struct dl_op_attr {
     dl_activation activation; /* activation kinds; fused into convolution and dense kinds */
     bool accumulate;          /* OUT slot is added to instead of written (unpack, sum) */
@@ -162,6 +166,7 @@ typedef struct dl_op_attr {
         dl_adam_attr adam;
         dl_rmsprop_attr rmsprop;
         dl_clip_attr clip;
+        dl_commit_attr commit;
     } u;
 } dl_op_attr;
 

@@ -78,8 +78,12 @@ static dl_status make_batch(const dl_session *session, sample_batch *batch) {
         ((int32_t *)field)[i] = (int32_t)program->length;
     }
     DL_RETURN_IF_ERROR(make_field(session, "y", batch, &slot, &field));
-    if (field != NULL) {
-        fill_numbers(1, n * model->output.rows, n_classes, field);
+    const int64_t n_targets = n * dl_shape_elements(&model->value[model->output.labels].shape);
+    if (field != NULL && model->output.classes) {
+        fill_numbers(1, n_targets, n_classes, field);
+    }
+    for (int64_t i = 0; i < n_targets && field != NULL && !model->output.classes; i++) {
+        ((float *)field)[i] = (float)dl_rng_uniform(1, DL_RNG_TEST, (uint64_t)i, 1);
     }
     DL_RETURN_IF_ERROR(dl_alloc((size_t)n, sizeof *batch->ids, &batch->ids));
     for (int64_t i = 0; i < n; i++) {

@@ -1,9 +1,7 @@
 /* dltrain help, and what --help prints. */
 #include "base/text.h"
-#include "config/config.h"
 #include "launcher/cli.h"
-#include "model/model.h"
-#include "optim/optim.h"
+#include "launcher/setup.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -88,9 +86,9 @@ dl_status dl_help_print(const dl_command *command) {
 }
 
 static dl_status append_config(dl_pool *pool, dl_text *out) {
+    const dl_config_kinds kinds = dl_setup_kinds();
     const dl_option *table = NULL;
-    DL_RETURN_IF_ERROR(
-        dl_config_table(dl_optimizer_kinds(), dl_schedule_kinds(), dl_layer_variants(), pool, &table));
+    DL_RETURN_IF_ERROR(dl_config_table(&kinds, pool, &table));
     DL_RETURN_IF_ERROR(dl_text_append(
         out, "A configuration is a YAML file of these keys. Each can be given on the command line too:\n"
              "train.epochs=3, model.layers.0.conv2d.filters=16 (entries of lists count from 0),\n"

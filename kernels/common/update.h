@@ -35,6 +35,22 @@ DL_SHARED double dl_update_rate(const dl_op_attr *attr, const dl_step_block *ste
     return step->learning_rate * (attr->rate_factor > 0 ? attr->rate_factor : 1.0);
 }
 
+/* An exponential moving average. The first step's value is what it begins with, as in PyTorch's AveragedModel
+ * and Keras's use_ema: the initial weights leave no trace. */
+typedef struct dl_average_step {
+    float rest; /* 1 - decay, 1 in the first step */
+} dl_average_step;
+
+DL_SHARED dl_average_step dl_average_step_of(const dl_op_attr *attr, const dl_step_block *step) {
+    dl_average_step s;
+    s.rest = step->t <= 1 ? 1.0f : (float)(1.0 - attr->u.commit.decay);
+    return s;
+}
+
+DL_SHARED float dl_average_element(const dl_average_step *s, float state, float value) {
+    return s->rest == 1.0f ? value : state + s->rest * (value - state);
+}
+
 typedef struct dl_sgd_step {
     float factor, weight_decay, momentum, rate;
     bool nesterov;

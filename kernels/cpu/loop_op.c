@@ -89,6 +89,8 @@ bool dl_cpu_loop_takes(const dl_device *device, const dl_op_desc *desc) {
         return common_layout(desc) == NULL || channel_blocked(desc, common_layout(desc));
     case DL_OP_ACTIVATION_FORWARD:
         return keeps_padding(desc, common_layout(desc));
+    case DL_OP_COMMIT:
+        return desc->attr.u.commit.decay > 0;
     case DL_OP_SOFTMAX_CROSS_ENTROPY: /* losses in single precision */
         return desc->slot[2].dtype == DL_F32;
     default:

@@ -34,6 +34,7 @@ static const dl_slot_info commit_slots[] = {
     DL_SLOT_ROW("state", INOUT, 0, -1),
     DL_SLOT_ROW("value", IN, 0, -1),
     DL_SLOT_ROW("control", IN, 0, -1),
+    DL_SLOT_ROW("step", IN, DL_SLOT_OPTIONAL, -1),
 };
 
 static dl_status check_update(const dl_op_desc *desc) {
@@ -76,9 +77,15 @@ static dl_status check_rmsprop(const dl_op_desc *desc) {
 }
 
 static dl_status check_commit(const dl_op_desc *desc) {
+    const double decay = desc->attr.u.commit.decay;
     const dl_dtype dtype = desc->slot[0].dtype;
     DL_RETURN_ERROR_IF(dtype != DL_F32 && dtype != DL_F64, DL_ERR_INTERNAL,
                        "commit: slot 'state' is %s, not float32 or float64", dl_dtype_name(dtype));
+    DL_RETURN_ERROR_IF(!(decay >= 0 && decay < 1) ||
+                           (decay > 0 && (dtype != DL_F32 || desc->attr.accumulate)),
+                       DL_ERR_INTERNAL, "commit: decay %g is not in [0, 1), or not for this state", decay);
+    DL_RETURN_ERROR_IF((decay > 0) != desc->slot[3].present, DL_ERR_INTERNAL,
+                       "commit: slot 'step' is given if and only if there is a decay");
     DL_RETURN_IF_ERROR(dl_info_check_dtype(desc, "value", dtype));
     DL_RETURN_IF_ERROR(dl_info_check_same(desc, "state", "value"));
     DL_RETURN_IF_ERROR(dl_info_check_blocks(desc));
@@ -116,7 +123,8 @@ const dl_op_info dl_op_info_rmsprop_update = {
 
 const dl_op_info dl_op_info_commit = {
     .name = "commit",
-    .doc = "state = value, or state += value with accumulate",
+    .doc =
+        "state = value; state += value with accumulate; state += (1 - decay) (value - state), at first = value",
     .batch = DL_BATCH_NONE,
     .n_slots = DL_N_SLOTS(commit_slots),
     .slots = commit_slots,

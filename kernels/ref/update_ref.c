@@ -54,12 +54,30 @@ void dl_gradient_norm_ref(const dl_op *op, void *const *slots) {
     norm[DL_NORM_FACTOR] = dl_clip_factor(norm[DL_NORM_VALUE], clip->limit);
 }
 
+static void commit_floats(const dl_op *op, void *const *slots, int64_t n) {
+    float *state = slots[0];
+    const float *value = slots[1];
+    const bool averages = op->desc.attr.u.commit.decay > 0;
+    dl_average_step average = {.rest = 1.0f};
+    if (averages) {
+        average = dl_average_step_of(&op->desc.attr, slots[3]);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        state[i] =
+            op->desc.attr.accumulate ? state[i] + value[i] : dl_average_element(&average, state[i], value[i]);
+    }
+}
+
 void dl_commit_ref(const dl_op *op, void *const *slots) {
     const bool adds = op->desc.attr.accumulate, wide = op->desc.slot[0].dtype == DL_F64;
     if (!dl_step_is_ok(slots[2])) {
         return;
     }
     const int64_t n = dl_shape_elements(&op->desc.slot[0].shape);
+    if (op->desc.slot[0].dtype == DL_F32) {
+        commit_floats(op, slots, n);
+        return;
+    }
     for (int64_t i = 0; i < n; i++) {
         if (wide) {
             double *state = slots[0];

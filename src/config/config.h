@@ -32,12 +32,20 @@ typedef struct dl_model_config {
     const dl_node *layers; /* read by src/model, with the layers' own tables */
 } dl_model_config;
 
+typedef struct dl_early_stopping_config {
+    const char *monitor;
+    int64_t patience; /* epochs without improvement; 0: never stop early */
+    double min_delta;
+} dl_early_stopping_config;
+
 typedef struct dl_train_config {
     int64_t epochs, max_steps, batch_size, accumulate;
-    int loss;            /* always softmax cross entropy now; aliases accepted */
-    dl_int_list metrics; /* indices into dl_config_metrics */
+    int loss; /* index into the losses given to dl_config_table */
+    double label_smoothing;
+    dl_int_list metrics; /* indices into the metrics given to dl_config_table */
     dl_variant optimizer, schedule;
-    double clip_norm;
+    double clip_norm, ema_decay;
+    dl_early_stopping_config early_stopping;
 } dl_train_config;
 
 typedef struct dl_parallel_config {
@@ -51,6 +59,16 @@ typedef struct dl_run_config {
     bool audit;
 } dl_run_config;
 
+typedef struct dl_checkpoint_config {
+    const char *best; /* the figure whose best weights are kept; "": none */
+} dl_checkpoint_config;
+
+/* Where values stand that others than this module check, for messages. */
+typedef struct dl_config_places {
+    dl_place loss, label_smoothing, metrics, monitor, best;
+    bool metrics_given; /* train.metrics is not the default */
+} dl_config_places;
+
 typedef struct dl_config {
     const char *name;
     int64_t seed;
@@ -62,18 +80,22 @@ typedef struct dl_config {
     dl_train_config train;
     dl_parallel_config parallel;
     dl_run_config run;
+    dl_checkpoint_config checkpoint;
     /* not options */
     const char *file;     /* the config file's name for messages, "built-in example" */
     dl_place model_place; /* where the model is described, for messages */
     dl_place input_place; /* and the shape of its input */
+    dl_config_places places;
 } dl_config;
 
-/* The whole table. `optimizers` and `schedules` are given by the caller (src/optim) so that config knows
- * nobody. */
-DL_NODISCARD dl_status dl_config_table(const dl_variant_kind *const *optimizers,
-                                       const dl_variant_kind *const *schedules,
-                                       const dl_variant_kind *const *layers, dl_pool *pool,
-                                       const dl_option **out);
+/* The kinds that other modules bring, NULL-terminated: config knows nobody. */
+typedef struct dl_config_kinds {
+    const dl_variant_kind *const *optimizers, *const *schedules, *const *layers;
+    const dl_variant_kind *const *losses, *const *metrics; /* names and docs; they have no options */
+} dl_config_kinds;
+
+/* The whole table. */
+DL_NODISCARD dl_status dl_config_table(const dl_config_kinds *kinds, dl_pool *pool, const dl_option **out);
 
 /* Loads, overrides, checks. path NULL: the built-in example (dl_config_example). Every mistake is reported to
  * `diagnostics` first; then the status is DL_ERR_USAGE, reported. The result lives in `pool`. */
@@ -91,8 +113,8 @@ bool dl_config_is_open(int64_t number);
 const char *dl_config_example(void);
 
 /* Names behind the indices above, NULL-terminated. */
-extern const char *const dl_config_backends[],
-    *const dl_config_makers[], *const dl_config_metrics[], *const dl_config_losses[],
-                                                               *const dl_config_precisions[];
+extern const char *const dl_config_backends[];
+extern const char *const dl_config_makers[];
+extern const char *const dl_config_precisions[];
 
 #endif

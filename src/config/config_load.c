@@ -146,7 +146,6 @@ static dl_status complete(dl_config *config, const dl_node *root, const char *pa
     const dl_node *input = model == NULL ? NULL : dl_node_get(model, "input");
     const dl_node *shape = input == NULL ? NULL : dl_node_get(input, "shape");
     config->input_place = shape == NULL ? config->model_place : shape->place;
-    config->train.loss = 0; /* the other names mean the same */
     if (dl_node_get(data, "path") != NULL && dl_node_get(data, "make") == NULL) {
         config->data.make = 0; /* a mistyped path must not be filled with made data */
     }
@@ -161,6 +160,20 @@ static dl_status complete(dl_config *config, const dl_node *root, const char *pa
         config->run.dir = dir;
     }
     return DL_OK;
+}
+
+/* For checks that others make (src/model/scoring.c). */
+static void note_places(const check *c) {
+    dl_config_places *places = &c->config->places;
+    const dl_node *train = dl_node_get(c->root, "train");
+    const dl_node *stopping = train == NULL ? NULL : dl_node_get(train, "early_stopping");
+    const dl_node *monitor = stopping == NULL ? NULL : dl_node_get(stopping, "monitor");
+    places->loss = place_of(c, "train", "loss");
+    places->label_smoothing = place_of(c, "train", "label_smoothing");
+    places->metrics = place_of(c, "train", "metrics");
+    places->metrics_given = train != NULL && dl_node_get(train, "metrics") != NULL;
+    places->best = place_of(c, "checkpoint", "best");
+    places->monitor = monitor == NULL ? place_of(c, "train", "early_stopping") : monitor->place;
 }
 
 static dl_status load_tree(const char *path, const char *const *overrides, int n_overrides, dl_pool *pool,
@@ -191,6 +204,7 @@ dl_status dl_config_load(const char *path, const char *const *overrides, int n_o
     DL_RETURN_IF_ERROR(dl_options_read(table, root, root->place, config, pool, diagnostics));
     DL_RETURN_IF_ERROR(complete(config, root, path, pool));
     const check c = {.root = root, .config = config, .diagnostics = diagnostics};
+    note_places(&c);
     DL_RETURN_IF_ERROR(check_all(&c));
     DL_RETURN_IF_ERROR(dl_diagnostics_finish(diagnostics));
     *out = config;

@@ -6,6 +6,7 @@
 #define DLTRAIN_MODEL_MODEL_H
 
 #include "config/node.h"
+#include "kernels/common/blocks.h"
 #include "kernels/op.h"
 #include "model/parameter.h"
 
@@ -26,6 +27,7 @@ typedef struct dl_value {
     int layer;        /* that makes it, -1: none */
     dl_dtype dtype;
     bool batched; /* one of `shape` for each sample */
+    bool figure;  /* what is summed for people to read: float64 in evaluation */
     dl_shape shape;
     int source;     /* VIEW: the value viewed; PARAMETER: its row in model->table */
     bool trainable; /* PARAMETER */
@@ -58,15 +60,21 @@ typedef struct dl_layer {
     double forward_flops; /* of one sample */
 } dl_layer;
 
-/* An output with its loss: today one, and softmax cross entropy. */
+enum { DL_MAX_FIGURES = DL_N_TOTALS - DL_TOTAL_METRIC };
+
+/* An output with its loss: today one. Loss and metrics are values with one number for each row (scoring.h).
+ */
 typedef struct dl_output {
-    int value;  /* what the last layer gives: logits or probabilities */
-    int labels; /* value of the field compared with */
-    int loss;   /* value: loss of each row, float32 */
-    int64_t rows; /* labels of a sample: 1, or one for each position */
+    int value;    /* what the last layer gives */
+    int scores;   /* what loss and metrics look at: the probabilities of classes, or the same */
+    int labels;   /* value of the field compared with: class numbers, or as many numbers as outputs */
+    bool classes; /* which of the two */
+    int loss;
+    int64_t rows; /* of a sample: 1, or one for each position */
     int n_metrics;
-    int metric[4];              /* values: one float32 a sample */
-    const char *metric_name[4]; /* "accuracy" */
+    int metric[DL_MAX_FIGURES];
+    const char *metric_name[DL_MAX_FIGURES];       /* "accuracy" */
+    double (*finish[DL_MAX_FIGURES])(double mean); /* the figure of a mean; NULL: the mean itself */
 } dl_output;
 
 typedef struct dl_model {
@@ -91,6 +99,9 @@ typedef struct dl_model_data {
     int64_t n_classes;     /* of a text: its vocabulary; 0: unknown */
     int n_normalize;       /* data.mean and data.std */
     const double *mean, *std;
+    bool has_target; /* of field y, where it is known */
+    dl_dtype target_dtype;
+    dl_shape target_shape;
 } dl_model_data;
 
 typedef struct dl_model_options {
@@ -102,7 +113,10 @@ typedef struct dl_model_options {
     dl_place input_place;  /* of the input's shape */
     const dl_model_data *data;
     uint64_t seed;
-    int64_t bucket_bytes; /* 0: 25 MB */
+    int64_t bucket_bytes;            /* 0: 25 MB */
+    const struct dl_loss_kind *loss; /* NULL: softmax_cross_entropy */
+    dl_place loss_place;
+    double label_smoothing;
     int n_metrics;
     const char *const *metrics; /* "accuracy" */
 } dl_model_options;

@@ -185,12 +185,8 @@ static dl_status emit_packs(dl_compile *c) {
             continue;
         }
         int slots[2] = {-1, -1};
-        const dl_storage storage = parameter->trainable ? DL_STORE_PARAMETER : DL_STORE_FROZEN;
-        DL_RETURN_IF_ERROR(dl_add_slot(c->program, parameter->path, parameter->layer_index, -1, storage,
-                                       DL_F32, &parameter->shape, &slots[0]));
-        c->program->slot[slots[0]].parameter = copy.parameter;
-        c->program->slot[slots[0]].offset = (size_t)parameter->offset * sizeof(float);
-        DL_RETURN_IF_ERROR(dl_copy_slot(c, copy.parameter, copy.layout, &slots[1]));
+        DL_RETURN_IF_ERROR(dl_parameter_slot(c, copy.parameter, copy.averaged, &slots[0]));
+        DL_RETURN_IF_ERROR(dl_copy_slot(c, copy.parameter, copy.averaged, copy.layout, &slots[1]));
         DL_RETURN_IF_ERROR(dl_add_operation(c->program, DL_OP_PACK, &(dl_op_attr){0}, DL_PHASE_PACK,
                                             parameter->layer_index, -1, slots, 2, NULL));
     }

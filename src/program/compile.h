@@ -98,7 +98,10 @@ size_t dl_state_begin(const dl_plan *plan);
 
 /* A slot in the gradient arena: parameter `row`, tree block `block`. */
 DL_NODISCARD dl_status dl_gradient_slot(dl_compile *c, int row, int block, int *slot);
-/* The slot of a copy of parameter `row` in this layout (added to the plan when new). */
-DL_NODISCARD dl_status dl_copy_slot(dl_compile *c, int row, const dl_layout *layout, int *slot);
+/* The slot of a copy of parameter `row`, or of its average, in this layout (added to the plan when new). */
+DL_NODISCARD dl_status dl_copy_slot(dl_compile *c, int row, bool averaged, const dl_layout *layout,
+                                    int *slot);
+/* A slot of parameter `row` where it lies: as trained, or its average. */
+DL_NODISCARD dl_status dl_parameter_slot(dl_compile *c, int row, bool averaged, int *slot);
 
 #endif

@@ -57,16 +57,23 @@ static dl_status load_value(dl_compile *c, int v) {
     return add_load(c, c->slot_of[v], what);
 }
 
-static dl_status parameter_slot(dl_compile *c, int v) {
-    const dl_value *value = &c->model->value[v];
-    const dl_parameter *parameter = &c->model->table.parameter[value->source];
-    const dl_storage storage = parameter->trainable ? DL_STORE_PARAMETER : DL_STORE_FROZEN;
-    DL_RETURN_IF_ERROR(dl_add_slot(c->program, value->name, value->layer, -1, storage, DL_F32, &value->shape,
-                                   &c->slot_of[v]));
-    dl_slot *slot = &c->program->slot[c->slot_of[v]];
-    slot->parameter = value->source;
-    slot->offset = (size_t)parameter->offset * sizeof(float);
+dl_status dl_parameter_slot(dl_compile *c, int row, bool averaged, int *slot) {
+    const dl_parameter *parameter = &c->model->table.parameter[row];
+    const dl_storage storage = !parameter->trainable ? DL_STORE_FROZEN
+                               : averaged            ? DL_STORE_STATE
+                                                     : DL_STORE_PARAMETER;
+    DL_RETURN_IF_ERROR(dl_add_slot(c->program, parameter->path, parameter->layer_index, -1, storage, DL_F32,
+                                   &parameter->shape, slot));
+    c->program->slot[*slot].parameter = row;
+    c->program->slot[*slot].offset =
+        (storage == DL_STORE_STATE ? DL_EMA_OFFSET : 0) + (size_t)parameter->offset * sizeof(float);
     return DL_OK;
+}
+
+/* Evaluation reads averaged parameters where there are any. */
+static dl_status parameter_slot(dl_compile *c, int v) {
+    const bool averaged = c->program->kind == DL_PROGRAM_EVALUATE && c->plan->options.ema_decay > 0;
+    return dl_parameter_slot(c, c->model->value[v].source, averaged, &c->slot_of[v]);
 }
 
 /* Makes sure that a value an operation reads has a slot. */
@@ -114,8 +121,9 @@ static dl_status emit_op(dl_compile *c, const dl_model_op *op, bool training) {
         } else {
             const dl_value *value = &c->model->value[v];
             const dl_shape shape = with_samples(c, value);
+            const dl_dtype dtype = value->figure && !training ? DL_F64 : value->dtype;
             DL_RETURN_IF_ERROR(dl_add_slot(c->program, value->name, op->layer, c->micro, DL_STORE_ACTIVATION,
-                                           value->dtype, &shape, &c->slot_of[v]));
+                                           dtype, &shape, &c->slot_of[v]));
         }
         slots[s] = c->slot_of[v];
     }
@@ -131,7 +139,7 @@ static dl_status skip_op(dl_compile *c, const dl_model_op *op) {
     return DL_OK;
 }
 
-/* Adds the sum of a per-sample value to entry `total` of the totals. */
+/* Adds the sum of what rows give to entry `total` of the totals. */
 static dl_status add_sum(dl_compile *c, int v, int total) {
     int view = -1;
     DL_RETURN_IF_ERROR(dl_add_view(c->program, "totals", c->program->totals, (size_t)total * sizeof(double),
@@ -139,6 +147,17 @@ static dl_status add_sum(dl_compile *c, int v, int total) {
     const int slots[] = {c->slot_of[v], view};
     return dl_add_operation(c->program, DL_OP_SUM_SAMPLES, &(dl_op_attr){.accumulate = true},
                             DL_PHASE_FORWARD, -1, c->micro, slots, 2, NULL);
+}
+
+/* A copy of the scores that outlives the program's run. */
+static dl_status keep_scores(dl_compile *c) {
+    const int v = c->model->output.scores;
+    const dl_shape shape = with_samples(c, &c->model->value[v]);
+    DL_RETURN_IF_ERROR(dl_add_slot(c->program, "scores", -1, c->micro, DL_STORE_RESULT, DL_F32, &shape,
+                                   &c->program->result));
+    const int slots[] = {c->slot_of[v], c->program->result};
+    return dl_add_operation(c->program, DL_OP_COPY, &(dl_op_attr){0}, DL_PHASE_FORWARD, -1, c->micro, slots,
+                            2, NULL);
 }
 
 dl_status dl_emit_forward(dl_compile *c) {
@@ -156,5 +175,5 @@ dl_status dl_emit_forward(dl_compile *c) {
     for (int i = 0; i < output->n_metrics; i++) {
         DL_RETURN_IF_ERROR(add_sum(c, output->metric[i], DL_TOTAL_METRIC + i));
     }
-    return DL_OK;
+    return !training && c->plan->options.predict ? keep_scores(c) : DL_OK;
 }

@@ -110,8 +110,19 @@ static bool is_wanted(const dl_compile *c, const dl_model_op *op, const dl_op_gr
     return false;
 }
 
-/* Does anything below depend on this operation's outputs? Operations without an output gradient slot (losses)
- * start the chain. */
+/* Does the operation write this value? */
+static bool writes_value(const dl_model_op *op, int value) {
+    const dl_op_info *info = dl_op_info_of(op->kind);
+    for (int s = 0; s < info->n_slots; s++) {
+        if (info->slots[s].role == DL_SLOT_OUT && op->slot[s] == value) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Does anything below depend on this operation's outputs? Of the operations without an output gradient slot
+ * the one that gives the model's loss starts the chain; others of its kind are metrics. */
 static bool has_output_gradient(const dl_compile *c, const dl_model_op *op, const dl_op_info *kind_info) {
     const dl_op_info *info = dl_op_info_of(op->kind);
     for (int i = 0; i < kind_info->n_slots; i++) {
@@ -120,8 +131,11 @@ static bool has_output_gradient(const dl_compile *c, const dl_model_op *op, cons
         if (dl_op_slot(info, name) < 0 && s >= 0 && info->slots[s].role == DL_SLOT_OUT) {
             return op->slot[s] >= 0 && c->gradient_of[op->slot[s]] >= 0;
         }
+        if (s >= 0 && kind_info->slots[i].role == DL_SLOT_IN) { /* of an input: made by another kind, or not */
+            return c->made_gradient[s] >= 0;
+        }
     }
-    return true;
+    return writes_value(op, c->model->output.loss);
 }
 
 /* An output of the forward kind that its gradient reads in a fused form only: fusion gives it. */

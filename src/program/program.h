@@ -23,6 +23,7 @@
     ENTRY(DL_STORE_COPY, "copies")            /* parameters as kernels want them, filled by pack */          \
     ENTRY(DL_STORE_INPUT, "input")            /* loaded from the host for each step */                       \
     ENTRY(DL_STORE_CONTROL, "control")        /* step block, totals, control word */                         \
+    ENTRY(DL_STORE_RESULT, "results")         /* scores that the host reads after an evaluation */           \
     ENTRY(DL_STORE_ACTIVATION, "activations") /* placed by liveness */                                       \
     ENTRY(DL_STORE_WORKSPACE, "workspace")    /* placed by liveness; lives for one instruction */
 
@@ -116,6 +117,7 @@ typedef struct dl_program {
     int64_t capacity_slots, capacity_instructions;
     size_t placed_bytes[DL_N_STORAGES]; /* peak of what was placed by liveness */
     int totals, control, step;          /* slots */
+    int result;                         /* slot for the host: scores of the samples, -1: not kept */
     int norm;                           /* slot for the host: the gradient's norm, -1: not computed */
     dl_pool *pool;                      /* names, parts */
     void **pointer; /* addresses, (DL_OP_MAX_SLOTS + 1) for each instruction; set by bind */
@@ -148,7 +150,10 @@ typedef struct dl_plan_options {
     bool reproducible;
     bool measure; /* choose layouts and algorithms by measurement; otherwise by rule */
     bool fuse;    /* the fusion pass (tests switch it off) */
+    bool predict; /* evaluation programs keep the scores of their samples for the host */
     dl_update_rule update;
+    double ema_decay; /* of the averaged parameters that evaluation programs read; 0: they read the trained
+                         ones */
     double clip_norm; /* largest norm of the mean gradient; 0: no limit, and no norm is computed */
     int n_fields;     /* names of the batch's fields, in order: "x", "y" */
     const char *const *fields;
@@ -159,8 +164,12 @@ typedef struct dl_copy {
     int parameter;
     const dl_layout *layout;
     size_t offset; /* in DL_STORE_COPY */
+    bool averaged; /* of the parameter's moving average */
     bool in_training, in_evaluation;
 } dl_copy;
+
+/* DL_STORE_STATE: the samples seen, and from here on the averaged parameters, in the order of their arena. */
+#define DL_EMA_OFFSET ((size_t)DL_PAGE_BYTES)
 
 enum { DL_MAX_PROGRAMS = 64 };
 

@@ -32,8 +32,11 @@ size_t dl_state_bytes(const dl_plan *plan) {
     return carried == 0 ? 0 : dl_state_begin(plan) + carried;
 }
 
+/* Behind the samples seen and the averaged parameters. */
 size_t dl_state_begin(const dl_plan *plan) {
-    return dl_round_up(sizeof(double), alignment(plan));
+    const size_t trainable = (size_t)plan->options.model->table.trainable_elements * sizeof(float);
+    const size_t others = plan->options.ema_decay > 0 ? DL_EMA_OFFSET + trainable : sizeof(double);
+    return dl_round_up(others, alignment(plan));
 }
 
 dl_status dl_state_slot(dl_compile *c, int v, const dl_shape *shape, int *slot) {

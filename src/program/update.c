@@ -152,6 +152,17 @@ static dl_status update_bucket(dl_compile *c, int number, int norm) {
     return DL_OK;
 }
 
+/* The moving average of a bucket's parameters, from their new values. */
+static dl_status average_bucket(dl_compile *c, int number) {
+    const segment bucket = whole_bucket(c, number);
+    const dl_op_attr attr = {.u.commit.decay = c->plan->options.ema_decay};
+    int slots[] = {-1, -1, c->program->control, c->program->step};
+    DL_RETURN_IF_ERROR(range_slot(c, &bucket, DL_STORE_STATE, 0, &slots[0]));
+    c->program->slot[slots[0]].offset += DL_EMA_OFFSET;
+    DL_RETURN_IF_ERROR(range_slot(c, &bucket, DL_STORE_PARAMETER, 0, &slots[1]));
+    return dl_add_operation(c->program, DL_OP_COMMIT, &attr, DL_PHASE_UPDATE, -1, -1, slots, 4, NULL);
+}
+
 /* Samples seen so far: the one state of a model without moving statistics. */
 static dl_status commit_samples(dl_compile *c) {
     int state = -1, weight = -1;
@@ -180,6 +191,9 @@ dl_status dl_emit_update(dl_compile *c) {
     }
     for (int b = 0; b < n_buckets; b++) {
         DL_RETURN_IF_ERROR(update_bucket(c, b, norm));
+    }
+    for (int b = 0; b < n_buckets && c->plan->options.ema_decay > 0; b++) {
+        DL_RETURN_IF_ERROR(average_bucket(c, b));
     }
     return commit_samples(c);
 }

@@ -19,6 +19,9 @@ static dl_status evaluate_batch(const dl_evaluation *e, const dl_batch *batch, i
     for (int i = 0; i < DL_N_TOTALS; i++) {
         sums[i] += totals[i];
     }
+    if (e->predictions != NULL) {
+        DL_RETURN_IF_ERROR(dl_predictions_add(e->predictions, program, batch, batch->global.n_samples));
+    }
     if (e->audit == NULL) {
         return DL_OK;
     }
@@ -41,6 +44,17 @@ static dl_status evaluate_all(const dl_evaluation *e, dl_batches *batches, doubl
     }
 }
 
+dl_score dl_score_of(const dl_model *model, const double totals[DL_N_TOTALS]) {
+    const double weight = totals[DL_TOTAL_WEIGHT];
+    const dl_output *output = &model->output;
+    dl_score score = {.present = true, .loss = totals[DL_TOTAL_LOSS] / weight};
+    for (int i = 0; i < output->n_metrics; i++) {
+        const double mean = totals[DL_TOTAL_METRIC + i] / weight;
+        score.metric[i] = output->finish[i] != NULL ? output->finish[i](mean) : mean;
+    }
+    return score;
+}
+
 dl_status dl_evaluate(const dl_evaluation *e, dl_score *score) {
     *score = (dl_score){0};
     if (e->session->split[e->split].n == 0) {
@@ -56,10 +70,6 @@ dl_status dl_evaluate(const dl_evaluation *e, dl_score *score) {
         return dl_error_add_frame(status, __FILE__, __LINE__, __func__, "evaluating split %s",
                                   dl_split_name(e->split));
     }
-    score->present = true;
-    score->loss = sums[DL_TOTAL_LOSS] / sums[DL_TOTAL_WEIGHT];
-    for (int i = 0; i < e->session->model->output.n_metrics; i++) {
-        score->metric[i] = sums[DL_TOTAL_METRIC + i] / sums[DL_TOTAL_WEIGHT];
-    }
+    *score = dl_score_of(e->session->model, sums);
     return DL_OK;
 }

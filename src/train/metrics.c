@@ -127,6 +127,12 @@ dl_status dl_metrics_end(dl_metrics *metrics, const dl_end_report *report) {
     dl_json json = begin(metrics, "end");
     put_position(&json, report->epoch, report->step, report->samples);
     put_score(metrics, &json, "test_", &report->test);
+    if (report->best != NULL) {
+        char key[KEY_BYTES];
+        (void)snprintf(key, sizeof key, "best_%s", report->best);
+        dl_json_int(&json, "best_epoch", report->best_epoch);
+        dl_json_double(&json, key, report->best_value);
+    }
     dl_json_fixed(&json, "seconds", report->seconds, 3);
     if (report->weights != NULL) {
         dl_json_string(&json, "weights", report->weights);

@@ -49,6 +49,9 @@ typedef struct dl_epoch_report {
 typedef struct dl_end_report {
     int64_t epoch, step, samples;
     dl_score test;
+    const char *best; /* the figure whose best weights were kept, "valid_loss"; NULL: none */
+    int64_t best_epoch;
+    double best_value;
     double seconds;
     const char *weights; /* 32 hex digits */
 } dl_end_report;

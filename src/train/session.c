@@ -1,5 +1,6 @@
 #include "train/session.h"
 
+#include "model/scoring.h"
 #include "optim/optim.h"
 #include "train/batches.h"
 #include "train/splits.h"
@@ -8,7 +9,7 @@
 
 #include <string.h>
 
-enum { FIELD_X };
+enum { FIELD_X, FIELD_Y };
 
 /* --- device --- */
 
@@ -67,15 +68,19 @@ static dl_status build_model(dl_session *session, dl_diagnostics *diagnostics) {
     const dl_field *x = &session->train_info.field[FIELD_X];
     const char *metrics[DL_MAX_LIST];
     for (int i = 0; i < config->train.metrics.n; i++) {
-        metrics[i] = dl_config_metrics[config->train.metrics.value[i]];
+        metrics[i] = dl_metric_at(config->train.metrics.value[i])->variant.name;
     }
+    const dl_field *y = &session->train_info.field[FIELD_Y];
     const bool ragged = x->kind == DL_FIELD_RAGGED;
     dl_model_data data = {.sample_shape = x->sample_shape,
                           .dtype = x->dtype,
                           .n_classes = session->train_info.n_classes,
                           .n_normalize = config->data.mean.n,
                           .mean = config->data.mean.value,
-                          .std = config->data.std.value};
+                          .std = config->data.std.value,
+                          .has_target = !session->data_unknown && session->train_info.n_fields > FIELD_Y,
+                          .target_dtype = y->dtype,
+                          .target_shape = y->sample_shape};
     dl_model_options options = {.input_shape = input_shape(session, ragged),
                                 .tokens = config->model.input.dtype != 0,
                                 .any_length = ragged,
@@ -84,6 +89,9 @@ static dl_status build_model(dl_session *session, dl_diagnostics *diagnostics) {
                                 .input_place = config->input_place,
                                 .data = &data,
                                 .seed = (uint64_t)config->seed,
+                                .loss = dl_loss_at(config->train.loss),
+                                .loss_place = config->places.loss,
+                                .label_smoothing = config->train.label_smoothing,
                                 .n_metrics = config->train.metrics.n,
                                 .metrics = metrics};
     DL_RETURN_IF_ERROR(check_kind_of_input(session, diagnostics));
@@ -142,6 +150,7 @@ static dl_status make_plan(dl_session *session, const dl_session_options *option
                             .reproducible = config->reproducible,
                             .measure = !config->reproducible,
                             .fuse = true,
+                            .predict = options->predict,
                             .n_fields = train->n_fields,
                             .fields = fields};
     DL_RETURN_ERROR_IF(
@@ -159,6 +168,7 @@ static dl_status make_plan(dl_session *session, const dl_session_options *option
         plan.update.state[i] = dl_optimizer_slot_at(&config->train.optimizer, i)->op_slot;
     }
     plan.clip_norm = config->train.clip_norm;
+    plan.ema_decay = options->training ? config->train.ema_decay : 0;
     DL_RETURN_IF_ERROR(dl_plan_create(&plan, &session->plan));
     DL_RETURN_IF_ERROR(add_programs(session, options->training));
     DL_RETURN_IF_ERROR(dl_plan_seal(session->plan));
@@ -177,6 +187,9 @@ static void count_steps(dl_session *session) {
 static dl_status take_host_arenas(dl_session *session) {
     const dl_parameter_table *table = &session->model->table;
     DL_RETURN_IF_ERROR(dl_alloc((size_t)table->trainable_elements, sizeof(float), &session->trainable));
+    if (session->plan->options.ema_decay > 0) {
+        DL_RETURN_IF_ERROR(dl_alloc((size_t)table->trainable_elements, sizeof(float), &session->averaged));
+    }
     return dl_alloc((size_t)table->frozen_elements, sizeof(float), &session->frozen);
 }
 
@@ -270,11 +283,17 @@ void dl_session_close(dl_session **session) {
     dl_grid_destroy(&(*session)->grid);
     dl_free(&(*session)->trainable);
     dl_free(&(*session)->frozen);
+    dl_free(&(*session)->averaged);
     dl_pool_destroy(&(*session)->pool);
     dl_free(session);
 }
 
 /* --- parameters --- */
+
+/* The averaged parameters on the device. */
+static void *averages(const dl_session *session) {
+    return (char *)session->plan->memory[DL_STORE_STATE] + DL_EMA_OFFSET;
+}
 
 static dl_status upload_parameters(dl_session *session) {
     const dl_plan *plan = session->plan;
@@ -285,6 +304,10 @@ static dl_status upload_parameters(dl_session *session) {
             DL_RETURN_IF_ERROR(session->device->backend->upload(session->device, plan->memory[storage[i]],
                                                                 arena[i], plan->bytes[storage[i]], NULL));
         }
+    }
+    if (session->averaged != NULL && plan->bytes[DL_STORE_PARAMETER] > 0) {
+        DL_RETURN_IF_ERROR(session->device->backend->upload(
+            session->device, averages(session), session->trainable, plan->bytes[DL_STORE_PARAMETER], NULL));
     }
     return dl_session_refresh(session);
 }
@@ -310,6 +333,10 @@ dl_status dl_session_fetch_parameters(dl_session *session) {
             DL_RETURN_IF_ERROR(session->device->backend->download(
                 session->device, arena[i], plan->memory[storage[i]], plan->bytes[storage[i]], NULL));
         }
+    }
+    if (session->averaged != NULL && plan->bytes[DL_STORE_PARAMETER] > 0) {
+        DL_RETURN_IF_ERROR(session->device->backend->download(
+            session->device, session->averaged, averages(session), plan->bytes[DL_STORE_PARAMETER], NULL));
     }
     return DL_OK;
 }
@@ -347,7 +374,8 @@ dl_status dl_session_read_norm(const dl_session *session, int number, double *no
 
 size_t dl_session_host_bytes(const dl_session *session) {
     const dl_parameter_table *table = &session->model->table;
-    const int64_t elements = table->trainable_elements + table->frozen_elements;
+    const bool averages_too = session->plan->options.ema_decay > 0;
+    const int64_t elements = table->trainable_elements * (averages_too ? 2 : 1) + table->frozen_elements;
     return (size_t)elements * sizeof(float) + dl_batches_bytes(session);
 }
 

@@ -38,6 +38,7 @@ typedef struct dl_session {
     int train_full; /* program for a full batch, of the longest sequences there are */
     int64_t steps_per_epoch, total_steps;
     float *trainable, *frozen; /* host arenas for weights.h5 */
+    float *averaged;           /* the same for ema.h5; NULL without train.ema_decay */
 } dl_session;
 
 typedef struct dl_session_options {
@@ -47,6 +48,7 @@ typedef struct dl_session_options {
     int n_ranks;    /* dry sessions only */
     int n_threads;
     bool training;  /* programs for training too, not for evaluation alone */
+    bool predict;   /* evaluations keep the scores of their samples (predictions.h) */
     bool synthetic; /* no data set is opened: shapes from the maker or the config (bench) */
     void (*progress)(const char *what, double share); /* of making data; may be NULL */
 } dl_session_options;
@@ -63,7 +65,7 @@ DL_NODISCARD dl_status dl_session_init_parameters(dl_session *session);
 /* Sets them from a weights.h5. Every rank reads the file. */
 DL_NODISCARD dl_status dl_session_read_weights(dl_session *session, const char *path);
 
-/* Brings the parameters to session->trainable and ->frozen. */
+/* Brings the parameters to session->trainable, ->frozen and ->averaged. */
 DL_NODISCARD dl_status dl_session_fetch_parameters(dl_session *session);
 
 /* Runs the refresh program: copies of parameters for evaluation. */

@@ -26,15 +26,8 @@ typedef struct trainer {
     double evaluated;               /* seconds spent evaluating, not training */
     double rate;                    /* learning rate of the step */
     dl_score valid;
+    dl_best stopping; /* what early stopping watches */
 } trainer;
-
-static dl_score score_of(const trainer *t, const double totals[DL_N_TOTALS]) {
-    dl_score score = {.present = true, .loss = totals[DL_TOTAL_LOSS] / totals[DL_TOTAL_WEIGHT]};
-    for (int i = 0; i < t->session->model->output.n_metrics; i++) {
-        score.metric[i] = totals[DL_TOTAL_METRIC + i] / totals[DL_TOTAL_WEIGHT];
-    }
-    return score;
-}
 
 static int64_t epoch_of(const trainer *t, int64_t step) {
     return (step - 1) / t->session->steps_per_epoch + 1;
@@ -73,7 +66,7 @@ static dl_status show_step(trainer *t, int64_t step, int program, const double t
     const dl_step_report report = {.epoch = epoch_of(t, step),
                                    .step = step,
                                    .samples = t->samples,
-                                   .train = score_of(t, totals),
+                                   .train = dl_score_of(t->session->model, totals),
                                    .learning_rate = t->rate,
                                    .gradient_norm = has_norm ? &norm : NULL,
                                    .step_ms = 1e3 * passed / (double)steps,
@@ -99,15 +92,35 @@ static dl_status show_step(trainer *t, int64_t step, int program, const double t
     return dl_metrics_step(t->options->metrics, &report);
 }
 
-static dl_status write_weights(trainer *t, int64_t step) {
-    DL_RETURN_IF_ERROR(dl_session_fetch_parameters(t->session));
+/* Writes the parameters that were fetched last: rank 0 does, for all hold the same. */
+static dl_status write_file(trainer *t, const char *name, int64_t step, const float *trainable) {
+    char path[4096];
     if (t->session->world->rank != 0) {
         return DL_OK;
     }
-    char path[4096];
-    DL_RETURN_IF_ERROR(dl_run_dir_file(t->options->run, "weights.h5", path, sizeof path));
-    return dl_weights_write(path, &t->session->model->table, t->session->config->name, step,
-                            t->session->trainable, t->session->frozen);
+    DL_RETURN_IF_ERROR(dl_run_dir_file(t->options->run, name, path, sizeof path));
+    return dl_weights_write(path, &t->session->model->table, t->session->config->name, step, trainable,
+                            t->session->frozen);
+}
+
+/* weights.h5 as trained; ema.h5 and best.h5 as evaluated. */
+static dl_status write_weights(trainer *t, int64_t step, bool best) {
+    DL_RETURN_IF_ERROR(dl_session_fetch_parameters(t->session));
+    const float *averaged = t->session->averaged, *trainable = t->session->trainable;
+    DL_RETURN_IF_ERROR(write_file(t, "weights.h5", step, trainable));
+    if (averaged != NULL) {
+        DL_RETURN_IF_ERROR(write_file(t, "ema.h5", step, averaged));
+    }
+    return best ? write_file(t, "best.h5", step, averaged != NULL ? averaged : trainable) : DL_OK;
+}
+
+/* Looks at the figures of an epoch: whether it is the best, whether training goes on. All ranks have the
+ * same. */
+static bool judge_epoch(trainer *t, const dl_epoch_report *report) {
+    const int64_t patience = t->session->config->train.early_stopping.patience;
+    (void)dl_best_take(&t->stopping, report->epoch, &report->train, &report->valid);
+    t->result->early = patience > 0 && t->stopping.without >= patience;
+    return dl_best_take(&t->result->best, report->epoch, &report->train, &report->valid);
 }
 
 static dl_status end_epoch(trainer *t, int64_t step) {
@@ -115,7 +128,7 @@ static dl_status end_epoch(trainer *t, int64_t step) {
     dl_epoch_report report = {.epoch = epoch_of(t, step),
                               .step = step,
                               .samples = t->samples,
-                              .train = score_of(t, t->epoch_sums),
+                              .train = dl_score_of(t->session->model, t->epoch_sums),
                               .samples_per_s = (double)t->epoch_samples / passed,
                               .data_wait = t->epoch_waited / passed};
     const dl_evaluation evaluation = {.session = t->session,
@@ -126,7 +139,8 @@ static dl_status end_epoch(trainer *t, int64_t step) {
     DL_RETURN_IF_ERROR(dl_evaluate(&evaluation, &t->valid));
     report.valid = t->valid;
     int failed = -1;
-    DL_RETURN_IF_ERROR(dl_comm_agree(t->session->world, write_weights(t, step), &failed));
+    const bool best = judge_epoch(t, &report);
+    DL_RETURN_IF_ERROR(dl_comm_agree(t->session->world, write_weights(t, step, best), &failed));
     report.seconds = dl_clock_seconds() - t->began;
     dl_console_epoch(t->options->console, epoch_of(t, t->session->total_steps), &report);
     if (t->options->metrics != NULL) {
@@ -175,7 +189,7 @@ static dl_status run_step(trainer *t, int64_t step, const dl_batch *batch, int *
 
 static dl_status loop(trainer *t) {
     const int64_t total = t->session->total_steps;
-    for (int64_t step = 1; step <= total && t->result->signal == 0; step++) {
+    for (int64_t step = 1; step <= total && t->result->signal == 0 && !t->result->early; step++) {
         const dl_batch *batch = NULL;
         DL_RETURN_IF_ERROR(dl_batches_next(t->batches, &batch));
         DL_RETURN_IF_ERROR(run_step(t, step, batch, &t->result->signal));
@@ -197,7 +211,7 @@ static dl_status conclude(trainer *t) {
     result->samples_per_s = (double)t->samples / (result->seconds - t->evaluated);
     result->data_wait = t->waited / (result->seconds - t->evaluated);
     int failed = -1;
-    DL_RETURN_IF_ERROR(dl_comm_agree(t->session->world, write_weights(t, result->step), &failed));
+    DL_RETURN_IF_ERROR(dl_comm_agree(t->session->world, write_weights(t, result->step, false), &failed));
     DL_RETURN_IF_ERROR(dl_weights_hash(&t->session->model->table, t->session->trainable, t->session->frozen,
                                        result->weights));
     if (result->signal != 0) {
@@ -215,9 +229,28 @@ static dl_status conclude(trainer *t) {
     return dl_evaluate(&evaluation, &result->test);
 }
 
+/* What to watch, and that there will be something to see. */
+static dl_status start_watching(trainer *t) {
+    const dl_config *config = t->session->config;
+    const dl_early_stopping_config *stopping = &config->train.early_stopping;
+    t->stopping =
+        dl_best_watch(&config->train, stopping->patience > 0 ? stopping->monitor : NULL, stopping->min_delta);
+    t->result->best = dl_best_watch(&config->train, config->checkpoint.best, 0);
+    const dl_best *watched = t->stopping.name != NULL ? &t->stopping : &t->result->best;
+    const bool needs_valid = (t->stopping.name != NULL && t->stopping.monitor.valid) ||
+                             (t->result->best.name != NULL && t->result->best.monitor.valid);
+    DL_RETURN_ERROR_IF(
+        needs_valid && t->session->split[DL_SPLIT_VALID].n == 0, DL_ERR_USAGE,
+        "%s is watched, but the data set in '%s' has neither validation nor test samples; keep some by "
+        "data.valid",
+        watched->name, config->data.path);
+    return DL_OK;
+}
+
 dl_status dl_train(const dl_trainer_options *options, dl_trainer_result *result) {
     trainer t = {.options = options, .session = options->session, .result = result};
     *result = (dl_trainer_result){0};
+    DL_RETURN_IF_ERROR(start_watching(&t));
     DL_RETURN_IF_ERROR(dl_step_profile_create(options->profile, t.session->plan, &t.profile));
     dl_status status = dl_batches_start_training(t.session, 1, &t.batches);
     t.began = t.epoch_began = t.shown_at = dl_clock_seconds();

@@ -54,12 +54,13 @@ static dlc_case *rmsprop(dlc_list *list, const char *name, int flags, int64_t n,
     return test;
 }
 
-static void commit(dlc_list *list, const char *name, int flags, int64_t n, bool accumulate) {
+static dlc_case *commit(dlc_list *list, const char *name, int flags, int64_t n, bool accumulate) {
     dlc_case *test = dlc_add(list, DL_OP_COMMIT, name, flags, DLC_UNIFORM);
     test->desc.attr.accumulate = accumulate;
     dlc_slot(test, "state", DL_F64, DL_SHAPE(n));
     dlc_slot(test, "value", DL_F64, DL_SHAPE(n));
     dlc_slot(test, "control", DL_I32, DL_SHAPE(DL_N_CONTROLS));
+    return test;
 }
 
 static void rmsprops(dlc_list *list) {
@@ -76,6 +77,16 @@ static void rmsprops(dlc_list *list) {
     rmsprop(list, "one element", 0, 1, usual);
     rmsprop(list, "nothing", 0, 0, usual);
     rmsprop(list, "forbidden", DLC_FORBIDDEN, 67, heavy);
+}
+
+static dlc_case *average(dlc_list *list, const char *name, int flags, int64_t n, double decay) {
+    dlc_case *test = dlc_add(list, DL_OP_COMMIT, name, flags, DLC_UNIFORM);
+    test->desc.attr.u.commit.decay = decay;
+    dlc_slot(test, "state", DL_F32, DL_SHAPE(n));
+    dlc_slot(test, "value", DL_F32, DL_SHAPE(n));
+    dlc_slot(test, "control", DL_I32, DL_SHAPE(DL_N_CONTROLS));
+    dlc_slot(test, "step", DL_U8, DL_SHAPE((int64_t)sizeof(dl_step_block)));
+    return test;
 }
 
 void dlc_cases_update(dlc_list *list) {
@@ -100,4 +111,10 @@ void dlc_cases_update(dlc_list *list) {
     commit(list, "written", 0, 5, false);
     commit(list, "added", 0, 1, true);
     commit(list, "forbidden", DLC_FORBIDDEN, 5, false);
+    (void)average(list, "moving mean", 0, 1003, 0.99);
+    (void)average(list, "moving mean of nothing", 0, 0, 0.5);
+    (void)average(list, "moving mean, forbidden", DLC_FORBIDDEN, 67, 0.9);
+    dlc_case *floats = commit(list, "floats", 0, 5, false);
+    dlc_slot(floats, "state", DL_F32, DL_SHAPE(5));
+    dlc_slot(floats, "value", DL_F32, DL_SHAPE(5));
 }

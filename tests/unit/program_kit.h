@@ -12,6 +12,7 @@
 
 #include "base/rng.h"
 #include "model/layer.h"
+#include "model/scoring.h"
 #include "program/program.h"
 
 #include <math.h>
@@ -35,6 +36,11 @@ typedef struct kit {
     dl_pool *pool;
     dl_text mistakes;
     dl_diagnostics diagnostics;
+    /* for kit_try_model; zeros: softmax cross entropy with accuracy */
+    const char *loss;
+    double label_smoothing;
+    int n_metrics;
+    const char *const *metrics;
     dl_model *model;
     dl_device *device;
     dl_comm *comm;
@@ -52,7 +58,7 @@ typedef struct kit_options {
     bool reproducible, unfused, measure;
     bool sgd;     /* plain */
     bool rmsprop; /* with all its states */
-    double clip_norm;
+    double clip_norm, ema_decay;
     bool runnable; /* with a grid, of one rank */
 } kit_options;
 
@@ -98,8 +104,10 @@ static inline dl_status kit_try_model(kit *k, dl_shape input, const char *layers
                                       .data = &data,
                                       .seed = 7,
                                       .bucket_bytes = 2048,
-                                      .n_metrics = 1,
-                                      .metrics = metrics};
+                                      .loss = k->loss == NULL ? NULL : dl_loss_find(k->loss),
+                                      .label_smoothing = k->label_smoothing,
+                                      .n_metrics = k->metrics == NULL ? 1 : k->n_metrics,
+                                      .metrics = k->metrics == NULL ? metrics : k->metrics};
     dl_model_destroy(&k->model);
     return dl_model_build(&options, &k->diagnostics, &k->model);
 }
@@ -149,6 +157,7 @@ static inline void kit_plan(kit *k, const kit_options *o) {
                                      .fuse = !o->unfused,
                                      .update = kit_update(o),
                                      .clip_norm = o->clip_norm,
+                                     .ema_decay = o->ema_decay,
                                      .n_fields = 3,
                                      .fields = fields};
     KIT_OK(dl_plan_create(&options, &k->plan));

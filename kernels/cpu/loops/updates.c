@@ -99,6 +99,21 @@ void DL_ISA(rmsprop_update)(const dl_op_desc *desc, const dl_cpu_loop *loop, voi
     }
 }
 
+/* Moving means; other commits are small and left to ref. */
+void DL_ISA(commit)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *const *slots, dl_range items) {
+    (void)loop;
+    if (!dl_step_is_ok(slots[2])) {
+        return;
+    }
+    const dl_average_step step = dl_average_step_of(&desc->attr, slots[3]);
+    float *state = slots[0];
+    const float *value = slots[1];
+#pragma omp simd
+    for (int64_t i = items.begin; i < items.end; i++) {
+        state[i] = dl_average_element(&step, state[i], value[i]);
+    }
+}
+
 /* Items are blocks. Eight sums side by side, added in one order: the bits do not depend on the vectors'
  * width. */
 void DL_ISA(sum_squares)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *const *slots,
