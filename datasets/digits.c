@@ -3,56 +3,29 @@
  * No function of the math library is used but sqrt, which is exact: bytes must not depend on the machine. */
 #include "datasets/digits.h"
 
-#include "base/rng.h"
+#include "datasets/stream.h"
 
 #include <math.h>
 
 enum { SPANS = 5 /* straight pieces of a curve between two of its points */ };
-
-/* Random numbers of one sample, taken one after another: never two in one expression, whose order of
- * evaluation is the compiler's choice. */
-typedef struct stream {
-    uint64_t seed, sample, block;
-    uint32_t number[4];
-    int left;
-} stream;
-
-static uint32_t next_number(stream *random) {
-    if (random->left == 0) {
-        dl_rng_4x32(random->seed, DL_RNG_MAKE, random->sample, random->block++, random->number);
-        random->left = 4;
-    }
-    return random->number[--random->left];
-}
-
-static double uniform(stream *random, double low, double high) {
-    return low + (high - low) * (((double)next_number(random) + 0.5) * 0x1p-32);
-}
-
-/* In -1..1, bell-shaped: hand movements are mostly near their mean. */
-static double bell(stream *random) {
-    double sum = uniform(random, -1, 1);
-    sum += uniform(random, -1, 1);
-    sum += uniform(random, -1, 1);
-    return sum / 3;
-}
 
 /* From the box of the shape (thousandths) to pixels: x' = a x + b y + c, y' = d x + e y + f. */
 typedef struct placement {
     double a, b, c, d, e, f;
 } placement;
 
-static placement choose_placement(stream *random) {
-    const double height = uniform(random, 13, 21.5), width = height * uniform(random, 0.62, 1.1);
-    const double half_turn = 0.22 * bell(random), slant = 0.4 * bell(random);
+static placement choose_placement(dl_stream *random) {
+    const double height = dl_stream_uniform(random, 13, 21.5),
+                 width = height * dl_stream_uniform(random, 0.62, 1.1);
+    const double half_turn = 0.22 * dl_stream_bell(random), slant = 0.4 * dl_stream_bell(random);
     /* Sine and cosine from the tangent of half the angle. */
     const double t2 = half_turn * half_turn, cosine = (1 - t2) / (1 + t2), sine = 2 * half_turn / (1 + t2);
     const double xx = width / 1000, xy = -slant * height / 1000, yy = height / 1000;
     placement p = {
         .a = cosine * xx, .b = cosine * xy - sine * yy, .d = sine * xx, .e = sine * xy + cosine * yy};
     const double middle = DL_DIGIT_SIDE / 2.0;
-    p.c = middle + 3.6 * bell(random) - 500 * (p.a + p.b);
-    p.f = middle + 3.6 * bell(random) - 500 * (p.d + p.e);
+    p.c = middle + 3.6 * dl_stream_bell(random) - 500 * (p.a + p.b);
+    p.f = middle + 3.6 * dl_stream_bell(random) - 500 * (p.d + p.e);
     return p;
 }
 
@@ -109,14 +82,14 @@ static void add_curve(canvas *on, double point[][2], int n, int closed) {
     }
 }
 
-static void add_shape(canvas *on, const dl_digit_shape *shape, const placement *p, stream *random) {
-    const double shake = uniform(random, 25, 75);
+static void add_shape(canvas *on, const dl_digit_shape *shape, const placement *p, dl_stream *random) {
+    const double shake = dl_stream_uniform(random, 25, 75);
     for (int s = 0; s < DL_SHAPE_STROKES && shape->stroke[s].n_points > 0; s++) {
         const dl_stroke *stroke = &shape->stroke[s];
         double point[DL_STROKE_POINTS][2];
         for (int i = 0; i < stroke->n_points; i++) {
-            const double x = stroke->point[i][0] + shake * bell(random),
-                         y = stroke->point[i][1] + shake * bell(random);
+            const double x = stroke->point[i][0] + shake * dl_stream_bell(random),
+                         y = stroke->point[i][1] + shake * dl_stream_bell(random);
             point[i][0] = p->a * x + p->b * y + p->c;
             point[i][1] = p->d * x + p->e * y + p->f;
         }
@@ -125,18 +98,18 @@ static void add_shape(canvas *on, const dl_digit_shape *shape, const placement *
 }
 
 /* A short stray line, as on used paper. */
-static void add_stray(canvas *on, stream *random) {
-    const double x0 = uniform(random, 1, 27), y0 = uniform(random, 1, 27);
-    const double x1 = x0 + uniform(random, -5, 5), y1 = y0 + uniform(random, -5, 5);
+static void add_stray(canvas *on, dl_stream *random) {
+    const double x0 = dl_stream_uniform(random, 1, 27), y0 = dl_stream_uniform(random, 1, 27);
+    const double x1 = x0 + dl_stream_uniform(random, -5, 5), y1 = y0 + dl_stream_uniform(random, -5, 5);
     add_segment(on, x0, y0, x1, y1);
 }
 
-static void develop(const canvas *on, double radius, stream *random, uint8_t *out) {
-    const double ink = uniform(random, 150, 255), edge = uniform(random, 0.7, 1.3),
-                 dirt = uniform(random, 0, 36);
+static void develop(const canvas *on, double radius, dl_stream *random, uint8_t *out) {
+    const double ink = dl_stream_uniform(random, 150, 255), edge = dl_stream_uniform(random, 0.7, 1.3),
+                 dirt = dl_stream_uniform(random, 0, 36);
     /* A spot that took no ink. */
-    const double hole_x = uniform(random, 2, 26), hole_y = uniform(random, 2, 26);
-    const double hole = next_number(random) % 4 == 0 ? uniform(random, 1, 2.6) : 0;
+    const double hole_x = dl_stream_uniform(random, 2, 26), hole_y = dl_stream_uniform(random, 2, 26);
+    const double hole = dl_stream_next(random) % 4 == 0 ? dl_stream_uniform(random, 1, 2.6) : 0;
     for (int i = 0; i < DL_DIGIT_PIXELS; i++) {
         double share = 0;
         if (on->square[i] < on->reach * on->reach) {
@@ -145,25 +118,25 @@ static void develop(const canvas *on, double radius, stream *random, uint8_t *ou
         }
         const double dx = i % DL_DIGIT_SIDE + 0.5 - hole_x, dy = (int)(i / DL_DIGIT_SIDE) + 0.5 - hole_y;
         share = dx * dx + dy * dy < hole * hole ? 0 : share;
-        const double value = ink * share + dirt * uniform(random, -1, 1);
+        const double value = ink * share + dirt * dl_stream_uniform(random, -1, 1);
         out[i] = value <= 0 ? 0 : value >= 255 ? 255 : (uint8_t)value;
     }
 }
 
 void dl_digit_draw(uint64_t seed, uint64_t sample, int digit, uint8_t *out) {
-    stream random = {.seed = seed, .sample = sample};
+    dl_stream random = {.seed = seed, .sample = sample};
     canvas paper;
     int n_shapes = 0;
     const dl_digit_shape *shapes = dl_digit_shapes(digit, &n_shapes);
-    const dl_digit_shape *shape = &shapes[next_number(&random) % (uint32_t)n_shapes];
+    const dl_digit_shape *shape = &shapes[dl_stream_next(&random) % (uint32_t)n_shapes];
     const placement place = choose_placement(&random);
-    const double radius = uniform(&random, 0.7, 1.7);
+    const double radius = dl_stream_uniform(&random, 0.7, 1.7);
     paper.reach = radius + 1;
     for (int i = 0; i < DL_DIGIT_PIXELS; i++) {
         paper.square[i] = 1e9;
     }
     add_shape(&paper, shape, &place, &random);
-    if (next_number(&random) % 4 == 0) {
+    if (dl_stream_next(&random) % 4 == 0) {
         add_stray(&paper, &random);
     }
     develop(&paper, radius, &random, out);

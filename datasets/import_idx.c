@@ -59,7 +59,7 @@ static dl_dataset_info describe(const dl_shape *images, int64_t n_classes) {
 }
 
 static dl_status copy_images(dl_idx *images, const dl_dataset_info *info, dl_shard_writer *writer,
-                             const char *split, void (*progress)(const char *what, double share)) {
+                             const dl_import_request *request) {
     const size_t each = info->field[0].sample_bytes;
     const int64_t fit = BLOCK_BYTES / (int64_t)each, at_once = fit < 1 ? 1 : fit;
     uint8_t *block = NULL;
@@ -69,8 +69,8 @@ static dl_status copy_images(dl_idx *images, const dl_dataset_info *info, dl_sha
         const int64_t left = info->n_samples - first, n = left < at_once ? left : at_once;
         DL_GOTO_IF_ERROR(status, dl_idx_read(images, block, (size_t)n * each), done);
         DL_GOTO_IF_ERROR(status, dl_shard_writer_write(writer, 0, first, n, block), done);
-        if (progress != NULL) {
-            progress(split, (double)(first + n) / (double)info->n_samples);
+        if (request->progress != NULL) {
+            request->progress(request->split, (double)(first + n) / (double)info->n_samples);
         }
     }
     status = dl_idx_expect_end(images);
@@ -79,16 +79,16 @@ done:
     return status;
 }
 
-typedef struct import {
+typedef struct idx_import {
     dl_idx *images, *labels;
     int32_t *label;
     dl_shard_writer *writer;
-} import;
+} idx_import;
 
-static dl_status run(import *work, const char *const *inputs, const char *folder, const char *split,
-                     int n_shards, void (*progress)(const char *what, double share)) {
+static dl_status run(idx_import *work, const dl_import_request *request) {
+    const char *const *inputs = request->input;
     int64_t n_classes = 0;
-    DL_RETURN_IF_ERROR(dl_shard_refuse_existing(folder, split));
+    DL_RETURN_IF_ERROR(dl_shard_refuse_existing(request->folder, request->split));
     DL_RETURN_IF_ERROR(dl_idx_open(inputs[0], &work->images));
     const dl_shape *shape = dl_idx_shape(work->images);
     DL_RETURN_IF_ERROR(check_images(inputs[0], shape));
@@ -97,17 +97,16 @@ static dl_status run(import *work, const char *const *inputs, const char *folder
     DL_RETURN_IF_ERROR(dl_alloc((size_t)shape->dim[0], sizeof *work->label, &work->label));
     DL_RETURN_IF_ERROR(read_labels(work->labels, shape->dim[0], work->label, &n_classes));
     const dl_dataset_info info = describe(shape, n_classes);
-    DL_RETURN_IF_ERROR(dl_shard_writer_create(folder, split, "idx", n_shards, &info, &work->writer));
-    DL_RETURN_IF_ERROR(copy_images(work->images, &info, work->writer, split, progress));
+    DL_RETURN_IF_ERROR(dl_shard_writer_create(request->folder, request->split, "idx", request->n_shards,
+                                              &info, NULL, &work->writer));
+    DL_RETURN_IF_ERROR(copy_images(work->images, &info, work->writer, request));
     DL_RETURN_IF_ERROR(dl_shard_writer_write(work->writer, 1, 0, info.n_samples, work->label));
     return dl_shard_writer_commit(work->writer);
 }
 
-static dl_status import_idx(const char *const *inputs, int n_inputs, const char *folder, const char *split,
-                            int n_shards, void (*progress)(const char *what, double share)) {
-    (void)n_inputs;
-import work = {0 };
-    const dl_status status = run(&work, inputs, folder, split, n_shards, progress);
+static dl_status import_idx(const dl_import_request *request) {
+    idx_import work = {0};
+    const dl_status status = run(&work, request);
     dl_shard_writer_destroy(&work.writer);
     dl_free(&work.label);
     dl_idx_close(&work.labels);

@@ -1,13 +1,12 @@
 /* Batches ahead of time: one thread fills a fixed set of buffers, which go round between it and the consumer.
  */
 #define _GNU_SOURCE
+#include "datasets/prefetch.h"
 #include "base/clock.h"
 #include "base/mem.h"
-#include "datasets/dataset.h"
 
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <string.h>
 
 /* A queue of buffer numbers; it never holds more than there are buffers. */
@@ -17,8 +16,7 @@ typedef struct queue {
 } queue;
 
 struct dl_prefetch {
-    dl_dataset *dataset;
-    dl_prefetch_options options;
+    dl_batch_source source;
     dl_batch *batch; /* [n_buffers] */
     void *slab;      /* all ids and fields */
     size_t slab_bytes;
@@ -55,49 +53,34 @@ static int take_empty(dl_prefetch *prefetch) {
         (void)pthread_cond_wait(&prefetch->changed, &prefetch->lock);
     }
     const int buffer =
-        atomic_load(&prefetch->stop) ? -1 : queue_take(&prefetch->empty, prefetch->options.n_buffers);
+        atomic_load(&prefetch->stop) ? -1 : queue_take(&prefetch->empty, prefetch->source.n_buffers);
     (void)pthread_mutex_unlock(&prefetch->lock);
     return buffer;
 }
 
 static void hand_over(dl_prefetch *prefetch, int buffer) {
     (void)pthread_mutex_lock(&prefetch->lock);
-    queue_put(&prefetch->ready, prefetch->options.n_buffers, buffer);
+    queue_put(&prefetch->ready, prefetch->source.n_buffers, buffer);
     (void)pthread_cond_broadcast(&prefetch->changed);
     (void)pthread_mutex_unlock(&prefetch->lock);
 }
 
-static dl_status read_samples(dl_prefetch *prefetch, dl_batch *batch) {
-    const dl_dataset_info *info = dl_dataset_info_of(prefetch->dataset);
-    for (int64_t i = 0; i < batch->n_samples && !atomic_load_explicit(&prefetch->stop, memory_order_relaxed);
-         i++) {
-        for (int field = 0; field < info->n_fields; field++) {
-            char *out = (char *)batch->field[field] + (size_t)i * info->field[field].sample_bytes;
-            DL_RETURN_IF_ERROR(dl_dataset_read(prefetch->dataset, batch->ids[i], field, out));
-        }
-    }
-    return DL_OK;
-}
-
 static dl_status fill_batches(dl_prefetch *prefetch) {
-    const dl_prefetch_options *options = &prefetch->options;
+    const dl_batch_source *source = &prefetch->source;
     for (int64_t number = 0;; number++) {
         const int buffer = take_empty(prefetch);
         if (buffer < 0) {
             return DL_OK;
         }
         dl_batch *batch = &prefetch->batch[buffer];
-        int64_t *ids = (int64_t *)(uintptr_t)batch->ids, n = 0;
-        DL_RETURN_IF_ERROR(options->plan(options->context, number, options->max_samples, ids, &n));
-        if (n < 0) {
+        bool end = false;
+        DL_RETURN_IF_ERROR(
+            source->plan(source->context, number, (int64_t *)(uintptr_t)batch->ids, batch, &end));
+        if (end) {
             return DL_OK;
         }
-        DL_RETURN_ERROR_IF(n > options->max_samples, DL_ERR_INTERNAL,
-                           "batch %lld is planned with %lld samples of %lld", (long long)number, (long long)n,
-                           (long long)options->max_samples);
-        batch->number = number;
-        batch->n_samples = n;
-        DL_RETURN_IF_ERROR_DOING(read_samples(prefetch, batch), "reading batch %lld", (long long)number);
+        DL_RETURN_IF_ERROR_DOING(source->fill(source->context, batch, &prefetch->stop), "reading batch %lld",
+                                 (long long)number);
         hand_over(prefetch, buffer);
     }
 }
@@ -118,33 +101,34 @@ static void *run_thread(void *context) {
 
 /* --- starting --- */
 
-static size_t ids_bytes(const dl_prefetch_options *options) {
-    return dl_round_up((size_t)options->max_samples * sizeof(int64_t), DL_CACHE_LINE);
+static size_t ids_bytes(const dl_batch_source *source) {
+    return dl_round_up((size_t)source->max_samples * sizeof(int64_t), DL_CACHE_LINE);
 }
 
-static size_t field_bytes(const dl_field *field, const dl_prefetch_options *options) {
-    return dl_round_up((size_t)options->max_samples * field->sample_bytes, DL_CACHE_LINE);
+static size_t field_bytes(const dl_batch_source *source, int field) {
+    return dl_round_up((size_t)source->max_samples * source->sample_bytes[field], DL_CACHE_LINE);
 }
 
-size_t dl_prefetch_bytes(const dl_dataset_info *info, const dl_prefetch_options *options) {
-    size_t one = ids_bytes(options);
-    for (int i = 0; i < info->n_fields; i++) {
-        one += field_bytes(&info->field[i], options);
+size_t dl_prefetch_buffer_bytes(const dl_batch_source *source) {
+    size_t one = ids_bytes(source);
+    for (int i = 0; i < source->n_fields; i++) {
+        one += field_bytes(source, i);
     }
-    return one * (size_t)options->n_buffers;
+    return one * (size_t)source->n_buffers;
 }
 
-static void place_buffers(dl_prefetch *prefetch, const dl_dataset_info *info) {
+static void place_buffers(dl_prefetch *prefetch) {
+    const dl_batch_source *source = &prefetch->source;
     char *next = prefetch->slab;
-    for (int i = 0; i < prefetch->options.n_buffers; i++) {
+    for (int i = 0; i < source->n_buffers; i++) {
         dl_batch *batch = &prefetch->batch[i];
         batch->ids = (int64_t *)(void *)next;
-        next += ids_bytes(&prefetch->options);
-        for (int field = 0; field < info->n_fields; field++) {
+        next += ids_bytes(source);
+        for (int field = 0; field < source->n_fields; field++) {
             batch->field[field] = next;
-            next += field_bytes(&info->field[field], &prefetch->options);
+            next += field_bytes(source, field);
         }
-        queue_put(&prefetch->empty, prefetch->options.n_buffers, i);
+        queue_put(&prefetch->empty, source->n_buffers, i);
     }
 }
 
@@ -158,34 +142,42 @@ static int start_thread(dl_prefetch *prefetch) {
     return failure;
 }
 
-dl_status dl_prefetch_start(dl_dataset *dataset, const dl_prefetch_options *options, dl_prefetch **out) {
-    *out = NULL;
-    DL_RETURN_ERROR_IF(options->n_buffers < 2 || options->max_samples < 1, DL_ERR_INTERNAL,
-                       "%d buffers of %lld samples cannot be read ahead", options->n_buffers,
-                       (long long)options->max_samples);
+static dl_status start(dl_prefetch *prefetch) {
+    const dl_batch_source *source = &prefetch->source;
+    const size_t n = (size_t)source->n_buffers;
+    DL_RETURN_ERROR_IF(source->n_buffers < 2 || source->max_samples < 1, DL_ERR_INTERNAL,
+                       "%d buffers of %lld samples cannot be read ahead", source->n_buffers,
+                       (long long)source->max_samples);
+    prefetch->slab_bytes = dl_prefetch_buffer_bytes(source);
+    DL_RETURN_IF_ERROR(dl_alloc(n, sizeof *prefetch->batch, &prefetch->batch));
+    DL_RETURN_IF_ERROR(dl_alloc(n, sizeof(int), &prefetch->ready.item));
+    DL_RETURN_IF_ERROR(dl_alloc(n, sizeof(int), &prefetch->empty.item));
+    DL_RETURN_IF_ERROR(dl_pages_alloc(prefetch->slab_bytes, &prefetch->slab));
+    place_buffers(prefetch);
+    const int failure = start_thread(prefetch);
+    DL_RETURN_ERROR_IF(failure != 0, DL_ERR_MEMORY, "cannot start a thread: %s", strerror(failure));
+    prefetch->started = true;
+    return DL_OK;
+}
+
+dl_status dl_prefetch_create(const dl_batch_source *source, dl_prefetch **out) {
     dl_prefetch *prefetch = NULL;
-    dl_status status = DL_OK;
-    DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *prefetch, &prefetch));
-    prefetch->dataset = dataset;
-    prefetch->options = *options;
+    *out = NULL;
+    dl_status status = dl_alloc(1, sizeof *prefetch, &prefetch);
+    if (status != DL_OK) {
+        source->release(source->context);
+        return status;
+    }
+    prefetch->source = *source;
     (void)pthread_mutex_init(&prefetch->lock, NULL);
     (void)pthread_cond_init(&prefetch->changed, NULL);
-    const size_t n = (size_t)options->n_buffers;
-    prefetch->slab_bytes = dl_prefetch_bytes(dl_dataset_info_of(dataset), options);
-    DL_GOTO_IF_ERROR(status, dl_alloc(n, sizeof *prefetch->batch, &prefetch->batch), fail);
-    DL_GOTO_IF_ERROR(status, dl_alloc(n, sizeof(int), &prefetch->ready.item), fail);
-    DL_GOTO_IF_ERROR(status, dl_alloc(n, sizeof(int), &prefetch->empty.item), fail);
-    DL_GOTO_IF_ERROR(status, dl_pages_alloc(prefetch->slab_bytes, &prefetch->slab), fail);
-    place_buffers(prefetch, dl_dataset_info_of(dataset));
-    const int failure = start_thread(prefetch);
-    DL_GOTO_ERROR_IF(status, failure != 0, fail, DL_ERR_MEMORY, "cannot start a thread: %s",
-                     strerror(failure));
-    prefetch->started = true;
+    status = start(prefetch);
+    if (status != DL_OK) {
+        dl_prefetch_stop(&prefetch);
+        return status;
+    }
     *out = prefetch;
     return DL_OK;
-fail:
-    dl_prefetch_stop(&prefetch);
-    return status;
 }
 
 void dl_prefetch_stop(dl_prefetch **prefetch) {
@@ -205,6 +197,7 @@ void dl_prefetch_stop(dl_prefetch **prefetch) {
     if (each->slab != NULL) {
         dl_pages_free(each->slab, each->slab_bytes);
     }
+    each->source.release(each->source.context);
     dl_free(&each->batch);
     dl_free(&each->ready.item);
     dl_free(&each->empty.item);
@@ -217,7 +210,7 @@ dl_status dl_prefetch_next(dl_prefetch *prefetch, const dl_batch **out) {
     *out = NULL;
     double waited = 0;
     (void)pthread_mutex_lock(&prefetch->lock);
-    const bool all_held = prefetch->n_held == prefetch->options.n_buffers;
+    const bool all_held = prefetch->n_held == prefetch->source.n_buffers;
     if (!all_held && prefetch->ready.n == 0 && !prefetch->ended) {
         const double before = dl_clock_seconds();
         while (prefetch->ready.n == 0 && !prefetch->ended) {
@@ -227,7 +220,7 @@ dl_status dl_prefetch_next(dl_prefetch *prefetch, const dl_batch **out) {
     }
     dl_status status = DL_OK;
     if (!all_held && prefetch->ready.n > 0) {
-        dl_batch *batch = &prefetch->batch[queue_take(&prefetch->ready, prefetch->options.n_buffers)];
+        dl_batch *batch = &prefetch->batch[queue_take(&prefetch->ready, prefetch->source.n_buffers)];
         prefetch->n_held++;
         batch->waited = waited;
         *out = batch;
@@ -237,13 +230,13 @@ dl_status dl_prefetch_next(dl_prefetch *prefetch, const dl_batch **out) {
     (void)pthread_mutex_unlock(&prefetch->lock);
     DL_RETURN_ERROR_IF(all_held, DL_ERR_INTERNAL,
                        "all %d batches are in use: release one before taking the next",
-                       prefetch->options.n_buffers);
+                       prefetch->source.n_buffers);
     return status;
 }
 
 void dl_prefetch_release(dl_prefetch *prefetch, const dl_batch *batch) {
     (void)pthread_mutex_lock(&prefetch->lock);
-    queue_put(&prefetch->empty, prefetch->options.n_buffers, (int)(batch - prefetch->batch));
+    queue_put(&prefetch->empty, prefetch->source.n_buffers, (int)(batch - prefetch->batch));
     prefetch->n_held--;
     (void)pthread_cond_broadcast(&prefetch->changed);
     (void)pthread_mutex_unlock(&prefetch->lock);

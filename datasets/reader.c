@@ -1,21 +1,14 @@
 /* A data set: the files of a split put one after another. */
 #define _GNU_SOURCE
-#include "base/digest.h"
+#include "datasets/reader.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/text.h"
-#include "datasets/shard.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-enum { DIGEST_SAMPLES = 64, MAX_REPORTED_FILES = 4 };
-
-struct dl_dataset {
-    dl_dataset_info info;
-    int n_shards; /* opened so far */
-    dl_shard *shard;
-};
+enum { MAX_REPORTED_FILES = 4 };
 
 /* --- opening --- */
 
@@ -38,12 +31,17 @@ static dl_status check_same_fields(const dl_shard *first, const dl_shard *other)
     DL_RETURN_IF_ERROR(check_has_fields(other, first));
     for (int i = 0; i < first->n_fields; i++) {
         const dl_field *a = &first->field[i], *b = &other->field[i];
-        DL_RETURN_ERROR_IF(a->dtype != b->dtype || !dl_shape_equal(&a->sample_shape, &b->sample_shape),
-                           DL_ERR_DATA, "%s: the samples of /%s are %s %s, those of %s are %s %s",
-                           other->path, a->name, dl_dtype_name(b->dtype),
-                           dl_shape_text(&b->sample_shape, two), first->path, dl_dtype_name(a->dtype),
-                           dl_shape_text(&a->sample_shape, one));
+        DL_RETURN_ERROR_IF(
+            a->kind != b->kind || a->dtype != b->dtype || !dl_shape_equal(&a->sample_shape, &b->sample_shape),
+            DL_ERR_DATA, "%s: the samples of /%s are %s %s, those of %s are %s %s", other->path, a->name,
+            dl_dtype_name(b->dtype), dl_shape_text(&b->sample_shape, two), first->path,
+            dl_dtype_name(a->dtype), dl_shape_text(&a->sample_shape, one));
     }
+    DL_RETURN_ERROR_IF(first->vocab_size != other->vocab_size || first->unk_id != other->unk_id, DL_ERR_DATA,
+                       "%s has vocab_size %" PRId64 " and unk_id %" PRId64 ", %s has %" PRId64 " and %" PRId64
+                       ": they are of different vocabularies",
+                       other->path, other->vocab_size, other->unk_id, first->path, first->vocab_size,
+                       first->unk_id);
     return DL_OK;
 }
 
@@ -92,6 +90,16 @@ done:
     return status;
 }
 
+/* The range of lengths over all files. */
+static void add_lengths(dl_dataset_info *info, const dl_shard *shard) {
+    if (shard->offset != NULL) {
+        info->min_length =
+            info->n_steps == 0 || shard->min_length < info->min_length ? shard->min_length : info->min_length;
+        info->max_length = shard->max_length > info->max_length ? shard->max_length : info->max_length;
+        info->n_steps += shard->n_steps;
+    }
+}
+
 static void fill_info(dl_dataset *dataset) {
     dl_dataset_info *info = &dataset->info;
     const char *why = NULL;
@@ -103,6 +111,7 @@ static void fill_info(dl_dataset *dataset) {
         dl_shard *shard = &dataset->shard[i];
         shard->first = info->n_samples;
         info->n_samples += shard->n_samples;
+        add_lengths(info, shard);
         info->n_classes = shard->n_classes > info->n_classes ? shard->n_classes : info->n_classes;
         if (!dl_shard_is_mapped(shard, &why) && info->mapped) {
             info->mapped = false;
@@ -115,9 +124,26 @@ static void fill_info(dl_dataset *dataset) {
     }
 }
 
+/* A text without the attribute vocab_size has as many words as its tokens need. */
+static void settle_vocabulary(dl_dataset *dataset) {
+    dl_dataset_info *info = &dataset->info;
+    info->vocab_size = dataset->shard[0].vocab_size;
+    info->unk_id = dataset->shard[0].unk_id;
+    for (int i = 0; i < dataset->n_shards && dataset->shard[0].vocab_size == 0; i++) {
+        const int64_t needed = dataset->shard[i].largest_token + 1;
+        info->vocab_size = needed > info->vocab_size ? needed : info->vocab_size;
+    }
+    info->n_classes = info->vocab_size;
+}
+
 /* The number of classes is what the files say, else what their labels need. */
 static dl_status settle_classes(dl_dataset *dataset) {
     dl_dataset_info *info = &dataset->info;
+    info->unk_id = -1;
+    if (dataset->shard[0].is_text) {
+        settle_vocabulary(dataset);
+        return DL_OK;
+    }
     const bool declared = info->n_classes > 0;
     for (int i = 0; i < dataset->n_shards; i++) {
         const dl_shard *shard = &dataset->shard[i];
@@ -131,69 +157,13 @@ static dl_status settle_classes(dl_dataset *dataset) {
     return DL_OK;
 }
 
-/* --- the digest --- */
-
-static void digest_number(dl_digest *digest, int64_t number) {
-    dl_digest_add(digest, &number, sizeof number);
-}
-
-static dl_status digest_samples(dl_dataset *dataset, dl_digest *digest) {
-    const dl_dataset_info *info = &dataset->info;
-    void *sample = NULL;
-    size_t largest = 0;
-    for (int i = 0; i < info->n_fields; i++) {
-        largest = info->field[i].sample_bytes > largest ? info->field[i].sample_bytes : largest;
-    }
-    DL_RETURN_IF_ERROR(dl_alloc(largest, 1, &sample));
-    dl_status status = DL_OK;
-    const int64_t n = info->n_samples < DIGEST_SAMPLES ? info->n_samples : DIGEST_SAMPLES;
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t index = i * (info->n_samples / n);
-        for (int field = 0; field < info->n_fields; field++) {
-            DL_GOTO_IF_ERROR(status, dl_dataset_read(dataset, index, field, sample), done);
-            dl_digest_add(digest, sample, info->field[field].sample_bytes);
-        }
-    }
-done:
-    dl_free(&sample);
-    return status;
-}
-
-/* Of what was read, not of how it is stored: the same samples give the same digest in one file or in ten. */
-static dl_status make_digest(dl_dataset *dataset) {
-    dl_dataset_info *info = &dataset->info;
-    dl_digest *digest = NULL;
-    DL_RETURN_IF_ERROR(dl_digest_create(&digest));
-    digest_number(digest, info->n_samples);
-    digest_number(digest, info->n_classes);
-    for (int i = 0; i < info->n_fields; i++) {
-        const dl_field *field = &info->field[i];
-        dl_digest_add(digest, field->name, strlen(field->name) + 1);
-        digest_number(digest, field->dtype);
-        digest_number(digest, field->sample_shape.n_dims);
-        for (int d = 0; d < field->sample_shape.n_dims; d++) {
-            digest_number(digest, field->sample_shape.dim[d]);
-        }
-    }
-    for (int i = 0; i < dataset->n_shards; i++) {
-        const dl_shard *shard = &dataset->shard[i];
-        if (shard->label != NULL) {
-            dl_digest_add(digest, shard->label, (size_t)shard->n_samples * sizeof *shard->label);
-        }
-    }
-    const dl_status status = digest_samples(dataset, digest);
-    dl_digest_text(digest, info->digest);
-    dl_digest_destroy(&digest);
-    return status;
-}
-
 static dl_status open_list(dl_dataset *dataset, const char *folder, const dl_shard_list *list) {
     DL_RETURN_ERROR_IF(list->n > INT32_MAX, DL_ERR_DATA, "%s holds too many files", folder);
     DL_RETURN_IF_ERROR(dl_alloc((size_t)list->n, sizeof *dataset->shard, &dataset->shard));
     DL_RETURN_IF_ERROR(open_shards(dataset, folder, list));
     fill_info(dataset);
     DL_RETURN_IF_ERROR(settle_classes(dataset));
-    return make_digest(dataset);
+    return dl_dataset_make_digest(dataset);
 }
 
 static dl_status find_and_open(dl_dataset *dataset, const char *folder, const char *split,
@@ -261,27 +231,4 @@ void dl_dataset_close(dl_dataset **dataset) {
 
 const dl_dataset_info *dl_dataset_info_of(const dl_dataset *dataset) {
     return &dataset->info;
-}
-
-/* --- reading --- */
-
-static const dl_shard *shard_of(const dl_dataset *dataset, int64_t index) {
-    int low = 0, high = dataset->n_shards - 1;
-    while (low < high) {
-        const int middle = low + (high - low + 1) / 2;
-        if (dataset->shard[middle].first <= index) {
-            low = middle;
-        } else {
-            high = middle - 1;
-        }
-    }
-    return &dataset->shard[low];
-}
-
-dl_status dl_dataset_read(dl_dataset *dataset, int64_t index, int field, void *out) {
-    DL_RETURN_ERROR_IF(index < 0 || index >= dataset->info.n_samples || field < 0 ||
-                           field >= dataset->info.n_fields,
-                       DL_ERR_INTERNAL, "sample %" PRId64 " or field %d does not exist", index, field);
-    const dl_shard *shard = shard_of(dataset, index);
-    return dl_shard_read(shard, field, index - shard->first, out);
 }

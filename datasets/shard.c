@@ -27,9 +27,11 @@ static dl_status missing_x(const char *path, const dl_h5_dataset *all, int n) {
         status = dl_text_append(&names, "%s%s", i > 0 ? ", " : "", all[i].name);
     }
     if (status == DL_OK) {
-        status = dl_error_raise(DL_ERR_DATA, __FILE__, __LINE__, __func__,
-                                "%s has no dataset /x (it has: %s); call the samples /x and the labels /y",
-                                path, n > 0 ? names.data : "none");
+        status = dl_error_raise(
+            DL_ERR_DATA, __FILE__, __LINE__, __func__,
+            "%s has no dataset /x (it has: %s); call the samples /x and the labels /y, or a text "
+            "/tokens",
+            path, n > 0 ? names.data : "none");
     }
     dl_text_free(&names);
     return status;
@@ -50,27 +52,34 @@ static dl_status check_x(const char *path, const dl_h5_dataset *x) {
 
 static dl_status check_y(const char *path, const dl_h5_dataset *y, int64_t n_samples) {
     char text[DL_SHAPE_TEXT_BYTES];
-    DL_RETURN_ERROR_IF(y->dtype != DL_I32 && y->dtype != DL_I64, DL_ERR_DATA,
-                       "%s: /y is %s; int32 or int64 is expected", path, dl_dtype_name(y->dtype));
-    DL_RETURN_ERROR_IF(y->shape.n_dims != 1, DL_ERR_DATA,
+    const bool targets = y->dtype == DL_F32;
+    DL_RETURN_ERROR_IF(
+        y->dtype != DL_I32 && y->dtype != DL_I64 && !targets, DL_ERR_DATA,
+        "%s: /y is %s; int32 or int64 is expected for classes, float32 for targets of a regression", path,
+        dl_dtype_name(y->dtype));
+    DL_RETURN_ERROR_IF(targets &&
+                           (y->shape.n_dims < 1 || y->shape.n_dims > 2 || dl_shape_elements(&y->shape) == 0),
+                       DL_ERR_DATA, "%s: /y has shape %s; [N, K] is expected: K targets for each sample",
+                       path, dl_shape_text(&y->shape, text));
+    DL_RETURN_ERROR_IF(!targets && y->shape.n_dims != 1, DL_ERR_DATA,
                        "%s: /y has shape %s; [N] is expected: one class number for each sample", path,
                        dl_shape_text(&y->shape, text));
     DL_RETURN_ERROR_IF(y->shape.dim[0] != n_samples, DL_ERR_DATA,
-                       "%s: /y has %" PRId64 " labels but /x has %" PRId64 " samples", path, y->shape.dim[0],
-                       n_samples);
+                       "%s: /y has %" PRId64 " %s but /x has %" PRId64 " samples", path, y->shape.dim[0],
+                       targets ? "rows" : "labels", n_samples);
     return DL_OK;
 }
 
 static dl_status add_field(dl_shard *shard, const dl_h5_dataset *dataset) {
     const char *name = dataset->name + 1;
-    DL_RETURN_ERROR_IF(shard->n_fields == DL_MAX_FIELDS, DL_ERR_DATA, "%s has more than %d fields",
-                       shard->path, DL_MAX_FIELDS);
+    DL_RETURN_ERROR_IF(shard->n_fields == DL_MAX_STORED_FIELDS, DL_ERR_DATA, "%s has more than %d fields",
+                       shard->path, DL_MAX_STORED_FIELDS);
     DL_RETURN_ERROR_IF(strlen(name) >= DL_FIELD_NAME_BYTES, DL_ERR_DATA,
                        "%s: the field name %s is longer than %d characters", shard->path, dataset->name,
                        DL_FIELD_NAME_BYTES - 1);
     dl_field *field = &shard->field[shard->n_fields];
     memcpy(field->name, name, strlen(name) + 1);
-    field->dtype = strcmp(name, "y") == 0 ? DL_I32 : dataset->dtype;
+    field->dtype = strcmp(name, "y") == 0 && dataset->dtype == DL_I64 ? DL_I32 : dataset->dtype;
     field->sample_shape.n_dims = dataset->shape.n_dims - 1;
     for (int i = 1; i < dataset->shape.n_dims; i++) {
         field->sample_shape.dim[i - 1] = dataset->shape.dim[i];
@@ -87,21 +96,58 @@ static bool is_further_field(const dl_h5_dataset *dataset, int64_t n_samples) {
            dataset->shape.dim[0] == n_samples && dl_shape_elements(&dataset->shape) > 0;
 }
 
-static dl_status take_fields(dl_shard *shard, const dl_h5_dataset *all, int n) {
-    dl_h5_dataset x, y;
-    bool has_x = false, has_y = false;
+/* Field x: /x, or /x/values with /x/offsets. */
+static dl_status take_x(dl_shard *shard, const dl_h5_dataset *all, int n) {
+    const dl_h5_dataset *values = NULL;
+    dl_h5_dataset x;
+    bool has_x = false;
+    DL_RETURN_IF_ERROR(dl_shard_take_ragged(shard, all, n, &values));
+    if (values != NULL) {
+        x = *values;
+        DL_RETURN_IF_ERROR(add_field(shard, &x));
+        dl_field *field = &shard->field[0];
+        memcpy(field->name, "x", sizeof "x");
+        field->kind = DL_FIELD_RAGGED;
+        return DL_OK;
+    }
     DL_RETURN_IF_ERROR(dl_h5_find(shard->file, "/x", &x, &has_x));
     if (!has_x) {
         return missing_x(shard->path, all, n);
     }
     DL_RETURN_IF_ERROR(check_x(shard->path, &x));
     shard->n_samples = x.shape.dim[0];
-    DL_RETURN_IF_ERROR(add_field(shard, &x));
+    return add_field(shard, &x);
+}
+
+static dl_status take_text(dl_shard *shard, const dl_h5_dataset *tokens) {
+    DL_RETURN_IF_ERROR(dl_shard_check_tokens(shard, tokens));
+    shard->n_samples = tokens->shape.dim[0];
+    DL_RETURN_IF_ERROR(add_field(shard, tokens));
+    shard->field[0].kind = DL_FIELD_TOKENS;
+    shard->field[0].dtype = DL_I32;
+    shard->field[0].sample_bytes = sizeof(int32_t);
+    return DL_OK;
+}
+
+static dl_status take_fields(dl_shard *shard, const dl_h5_dataset *all, int n) {
+    dl_h5_dataset y, tokens;
+    bool has_y = false, has_tokens = false, has_x = false;
+    DL_RETURN_IF_ERROR(dl_h5_find(shard->file, "/tokens", &tokens, &has_tokens));
+    for (int i = 0; i < n; i++) {
+        has_x = has_x || strcmp(all[i].name, "/x") == 0 || strncmp(all[i].name, "/x/", 3) == 0;
+    }
+    if (has_tokens && !has_x) {
+        return take_text(shard, &tokens);
+    }
+    DL_RETURN_IF_ERROR(take_x(shard, all, n));
     DL_RETURN_IF_ERROR(dl_h5_find(shard->file, "/y", &y, &has_y));
     if (has_y) {
         DL_RETURN_IF_ERROR(check_y(shard->path, &y, shard->n_samples));
-        shard->label_field = shard->n_fields;
+        shard->label_field = y.dtype == DL_F32 ? -1 : shard->n_fields;
         DL_RETURN_IF_ERROR(add_field(shard, &y));
+        if (y.dtype == DL_F32 && y.shape.n_dims == 1) {
+            shard->field[shard->n_fields - 1].sample_shape = DL_SHAPE(1);
+        }
     }
     for (int i = 0; i < n; i++) {
         if (is_further_field(&all[i], shard->n_samples)) {
@@ -200,6 +246,7 @@ void dl_shard_close(dl_shard *shard) {
         shard->bytes = NULL;
     }
     dl_free(&shard->label);
+    dl_free(&shard->offset);
     dl_h5_close(&shard->file);
 }
 
@@ -210,9 +257,14 @@ dl_status dl_shard_read(const dl_shard *shard, int field, int64_t row, void *out
         memcpy(out, &shard->label[row], n_bytes);
         return DL_OK;
     }
-    if (dataset->offset < 0) {
-        return dl_h5_read_rows(shard->file, dataset, row, 1, out);
+    if (shard->field[field].kind == DL_FIELD_TOKENS) {
+        return dl_shard_read_tokens(shard, row, 1, out);
     }
-    memcpy(out, shard->bytes + dataset->offset + (size_t)row * n_bytes, n_bytes);
+    const bool ragged = shard->field[field].kind == DL_FIELD_RAGGED;
+    const int64_t first = ragged ? shard->offset[row] : row, n = ragged ? shard->offset[row + 1] - first : 1;
+    if (dataset->offset < 0) {
+        return dl_h5_read_rows(shard->file, dataset, first, n, out);
+    }
+    memcpy(out, shard->bytes + dataset->offset + (size_t)first * n_bytes, (size_t)n * n_bytes);
     return DL_OK;
 }

@@ -13,13 +13,18 @@ typedef struct dl_shard {
     int64_t first, n_samples; /* its samples are first .. first + n_samples of the data set */
     int64_t n_classes;        /* attribute n_classes, 0 when absent */
     int n_fields;
-    dl_field field[DL_MAX_FIELDS]; /* x, y, then the others in bytewise order of their names */
+    dl_field field[DL_MAX_FIELDS]; /* x, y, then the others in bytewise order of their names; or tokens */
     dl_h5_dataset dataset[DL_MAX_FIELDS];
     int32_t *label;        /* [n_samples], NULL without /y */
-    int label_field;       /* -1 without /y */
+    int label_field;       /* -1 without class numbers in /y */
     int64_t largest_label; /* the row with the largest label */
-    dl_h5 *file;           /* open when some field is not mapped */
-    const char *bytes;     /* the mapped file, NULL when no field can be taken from it */
+    int64_t *offset;       /* [n_samples + 1]: the first step of each sample of a ragged x; NULL otherwise */
+    int64_t min_length, max_length, n_steps;
+    bool is_text;               /* field 0 is /tokens */
+    int64_t vocab_size, unk_id; /* attributes of a text, 0 and -1 when absent */
+    int64_t largest_token;
+    dl_h5 *file;       /* open when some field is not mapped */
+    const char *bytes; /* the mapped file, NULL when no field can be taken from it */
     size_t n_bytes;
 } dl_shard;
 
@@ -31,7 +36,8 @@ void dl_shard_close(dl_shard *shard);
 /* Is every field mapped (or in memory, as labels are)? Otherwise *why tells what stands in the way. */
 bool dl_shard_is_mapped(const dl_shard *shard, const char **why);
 
-/* Copies one row of a field to `out`; labels as int32. Thread-safe.
+/* Copies one sample of a field to `out`; labels and tokens as int32, all steps of a ragged field.
+ * Thread-safe.
  */
 DL_NODISCARD dl_status dl_shard_read(const dl_shard *shard, int field, int64_t row, void *out);
 
@@ -41,6 +47,19 @@ DL_NODISCARD dl_status dl_shard_take_labels(dl_shard *shard);
 
 /* DL_ERR_DATA names a sample whose label is not below n_classes, if there is one. */
 DL_NODISCARD dl_status dl_shard_check_labels(const dl_shard *shard, int64_t n_classes);
+
+/* A ragged /x: datasets /x/values and /x/offsets. Finds them among all datasets of the file (`values` NULL: x
+ * is not ragged), checks them, reads the offsets into shard->offset. DL_ERR_DATA names the first offset that
+ * is wrong. */
+DL_NODISCARD dl_status dl_shard_take_ragged(dl_shard *shard, const dl_h5_dataset *all, int n,
+                                            const dl_h5_dataset **values);
+
+/* A text: checks /tokens and its attributes, reads all tokens once. DL_ERR_DATA names the first token that
+ * the vocabulary does not have. */
+DL_NODISCARD dl_status dl_shard_check_tokens(dl_shard *shard, const dl_h5_dataset *tokens);
+
+/* Copies tokens first .. first+n of a text to `out`. Thread-safe. */
+DL_NODISCARD dl_status dl_shard_read_tokens(const dl_shard *shard, int64_t first, int64_t n, int32_t *out);
 
 /* The file names SPLIT-*.h5 of a folder. */
 typedef struct dl_shard_list {

@@ -7,14 +7,17 @@
  * read where NAME is an input is the gradient that another kind of the same operation made before. The
  * compiler needs nothing else.
  *
- * Meaning of tensors: images [N, H, W, C]; vectors [N, F]; convolution weights [K, C/groups, R, S];
- * dense weights [out, in]. Dimension 0 of a `batched` slot counts samples. */
+ * Meaning of tensors: images [N, H, W, C]; vectors [N, F]; sequences [N, T, F]; tokens [N, T]; convolution
+ * weights [K, C/groups, R, S]; dense weights [out, in]. Dimension 0 of a `batched` slot counts samples.
+ * Losses and metrics go row by row: scores [N, ..., K] are rows of K values, any number of them for each
+ * sample, labels [N, ...] one number a row; a label below 0 is none: no loss, no gradient, nothing counted.
+ */
 #ifndef DLTRAIN_KERNELS_OP_H
 #define DLTRAIN_KERNELS_OP_H
 
 #include "base/tensor.h"
 
-enum { DL_OP_MAX_SLOTS = 8, DL_OP_MAX_GRADIENTS = 3, DL_OP_MAX_GRADIENT_OF = 6 };
+enum { DL_OP_MAX_SLOTS = 10, DL_OP_MAX_GRADIENTS = 3, DL_OP_MAX_GRADIENT_OF = 6 };
 enum { DL_MAX_CHANNEL_VALUES = 16, DL_MAX_CONCATENATED = 6 };
 
 typedef enum dl_op_kind {
@@ -108,7 +111,14 @@ typedef struct dl_dropout_attr {
 
 typedef struct dl_loss_attr {
     double scale; /* gradients are multiplied by this: 1 / capacity of the global batch */
+    double
+        smoothing; /* cross entropy: the share of the target that is spread evenly over all classes, 0..1 */
+    bool absolute; /* regression: the absolute error instead of the squared one */
 } dl_loss_attr;
+
+typedef struct dl_accuracy_attr {
+    int64_t k; /* the label must be among the k largest, >= 1 */
+} dl_accuracy_attr;
 
 typedef struct dl_normalize_attr {
     double scale; /* applied first: 1/255 for uint8 pixels */
@@ -126,10 +136,25 @@ typedef struct dl_adam_attr {
     double capacity, beta_1, beta_2, epsilon, weight_decay;
 } dl_adam_attr;
 
+/* torch.optim.RMSprop's names, but rho for its alpha. */
+typedef struct dl_rmsprop_attr {
+    double capacity, rho, epsilon, momentum, weight_decay;
+    bool centered;
+} dl_rmsprop_attr;
+
+typedef struct dl_clip_attr {
+    double capacity, limit; /* largest norm of the mean gradient; 0: none */
+} dl_clip_attr;
+
+typedef struct dl_commit_attr {
+    double decay; /* above 0: a moving mean, which keeps this share of the state */
+} dl_commit_attr;
+
 typedef struct dl_op_attr {
     dl_activation activation; /* activation kinds; fused into convolution and dense kinds */
     bool accumulate;          /* OUT slot is added to instead of written (unpack, sum) */
     bool training;            /* forward kinds that differ: dropout */
+    double rate_factor;       /* updates: of the learning rate for these parameters; 0 stands for 1 */
     union {
         dl_conv_attr conv;
         dl_pool_attr pool;
@@ -138,9 +163,13 @@ typedef struct dl_op_attr {
         dl_norm_attr norm;
         dl_dropout_attr dropout;
         dl_loss_attr loss;
+        dl_accuracy_attr accuracy;
         dl_normalize_attr normalize;
         dl_sgd_attr sgd;
         dl_adam_attr adam;
+        dl_rmsprop_attr rmsprop;
+        dl_clip_attr clip;
+        dl_commit_attr commit;
     } u;
 } dl_op_attr;
 

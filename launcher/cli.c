@@ -38,8 +38,9 @@ static bool split_option(const char *word, option_word *out) {
 }
 
 static int find_flag(const dl_command *command, const char *name) {
-    for (int i = 0; command->flags != NULL && command->flags[i].name != NULL; i++) {
-        if (strcmp(command->flags[i].name, name) == 0) {
+    const dl_flag *flags = dl_command_flags(command);
+    for (int i = 0; flags != NULL && flags[i].name != NULL; i++) {
+        if (strcmp(flags[i].name, name) == 0) {
             return i;
         }
     }
@@ -55,7 +56,7 @@ static bool takes_next_word(const char *word) {
     }
     for (const dl_command *const *c = dl_commands(); *c != NULL; c++) {
         const int i = find_flag(*c, option.name);
-        if (i >= 0 && (*c)->flags[i].value_name != NULL) {
+        if (i >= 0 && dl_command_flags(*c)[i].value_name != NULL) {
             return true;
         }
     }
@@ -181,8 +182,9 @@ static dl_status choose_command(const char *const *words, int n, const dl_comman
 static dl_status unknown_option(const dl_command *command, const char *word) {
     const char *names[DL_MAX_FLAGS + 2] = {"help", "version"};
     size_t n = 2;
-    for (int i = 0; command->flags != NULL && command->flags[i].name != NULL && i < DL_MAX_FLAGS; i++) {
-        names[n++] = command->flags[i].name;
+    const dl_flag *flags = dl_command_flags(command);
+    for (int i = 0; flags != NULL && flags[i].name != NULL && i < DL_MAX_FLAGS; i++) {
+        names[n++] = flags[i].name;
     }
     option_word option = {.name = ""};
     const char *nearest = split_option(word, &option) ? dl_nearest_name(option.name, names, n) : NULL;
@@ -200,7 +202,7 @@ static dl_status read_option(int argc, const char *const *argv, int *i, dl_argum
     if (flag < 0) {
         return unknown_option(out->command, word);
     }
-    const char *value_name = out->command->flags[flag].value_name;
+    const char *value_name = dl_command_flags(out->command)[flag].value_name;
     DL_RETURN_ERROR_IF(value_name == NULL && option.value != NULL, DL_ERR_USAGE, "--%s takes no value",
                        option.name);
     if (value_name != NULL && option.value == NULL) {

@@ -10,14 +10,15 @@
 
 /* A batch of random samples in host memory. */
 typedef struct sample_batch {
-    void *field[2];
+    void *field[DL_MAX_FIELDS];
     int64_t *ids;
     dl_step_block step;
 } sample_batch;
 
 static void release_batch(sample_batch *batch) {
-    dl_free(&batch->field[0]);
-    dl_free(&batch->field[1]);
+    for (int i = 0; i < DL_MAX_FIELDS; i++) {
+        dl_free(&batch->field[i]);
+    }
     dl_free(&batch->ids);
 }
 
@@ -32,21 +33,63 @@ static void fill_images(const dl_field *field, int64_t n_elements, void *out) {
     }
 }
 
+static void fill_numbers(uint64_t purpose, int64_t n, int64_t below, int32_t *out) {
+    for (int64_t i = 0; i < n; i++) {
+        out[i] = (int32_t)dl_rng_below(1, DL_RNG_TEST, (uint64_t)i, purpose, (uint64_t)below);
+    }
+}
+
+/* Field `name` of the batch, as large as the program's value; NULL when the model does not read it. */
+static dl_status make_field(const dl_session *session, const char *name, sample_batch *batch,
+                            const dl_slot **slot, void **out) {
+    const dl_program *program = session->plan->program[session->train_full];
+    const dl_view_info *info = &session->view_info[DL_SPLIT_TRAIN];
+    const int number = dl_view_field(info, name);
+    *out = NULL;
+    for (int s = 0; s < program->n_slots && number >= 0; s++) {
+        if (program->slot[s].storage == DL_STORE_INPUT && strcmp(program->slot[s].name, name) == 0) {
+            *slot = &program->slot[s];
+            const size_t sample = program->slot[s].n_bytes / (size_t)program->slot[s].tensor.shape.dim[0];
+            DL_RETURN_IF_ERROR(dl_alloc((size_t)program->local_samples, sample, &batch->field[number]));
+            *out = batch->field[number];
+            return DL_OK;
+        }
+    }
+    return DL_OK;
+}
+
 static dl_status make_batch(const dl_session *session, sample_batch *batch) {
     const dl_program *program = session->plan->program[session->train_full];
-    const dl_field *x = &session->train_info.field[0];
+    const dl_model *model = session->model;
     const int64_t n = program->local_samples;
-    const int64_t n_classes = session->model->value[session->model->output.value].shape.dim[0];
-    DL_RETURN_IF_ERROR(dl_alloc((size_t)n, x->sample_bytes, &batch->field[0]));
-    DL_RETURN_IF_ERROR(dl_alloc((size_t)n, sizeof(int32_t), &batch->field[1]));
+    const dl_shape *outputs = &model->value[model->output.value].shape;
+    const int64_t n_classes = outputs->dim[outputs->n_dims - 1];
+    const dl_slot *slot = NULL;
+    void *field = NULL;
+    DL_RETURN_IF_ERROR(make_field(session, "x", batch, &slot, &field));
+    const int64_t n_values = field == NULL ? 0 : n * dl_shape_stride(&slot->tensor.shape, 1);
+    if (field != NULL && slot->tensor.dtype == DL_I32) { /* tokens: a text's outputs are its vocabulary */
+        fill_numbers(2, n_values, n_classes, field);
+    } else if (field != NULL) {
+        fill_images(&session->train_info.field[0], n_values, field);
+    }
+    DL_RETURN_IF_ERROR(make_field(session, "lengths", batch, &slot, &field));
+    for (int64_t i = 0; i < n && field != NULL; i++) {
+        ((int32_t *)field)[i] = (int32_t)program->length;
+    }
+    DL_RETURN_IF_ERROR(make_field(session, "y", batch, &slot, &field));
+    const int64_t n_targets = n * dl_shape_elements(&model->value[model->output.labels].shape);
+    if (field != NULL && model->output.classes) {
+        fill_numbers(1, n_targets, n_classes, field);
+    }
+    for (int64_t i = 0; i < n_targets && field != NULL && !model->output.classes; i++) {
+        ((float *)field)[i] = (float)dl_rng_uniform(1, DL_RNG_TEST, (uint64_t)i, 1);
+    }
     DL_RETURN_IF_ERROR(dl_alloc((size_t)n, sizeof *batch->ids, &batch->ids));
-    fill_images(x, n * dl_shape_elements(&x->sample_shape), batch->field[0]);
     for (int64_t i = 0; i < n; i++) {
         batch->ids[i] = program->local_begin + i;
-        ((int32_t *)batch->field[1])[i] =
-            (int32_t)dl_rng_below(1, DL_RNG_TEST, (uint64_t)i, 1, (uint64_t)n_classes);
     }
-    batch->step = (dl_step_block){.weight = (double)n, .learning_rate = 1e-4};
+    batch->step = (dl_step_block){.weight = (double)(n * model->output.rows), .learning_rate = 1e-4};
     return DL_OK;
 }
 

@@ -16,7 +16,7 @@ enum { MAX_LISTED_CLASSES = 1000 };
 static dl_status count_classes(dl_dataset *dataset, int64_t **out) {
     const dl_dataset_info *info = dl_dataset_info_of(dataset);
     *out = NULL;
-    if (info->n_classes == 0 || info->n_classes > MAX_LISTED_CLASSES) {
+    if (info->n_classes == 0 || info->vocab_size > 0 || info->n_classes > MAX_LISTED_CLASSES) {
         return DL_OK;
     }
     DL_RETURN_IF_ERROR(dl_alloc((size_t)info->n_classes, sizeof **out, out));

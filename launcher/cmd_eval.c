@@ -12,6 +12,7 @@
 /* What the options ask for. */
 typedef struct request {
     char config[PATH_MAX], weights[PATH_MAX];
+    const char *predictions; /* NULL: none are asked for */
     dl_split split;
     bool json;
 } request;
@@ -28,7 +29,11 @@ static dl_status read_request(const dl_arguments *arguments, request *out) {
     if (weights != NULL) {
         DL_RETURN_IF_ERROR(dl_path_join(out->weights, sizeof out->weights, "", weights));
     } else {
-        DL_RETURN_IF_ERROR(dl_path_join(out->weights, sizeof out->weights, run, "weights.h5"));
+        /* averaged weights are what the run itself has evaluated */
+        DL_RETURN_IF_ERROR(dl_path_join(out->weights, sizeof out->weights, run, "ema.h5"));
+        if (!dl_file_exists(out->weights)) {
+            DL_RETURN_IF_ERROR(dl_path_join(out->weights, sizeof out->weights, run, "weights.h5"));
+        }
     }
     DL_RETURN_ERROR_IF(!dl_file_exists(out->weights), DL_ERR_USAGE,
                        "there is no %s; the run has not finished an epoch yet", out->weights);
@@ -39,6 +44,7 @@ static dl_status read_request(const dl_arguments *arguments, request *out) {
         DL_RETURN_ERROR_IF(split != NULL && strcmp(split, "test") != 0, DL_ERR_USAGE,
                            "--split is '%s'; it must be valid or test", split);
     }
+    out->predictions = dl_arguments_flag(arguments, "predictions");
     out->json = dl_arguments_flag(arguments, "json") != NULL;
     return DL_OK;
 }
@@ -63,14 +69,36 @@ static void print_line(const dl_session *session, const request *r, const dl_sco
     (void)printf("  (%s samples)\n", dl_thousands(session->split[r->split].n, number));
 }
 
+static dl_status score_split(dl_session *session, const request *r, dl_score *score) {
+    dl_evaluation evaluation = {.session = session, .split = r->split};
+    if (r->predictions != NULL) {
+        DL_RETURN_IF_ERROR(dl_predictions_create(session, r->predictions, &evaluation.predictions));
+    }
+    dl_status status = dl_evaluate(&evaluation, score);
+    if (status == DL_OK && r->predictions != NULL) {
+        status = dl_predictions_finish(evaluation.predictions);
+    }
+    dl_predictions_destroy(&evaluation.predictions);
+    return status;
+}
+
+/* Predictions are the same bytes at any number of ranks: what is computed then depends on no rank's share.
+ * Beyond the ranks that can share the pieces of a batch their last digits may differ. */
+static void prepare_predictions(dl_setup *setup, const request *r, const dl_comm *world) {
+    setup->predict = r->predictions != NULL;
+    if (setup->predict && dl_pieces_fit(world->size, 1)) {
+        setup->config->reproducible = true;
+        setup->config->train.accumulate = 1; /* no training step is made */
+    }
+}
+
 static dl_status evaluate(dl_session *session, const request *r, dl_comm *world) {
     dl_score score;
     DL_RETURN_IF_ERROR(dl_comm_agree(world, dl_session_read_weights(session, r->weights), NULL));
     DL_RETURN_ERROR_IF(session->split[r->split].n == 0, DL_ERR_USAGE,
                        "the data set in '%s' has no split '%s'", session->config->data.path,
                        dl_split_name(r->split));
-    const dl_evaluation evaluation = {.session = session, .split = r->split};
-    DL_RETURN_IF_ERROR(dl_evaluate(&evaluation, &score));
+    DL_RETURN_IF_ERROR(score_split(session, r, &score));
     if (world->rank == 0) {
         (r->json ? print_json : print_line)(session, r, &score);
     }
@@ -84,6 +112,7 @@ static dl_status run_in(dl_setup *setup, const dl_arguments *arguments) {
     DL_RETURN_IF_ERROR(dl_comm_agree(runtime->world, read_request(arguments, &r), NULL));
     DL_RETURN_IF_ERROR(
         dl_setup_load(r.config, arguments->override, arguments->n_overrides, runtime->world, setup));
+    prepare_predictions(setup, &r, runtime->world);
     dl_session *session = NULL;
     dl_status status = dl_setup_session(setup, runtime->world, 0, runtime->n_threads, false, false, &session);
     if (status == DL_OK) {
@@ -103,14 +132,17 @@ static dl_status run(const dl_arguments *arguments) {
 
 static const dl_flag flags[] = {
     {"split", "valid|test", "which samples (default test)"},
-    {"weights", "FILE", "a weights.h5 other than the run's own"},
+    {"weights", "FILE",
+     "other weights than the run's newest: RUN/best.h5 (default RUN/ema.h5, else RUN/weights.h5)"},
+    {"predictions", "FILE", "write what the model says of each sample, one JSON object a line"},
     {"json", NULL, "print one JSON object instead"},
     {NULL, NULL, NULL},
 };
 
 const dl_command dl_command_eval = {
     .name = "eval",
-    .usage = "RUN [KEY.PATH=VALUE ...] [--split valid|test] [--weights FILE] [--json]",
+    .usage = "RUN [KEY.PATH=VALUE ...] [--split valid|test] [--weights FILE] [--predictions FILE.jsonl] "
+             "[--json]",
     .doc = "loss and metrics of a run's weights, every sample counted once at any number of ranks",
     .flags = flags,
     .takes_overrides = true,

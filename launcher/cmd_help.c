@@ -1,9 +1,7 @@
 /* dltrain help, and what --help prints. */
 #include "base/text.h"
-#include "config/config.h"
 #include "launcher/cli.h"
-#include "model/model.h"
-#include "optim/optim.h"
+#include "launcher/setup.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -72,7 +70,7 @@ static dl_status append_command(const dl_command *command, dl_text *out) {
     if (command->help != NULL) {
         DL_RETURN_IF_ERROR(dl_text_append(out, "\n%s\n", command->help));
     }
-    DL_RETURN_IF_ERROR(append_flags(command->flags, out));
+    DL_RETURN_IF_ERROR(append_flags(dl_command_flags(command), out));
     if (command->takes_overrides) {
         DL_RETURN_IF_ERROR(dl_text_append(out, "\nKEY=VALUE changes a key of the configuration, as in "
                                                "train.epochs=1; see `dltrain help config`.\n"));
@@ -88,9 +86,9 @@ dl_status dl_help_print(const dl_command *command) {
 }
 
 static dl_status append_config(dl_pool *pool, dl_text *out) {
+    const dl_config_kinds kinds = dl_setup_kinds();
     const dl_option *table = NULL;
-    DL_RETURN_IF_ERROR(
-        dl_config_table(dl_optimizer_kinds(), dl_schedule_kinds(), dl_layer_variants(), pool, &table));
+    DL_RETURN_IF_ERROR(dl_config_table(&kinds, pool, &table));
     DL_RETURN_IF_ERROR(dl_text_append(
         out, "A configuration is a YAML file of these keys. Each can be given on the command line too:\n"
              "train.epochs=3, model.layers.0.conv2d.filters=16 (entries of lists count from 0),\n"

@@ -6,6 +6,7 @@
 #include "launcher/report.h"
 #include "launcher/setup.h"
 #include "launcher/signals.h"
+#include "model/scoring.h"
 #include "train/trainer.h"
 
 #include <stdio.h>
@@ -38,7 +39,7 @@ static void release(job *j) {
 static void find_metric_names(job *j) {
     const dl_int_list *metrics = &j->setup.config->train.metrics;
     for (int i = 0; i < metrics->n && i < DL_MAX_METRICS; i++) {
-        j->metric_names[j->n_metrics++] = dl_config_metrics[metrics->value[i]];
+        j->metric_names[j->n_metrics++] = dl_metric_at(metrics->value[i])->variant.name;
     }
 }
 
@@ -87,19 +88,33 @@ static dl_status tell_start(job *j) {
     return dl_metrics_start(j->metrics, &report);
 }
 
+static void describe_end(const job *j, const dl_trainer_result *result, char *out, size_t n_bytes) {
+    const dl_early_stopping_config *stopping = &j->setup.config->train.early_stopping;
+    if (result->signal != 0) {
+        (void)snprintf(out, n_bytes, "stopped by signal %d (%s)", result->signal, strsignal(result->signal));
+    } else if (result->early) {
+        (void)snprintf(out, n_bytes, "done early, no better %.40s for %lld epochs", stopping->monitor,
+                       (long long)stopping->patience);
+    } else {
+        (void)snprintf(out, n_bytes, "done");
+    }
+}
+
 static dl_status tell_end(job *j, const dl_trainer_result *result) {
     if (j->console == NULL) {
         return DL_OK;
     }
-    char what[64], next[512];
-    (void)snprintf(what, sizeof what, result->signal == 0 ? "done" : "stopped by signal %d (%s)",
-                   result->signal, result->signal == 0 ? "" : strsignal(result->signal));
+    char what[128], next[512];
+    describe_end(j, result, what, sizeof what);
     (void)snprintf(next, sizeof next, "dltrain eval %s", dl_run_dir_path(j->run));
     const dl_closing closing = {.what = what,
                                 .end = {.epoch = result->epoch,
                                         .step = result->step,
                                         .samples = result->samples,
                                         .test = result->test,
+                                        .best = result->best.epoch > 0 ? result->best.name : NULL,
+                                        .best_epoch = result->best.epoch,
+                                        .best_value = result->best.value,
                                         .seconds = result->seconds,
                                         .weights = result->signal == 0 ? result->weights : NULL},
                                 .samples_per_s = result->samples_per_s,

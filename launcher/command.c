@@ -18,8 +18,12 @@ const dl_command *const *dl_commands(void) {
     return commands;
 }
 
+const dl_flag *dl_command_flags(const dl_command *command) {
+    return command->make_flags != NULL ? command->make_flags() : command->flags;
+}
+
 const char *dl_arguments_flag(const dl_arguments *arguments, const char *name) {
-    const dl_flag *flags = arguments->command->flags;
+    const dl_flag *flags = dl_command_flags(arguments->command);
     for (int i = 0; flags != NULL && flags[i].name != NULL; i++) {
         if (strcmp(flags[i].name, name) == 0) {
             return arguments->flag_value[i];

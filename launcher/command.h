@@ -35,6 +35,8 @@ struct dl_command {
     const char *doc;      /* one line */
     const char *help;     /* further paragraphs of `dltrain help NAME`; may be NULL */
     const dl_flag *flags; /* ended by {NULL, NULL, NULL} */
+    /* Instead of `flags` where some of them come from tables: the same array at every call. May be NULL. */
+    const dl_flag *(*make_flags)(void);
     bool takes_overrides;
     int min_positional, max_positional;
     bool uses_ranks; /* MPI is started when launched by mpirun; other commands refuse to run on several ranks
@@ -42,6 +44,9 @@ struct dl_command {
     /* Runs it. The status becomes the exit code; messages not yet reported are printed by main. */
     dl_status (*run)(const dl_arguments *arguments);
 };
+
+/* The flags of a command, ended by {NULL, NULL, NULL}; NULL: none. */
+const dl_flag *dl_command_flags(const dl_command *command);
 
 /* Value of a flag of this command by name: NULL when not given. */
 const char *dl_arguments_flag(const dl_arguments *arguments, const char *name);

@@ -4,6 +4,7 @@
 #include "datasets/dataset.h"
 
 #include <stdio.h>
+#include <string.h>
 
 dl_status dl_data_unknown(const char *kind, const char *name, const char *const *names, size_t n) {
     const char *near = dl_nearest_name(name, names, n);
@@ -22,16 +23,76 @@ dl_status dl_data_unknown(const char *kind, const char *name, const char *const 
     return status;
 }
 
+/* "60,000 samples of uint8 [28, 28, 1], 10 classes" or "100,000 tokens, vocabulary of 65". */
+static void describe(const dl_dataset_info *info, char *out, size_t n_bytes) {
+    char count[32], shape[DL_SHAPE_TEXT_BYTES], lengths[64] = "", classes[32] = "";
+    const dl_field *first = &info->field[0];
+    if (first->kind == DL_FIELD_TOKENS) {
+        (void)snprintf(out, n_bytes, "%s tokens, a vocabulary of %lld", dl_thousands(info->n_samples, count),
+                       (long long)info->vocab_size);
+        return;
+    }
+    if (first->kind == DL_FIELD_RAGGED) {
+        (void)snprintf(lengths, sizeof lengths, " with %lld to %lld steps", (long long)info->min_length,
+                       (long long)info->max_length);
+    }
+    if (info->n_classes > 0) {
+        (void)snprintf(classes, sizeof classes, ", %lld classes", (long long)info->n_classes);
+    }
+    (void)snprintf(out, n_bytes, "%s samples%s of %s %s%s", dl_thousands(info->n_samples, count), lengths,
+                   dl_dtype_name(first->dtype), dl_shape_text(&first->sample_shape, shape), classes);
+}
+
 dl_status dl_data_say_written(const char *folder, const char *split) {
     dl_dataset *dataset = NULL;
-    char samples[32], shape[DL_SHAPE_TEXT_BYTES];
+    char text[256];
     DL_RETURN_IF_ERROR(dl_dataset_open(folder, split, &dataset));
     const dl_dataset_info *info = dl_dataset_info_of(dataset);
-    const int n = printf("wrote %s: %s, %s samples of %s %s, %lld classes, %d file%s\n", folder, split,
-                         dl_thousands(info->n_samples, samples), dl_dtype_name(info->field[0].dtype),
-                         dl_shape_text(&info->field[0].sample_shape, shape), (long long)info->n_classes,
-                         info->n_files, info->n_files == 1 ? "" : "s");
+    describe(info, text, sizeof text);
+    const int n = printf("wrote %s: %s, %s, %d file%s\n", folder, split, text, info->n_files,
+                         info->n_files == 1 ? "" : "s");
     dl_dataset_close(&dataset);
     DL_RETURN_ERROR_IF(n < 0 || fflush(stdout) != 0, DL_ERR_IO, "cannot write to stdout");
     return DL_OK;
+}
+
+void dl_data_add_flags(dl_flag *flags, const dl_data_option *options) {
+    for (; options != NULL && options->name != NULL; options++) {
+        int n = 0;
+        while (flags[n].name != NULL && strcmp(flags[n].name, options->name) != 0) {
+            n++;
+        }
+        if (flags[n].name == NULL && n < DL_MAX_FLAGS) {
+            flags[n] = (dl_flag){options->name, options->value_name, options->doc};
+        }
+    }
+}
+
+static bool has_option(const dl_data_option *options, const char *name) {
+    while (options != NULL && options->name != NULL && strcmp(options->name, name) != 0) {
+        options++;
+    }
+    return options != NULL && options->name != NULL;
+}
+
+dl_status dl_data_take_options(const dl_arguments *arguments, const char *who, int n_common,
+                               const dl_data_option *options, const char **value) {
+    const dl_flag *flags = dl_command_flags(arguments->command);
+    for (int i = n_common; flags[i].name != NULL; i++) {
+        DL_RETURN_ERROR_IF(arguments->flag_value[i] != NULL && !has_option(options, flags[i].name),
+                           DL_ERR_USAGE, "%s has no option --%s; `dltrain %s` alone lists what there is", who,
+                           flags[i].name, arguments->command->name);
+    }
+    for (int i = 0; i < DL_MAX_DATA_OPTIONS && options != NULL && options[i].name != NULL; i++) {
+        value[i] = dl_arguments_flag(arguments, options[i].name);
+    }
+    return DL_OK;
+}
+
+bool dl_data_print_options(const dl_data_option *options) {
+    bool good = true;
+    for (; options != NULL && options->name != NULL && good; options++) {
+        good = printf("      --%s %s: %s\n", options->name, options->value_name, options->doc) > 0;
+    }
+    return good;
 }

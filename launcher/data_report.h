@@ -2,7 +2,8 @@
 #ifndef DLTRAIN_LAUNCHER_DATA_REPORT_H
 #define DLTRAIN_LAUNCHER_DATA_REPORT_H
 
-#include "base/status.h"
+#include "datasets/dataset.h"
+#include "launcher/command.h"
 
 /* DL_ERR_USAGE: "unknown format 'idy'; did you mean 'idx'?", or all names when none is near. */
 DL_NODISCARD dl_status dl_data_unknown(const char *kind, const char *name, const char *const *names,
@@ -10,5 +11,17 @@ DL_NODISCARD dl_status dl_data_unknown(const char *kind, const char *name, const
 
 /* Opens a split that was just written and prints one line about it. */
 DL_NODISCARD dl_status dl_data_say_written(const char *folder, const char *split);
+
+/* Appends an importer's or maker's options (may be NULL) to a command's flags [DL_MAX_FLAGS + 1], each name
+ * once. */
+void dl_data_add_flags(dl_flag *flags, const dl_data_option *options);
+
+/* The values of `options` from the command line, into value[DL_MAX_DATA_OPTIONS]. DL_ERR_USAGE when a flag is
+ * given that is neither among them nor among the command's n_common first ones. `who`: "data import idx". */
+DL_NODISCARD dl_status dl_data_take_options(const dl_arguments *arguments, const char *who, int n_common,
+                                            const dl_data_option *options, const char **value);
+
+/* Prints options for a list of importers or makers; false when stdout fails. */
+bool dl_data_print_options(const dl_data_option *options);
 
 #endif

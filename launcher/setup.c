@@ -2,7 +2,7 @@
 #include "launcher/setup.h"
 
 #include "base/log.h"
-#include "model/model.h"
+#include "model/scoring.h"
 #include "optim/optim.h"
 
 #include <stdio.h>
@@ -13,13 +13,23 @@ static const char *default_path(void) {
     return dl_file_exists("dltrain.yaml") ? "dltrain.yaml" : NULL;
 }
 
+dl_config_kinds dl_setup_kinds(void) {
+    return (dl_config_kinds){.optimizers = dl_optimizer_kinds(),
+                             .schedules = dl_schedule_kinds(),
+                             .layers = dl_layer_variants(),
+                             .losses = dl_loss_variants(),
+                             .metrics = dl_metric_variants()};
+}
+
 static dl_status load(const char *path, const char *const *overrides, int n_overrides, dl_setup *setup) {
     DL_RETURN_IF_ERROR(dl_pool_create(&setup->pool));
-    DL_RETURN_IF_ERROR(dl_config_table(dl_optimizer_kinds(), dl_schedule_kinds(), dl_layer_variants(),
-                                       setup->pool, &setup->table));
+    const dl_config_kinds kinds = dl_setup_kinds();
+    DL_RETURN_IF_ERROR(dl_config_table(&kinds, setup->pool, &setup->table));
     DL_RETURN_IF_ERROR(dl_config_load(path, overrides, n_overrides, setup->table, setup->pool,
                                       &setup->diagnostics, &setup->config));
     DL_RETURN_IF_ERROR(dl_optimizer_check(&setup->config->train.optimizer, &setup->diagnostics));
+    DL_RETURN_IF_ERROR(dl_scoring_check(setup->config, &setup->diagnostics));
+    DL_RETURN_IF_ERROR(dl_schedule_check(&setup->config->train.schedule, &setup->diagnostics));
     return dl_diagnostics_finish(&setup->diagnostics);
 }
 
@@ -83,6 +93,7 @@ dl_status dl_setup_session(dl_setup *setup, dl_comm *world, int n_ranks, int n_t
                                         .n_ranks = n_ranks,
                                         .n_threads = n_threads,
                                         .training = training,
+                                        .predict = setup->predict,
                                         .synthetic = synthetic,
                                         .progress = dl_setup_progress};
     return dl_session_open(&options, out);

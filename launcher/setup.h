@@ -13,6 +13,7 @@ typedef struct dl_setup {
     dl_config *config;
     dl_diagnostics diagnostics;
     dl_text mistakes; /* of ranks other than 0, which print nothing by themselves */
+    bool predict;     /* for dl_setup_session: evaluations keep their samples' scores */
 } dl_setup;
 
 /* Loads CONFIG (path NULL: ./dltrain.yaml, else the built-in example, said in one line) with the overrides.
@@ -21,6 +22,9 @@ typedef struct dl_setup {
 DL_NODISCARD dl_status dl_setup_load(const char *path, const char *const *overrides, int n_overrides,
                                      dl_comm *world, dl_setup *out);
 void dl_setup_release(dl_setup *setup);
+
+/* What the tables of optimizers, layers, ... bring to a configuration. */
+dl_config_kinds dl_setup_kinds(void);
 
 /* The resolved configuration as text, owned by `out`. */
 DL_NODISCARD dl_status dl_setup_print(const dl_setup *setup, dl_text *out);

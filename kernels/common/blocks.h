@@ -31,4 +31,11 @@ enum {
     DL_N_CONTROLS = 8
 };
 
+/* The norm of the mean gradient before it is clipped, and what clipping multiplies it by. */
+enum { DL_NORM_VALUE, DL_NORM_FACTOR, DL_N_NORMS };
+
+/* Squares are summed by blocks of so many elements, each by one thread in one order: the sum does not depend
+ * on the number of threads or ranks. */
+enum { DL_SQUARES_BLOCK = 4096 };
+
 #endif

@@ -85,11 +85,14 @@ DL_NODISCARD dl_status dl_cpu_prepare_product(dl_device *device, const dl_op_des
                                               dl_op **out);
 DL_NODISCARD dl_status dl_cpu_prepare_reorder(dl_device *device, const dl_op_desc *desc, const dl_op *forward,
                                               dl_op **out);
+DL_NODISCARD dl_status dl_cpu_prepare_lstm(dl_device *device, const dl_op_desc *desc, const dl_op *forward,
+                                           dl_op **out);
 DL_NODISCARD dl_status dl_cpu_prepare_loop(dl_device *device, const dl_op_desc *desc, const dl_op *forward,
                                            dl_op **out);
 
 /* Whether these functions take a desc. */
 bool dl_cpu_product_takes(const dl_device *device, const dl_op_desc *desc);
+bool dl_cpu_lstm_takes(const dl_device *device, const dl_op_desc *desc);
 bool dl_cpu_reorder_takes(const dl_device *device, const dl_op_desc *desc);
 bool dl_cpu_loop_takes(const dl_device *device, const dl_op_desc *desc);
 

@@ -3,6 +3,7 @@
 #include "kernels/cpu/cpu.h"
 
 #include "base/mem.h"
+#include "kernels/common/blocks.h"
 #include "kernels/ops/sizes.h"
 
 #include <omp.h>
@@ -88,6 +89,10 @@ bool dl_cpu_loop_takes(const dl_device *device, const dl_op_desc *desc) {
         return common_layout(desc) == NULL || channel_blocked(desc, common_layout(desc));
     case DL_OP_ACTIVATION_FORWARD:
         return keeps_padding(desc, common_layout(desc));
+    case DL_OP_COMMIT:
+        return desc->attr.u.commit.decay > 0;
+    case DL_OP_SOFTMAX_CROSS_ENTROPY: /* losses in single precision */
+        return desc->slot[2].dtype == DL_F32;
     default:
         return true;
     }
@@ -184,11 +189,18 @@ static void set_concatenation(dl_cpu_loop_op *op, const dl_op_desc *desc) {
     op->item_elements = op->loop.row;
 }
 
-static void set_rows(dl_cpu_loop_op *op, const dl_op_desc *desc) {
+static void set_samples(dl_cpu_loop_op *op, const dl_op_desc *desc) {
     op->n_items = desc->slot[0].shape.dim[0];
     op->grain = 1;
     op->loop.row = dl_shape_stride(&desc->slot[0].shape, 1);
     op->item_elements = op->loop.row;
+}
+
+static void set_rows(dl_cpu_loop_op *op, const dl_op_desc *desc) {
+    const dl_row_sizes rows = dl_row_sizes_of(desc);
+    op->n_items = rows.n;
+    op->grain = 1;
+    op->loop.row = op->item_elements = rows.k;
 }
 
 /* Items and their sizes; the default is the elements of slot 0 as they are stored. */
@@ -222,10 +234,32 @@ static void set_items(dl_cpu_loop_op *op, const dl_op_desc *desc) {
         op->loop.row = dl_shape_stride(&first->shape, 1);
         op->n_items = op->loop.row;
         break;
+    case DL_OP_SUM_SQUARES:
+        op->n_items = desc->slot[1].shape.dim[0];
+        op->grain = 1;
+        op->item_elements = DL_SQUARES_BLOCK;
+        break;
+    case DL_OP_EMBEDDING_FORWARD:
+        op->loop.row = dl_embedding_sizes_of(desc).width;
+        op->n_items = dl_embedding_sizes_of(desc).tokens;
+        op->grain = 1;
+        op->item_elements = op->loop.row;
+        break;
+    case DL_OP_EMBEDDING_BACKWARD_WEIGHTS:
+        op->loop.row = op->n_items = dl_embedding_sizes_of(desc).width;
+        op->grain = DL_CPU_LANES;
+        op->item_elements = dl_embedding_sizes_of(desc).tokens;
+        break;
+    case DL_OP_REVERSE_BY_LENGTH:
+    case DL_OP_REVERSE_BY_LENGTH_BACKWARD:
+    case DL_OP_TAKE_LAST:
+    case DL_OP_TAKE_LAST_BACKWARD:
     case DL_OP_ZERO_PADDING2D_FORWARD:
     case DL_OP_ZERO_PADDING2D_BACKWARD:
     case DL_OP_DROPOUT_FORWARD:
     case DL_OP_DROPOUT_BACKWARD:
+        set_samples(op, desc);
+        break;
     case DL_OP_SOFTMAX_FORWARD:
     case DL_OP_SOFTMAX_BACKWARD:
     case DL_OP_SOFTMAX_CROSS_ENTROPY:

@@ -6,6 +6,7 @@
 #include "kernels/cpu/cpu.h"
 
 #include "base/log.h"
+#include "kernels/ops/sizes.h"
 
 #include <omp.h>
 #include <stdatomic.h>
@@ -93,6 +94,10 @@ static dl_status describe(const plan *p, role r, const dl_layout *wish, const dl
     tensor.layout = wish;
     if (r == ROLE_B) {
         return dl_cpu_md_vector(&tensor, out);
+    }
+    if (!p->shim.convolution && r != ROLE_W) { /* a row for each position of each sample */
+        const int64_t row = tensor.shape.dim[tensor.shape.n_dims - 1];
+        tensor.shape = DL_SHAPE(dl_dense_sizes_of(p->desc).n, row);
     }
     if (r == ROLE_W) {
         const int64_t groups = p->shim.convolution ? p->desc->attr.u.conv.groups : 1;

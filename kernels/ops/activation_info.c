@@ -55,7 +55,8 @@ static dl_status check_activation(const dl_op_desc *desc) {
 }
 
 static dl_status check_softmax(const dl_op_desc *desc) {
-    DL_RETURN_IF_ERROR(dl_info_check_dims(desc, "y", 2));
+    DL_RETURN_ERROR_IF(desc->slot[0].shape.n_dims < 2, DL_ERR_INTERNAL, "%s: slot '%s' has no rows",
+                       dl_op_info_of(desc->kind)->name, dl_op_info_of(desc->kind)->slots[0].name);
     DL_RETURN_IF_ERROR(check_elementwise(desc));
     return DL_OK;
 }
@@ -95,7 +96,7 @@ const dl_op_info dl_op_info_activation_backward = {
 
 const dl_op_info dl_op_info_softmax_forward = {
     .name = "softmax_forward",
-    .doc = "y[n,k] = exp(x[n,k] - max of row) / sum of the row's",
+    .doc = "y[n,k] = exp(x[n,k] - max of row) / sum of the row's; rows along the last dimension",
     .batch = DL_BATCH_PER_SAMPLE,
     .n_slots = DL_N_SLOTS(softmax_forward_slots),
     .slots = softmax_forward_slots,

@@ -1,4 +1,4 @@
-/* Fully connected layer. */
+/* Fully connected layer: of vectors, or of every position of sequences. */
 #include "kernels/ops/info.h"
 #include "kernels/ops/sizes.h"
 
@@ -22,12 +22,23 @@ static const dl_slot_info backward_weights_slots[] = {
     DL_SLOT_ROW("db", OUT, DL_SLOT_OPTIONAL, -1),
 };
 
+/* x and y have the same dimensions but for the last. */
+static dl_status check_rows(const dl_op_desc *desc, const char *x, const char *y) {
+    const dl_op_info *info = dl_op_info_of(desc->kind);
+    const dl_shape *in = &desc->slot[dl_op_slot(info, x)].shape,
+                   *out = &desc->slot[dl_op_slot(info, y)].shape;
+    DL_RETURN_ERROR_IF(in->n_dims < 2, DL_ERR_INTERNAL, "%s: slot '%s' has %d dimensions, not two or more",
+                       info->name, x, in->n_dims);
+    dl_shape wanted = *in;
+    wanted.dim[in->n_dims - 1] = out->n_dims > 0 ? out->dim[out->n_dims - 1] : 0;
+    return dl_info_check_shape(desc, y, wanted);
+}
+
 /* Slot names of input, weights, bias and output in this kind: with or without "d". */
 static dl_status check_shapes(const dl_op_desc *desc, const char *x, const char *w, const char *b,
                               const char *y) {
     DL_RETURN_IF_ERROR(dl_info_check_dtypes(desc, (const char *const[]){x, w, b, y, NULL}, DL_F32));
-    DL_RETURN_IF_ERROR(dl_info_check_dims(desc, x, 2));
-    DL_RETURN_IF_ERROR(dl_info_check_dims(desc, y, 2));
+    DL_RETURN_IF_ERROR(check_rows(desc, x, y));
     const dl_dense_sizes z = dl_dense_sizes_of(desc);
     DL_RETURN_ERROR_IF(z.inputs < 1 || z.outputs < 1, DL_ERR_INTERNAL, "%s: slot '%s' is empty",
                        dl_op_info_of(desc->kind)->name, w);

@@ -15,6 +15,15 @@ const dl_shape *dl_op_shape_of(const dl_op_desc *desc, const char *name) {
     return i < 0 ? NULL : &desc->slot[i].shape;
 }
 
+dl_row_sizes dl_row_sizes_of(const dl_op_desc *desc) {
+    const dl_shape *shape = &desc->slot[0].shape;
+    dl_row_sizes sizes = {.n = 1, .k = shape->dim[shape->n_dims - 1]};
+    for (int i = 0; i + 1 < shape->n_dims; i++) {
+        sizes.n *= shape->dim[i];
+    }
+    return sizes;
+}
+
 dl_conv2d_sizes dl_conv2d_sizes_of(const dl_op_desc *desc) {
     const int64_t *x = dl_op_shape_of(desc, "x")->dim, *w = dl_op_shape_of(desc, "w")->dim,
                   *y = dl_op_shape_of(desc, "y")->dim;
@@ -48,9 +57,35 @@ dl_pooling2d_sizes dl_pooling2d_sizes_of(const dl_op_desc *desc) {
                                 .s = desc->attr.u.pool.window[1]};
 }
 
+/* The product of all dimensions but the last. */
+static int64_t rows_of(const dl_shape *shape) {
+    int64_t rows = 1;
+    for (int i = 0; i < shape->n_dims - 1; i++) {
+        rows *= shape->dim[i];
+    }
+    return rows;
+}
+
 dl_dense_sizes dl_dense_sizes_of(const dl_op_desc *desc) {
-    const int64_t *x = dl_op_shape_of(desc, "x")->dim, *y = dl_op_shape_of(desc, "y")->dim;
-    return (dl_dense_sizes){.n = x[0], .inputs = x[1], .outputs = y[1]};
+    const dl_shape *x = dl_op_shape_of(desc, "x"), *y = dl_op_shape_of(desc, "y");
+    const int64_t inputs = x->dim[x->n_dims - 1];
+    return (dl_dense_sizes){.n = rows_of(x), .inputs = inputs, .outputs = y->dim[y->n_dims - 1]};
+}
+
+dl_lstm_sizes dl_lstm_sizes_of(const dl_op_desc *desc) {
+    const int64_t *y = dl_op_shape_of(desc, "y")->dim, *w_hh = dl_op_shape_of(desc, "w_hh")->dim;
+    return (dl_lstm_sizes){.n = y[0], .t = y[1], .h = w_hh[1]};
+}
+
+dl_sequence_sizes dl_sequence_sizes_of(const dl_op_desc *desc) {
+    const dl_shape *x = dl_op_shape_of(desc, "x");
+    return (dl_sequence_sizes){.n = x->dim[0], .t = x->dim[1], .features = dl_shape_stride(x, 2)};
+}
+
+dl_embedding_sizes dl_embedding_sizes_of(const dl_op_desc *desc) {
+    const int64_t *w = dl_op_shape_of(desc, "w")->dim;
+    return (dl_embedding_sizes){
+        .tokens = dl_shape_elements(dl_op_shape_of(desc, "x")), .vocabulary = w[0], .width = w[1]};
 }
 
 /* A slot of this name that is present, or NULL. */

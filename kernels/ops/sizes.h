@@ -15,7 +15,8 @@ typedef struct dl_pooling2d_sizes {
     int64_t n, h, w, c, p, q, r, s;
 } dl_pooling2d_sizes;
 
-/* x [n, inputs], w [outputs, inputs], y [n, outputs]. */
+/* x [..., inputs], w [outputs, inputs], y [..., outputs]; n is the product of all leading dimensions: a row
+ * for each position of each sample. */
 typedef struct dl_dense_sizes {
     int64_t n, inputs, outputs;
 } dl_dense_sizes;
@@ -26,10 +27,35 @@ typedef struct dl_batch_norm_sizes {
     int64_t n, cells, channels, groups, group;
 } dl_batch_norm_sizes;
 
+/* z [n, t, 4 h], w_hh [4 h, h], y [n, t, h]. */
+typedef struct dl_lstm_sizes {
+    int64_t n, t, h;
+} dl_lstm_sizes;
+
+/* n samples of t positions of `features` values each. */
+typedef struct dl_sequence_sizes {
+    int64_t n, t, features;
+} dl_sequence_sizes;
+
+/* tokens (as many as there are) of a vocabulary, each a row of `width` values. */
+typedef struct dl_embedding_sizes {
+    int64_t tokens, vocabulary, width;
+} dl_embedding_sizes;
+
+/* Slot 0 is [N, ..., k]: n rows of k values, along the last dimension. */
+typedef struct dl_row_sizes {
+    int64_t n, k;
+} dl_row_sizes;
+
+dl_row_sizes dl_row_sizes_of(const dl_op_desc *desc);
 dl_conv2d_sizes dl_conv2d_sizes_of(const dl_op_desc *desc);
 dl_pooling2d_sizes dl_pooling2d_sizes_of(const dl_op_desc *desc);
 dl_dense_sizes dl_dense_sizes_of(const dl_op_desc *desc);
 dl_batch_norm_sizes dl_batch_norm_sizes_of(const dl_op_desc *desc);
+dl_lstm_sizes dl_lstm_sizes_of(const dl_op_desc *desc);
+/* Of the slot that holds whole sequences: x (dx) of reverse_by_length, take_last and their gradients. */
+dl_sequence_sizes dl_sequence_sizes_of(const dl_op_desc *desc);
+dl_embedding_sizes dl_embedding_sizes_of(const dl_op_desc *desc);
 
 /* The shape of slot `name`, or of "d" `name` where the kind has only that; NULL when it has neither. */
 const dl_shape *dl_op_shape_of(const dl_op_desc *desc, const char *name);

@@ -1,4 +1,6 @@
-/* Sums of equal things: two tensors, samples, pieces; and the search for a value that is not finite. */
+/* Sums of equal things: two tensors, samples, pieces, squares; and the search for a value that is not finite.
+ */
+#include "kernels/common/blocks.h"
 #include "kernels/ops/info.h"
 
 static const dl_slot_info sum_samples_slots[] = {
@@ -22,9 +24,22 @@ static const dl_slot_info check_finite_slots[] = {
     DL_SLOT_ROW("control", INOUT, 0, -1),
 };
 
+static const dl_slot_info sum_squares_slots[] = {
+    DL_SLOT_ROW("x", IN, 0, -1),
+    DL_SLOT_ROW("sums", OUT, 0, -1),
+    DL_SLOT_ROW("control", INOUT, 0, -1),
+};
+
+static const dl_slot_info gradient_norm_slots[] = {
+    DL_SLOT_ROW("sums", IN, 0, -1),
+    DL_SLOT_ROW("totals", IN, 0, -1),
+    DL_SLOT_ROW("norm", OUT, 0, -1),
+};
+
 static dl_status check_sum_samples(const dl_op_desc *desc) {
-    DL_RETURN_IF_ERROR(dl_info_check_dims(desc, "x", 1));
-    DL_RETURN_IF_ERROR(dl_info_check_dtype(desc, "x", DL_F32));
+    DL_RETURN_ERROR_IF(desc->slot[0].dtype != DL_F32 && desc->slot[0].dtype != DL_F64, DL_ERR_INTERNAL,
+                       "sum_samples: slot 'x' is %s, not float32 or float64",
+                       dl_dtype_name(desc->slot[0].dtype));
     DL_RETURN_IF_ERROR(dl_info_check_dtype(desc, "total", DL_F64));
     DL_RETURN_IF_ERROR(dl_info_check_shape(desc, "total", DL_SHAPE(1)));
     return DL_OK;
@@ -56,9 +71,47 @@ static dl_status check_check_finite(const dl_op_desc *desc) {
     return DL_OK;
 }
 
+static dl_status check_sum_squares(const dl_op_desc *desc) {
+    const int64_t n = dl_shape_elements(&desc->slot[0].shape);
+    DL_RETURN_IF_ERROR(dl_info_check_dtype(desc, "x", DL_F32));
+    DL_RETURN_IF_ERROR(dl_info_check_dtype(desc, "sums", DL_F64));
+    DL_RETURN_IF_ERROR(
+        dl_info_check_shape(desc, "sums", DL_SHAPE((n + DL_SQUARES_BLOCK - 1) / DL_SQUARES_BLOCK)));
+    DL_RETURN_IF_ERROR(dl_info_check_blocks(desc));
+    return DL_OK;
+}
+
+static dl_status check_gradient_norm(const dl_op_desc *desc) {
+    DL_RETURN_ERROR_IF(!(desc->attr.u.clip.capacity > 0), DL_ERR_INTERNAL,
+                       "gradient_norm: capacity is not positive");
+    DL_RETURN_IF_ERROR(dl_info_check_dtype(desc, "sums", DL_F64));
+    DL_RETURN_IF_ERROR(dl_info_check_dims(desc, "sums", 1));
+    DL_RETURN_IF_ERROR(dl_info_check_blocks(desc));
+    return DL_OK;
+}
+
+const dl_op_info dl_op_info_sum_squares = {
+    .name = "sum_squares",
+    .doc =
+        "sums[b] = sum of x^2 over block b, in double; control[NONFINITE] = 1 when an x is NaN or infinite",
+    .batch = DL_BATCH_NONE,
+    .n_slots = DL_N_SLOTS(sum_squares_slots),
+    .slots = sum_squares_slots,
+    .check = check_sum_squares,
+};
+
+const dl_op_info dl_op_info_gradient_norm = {
+    .name = "gradient_norm",
+    .doc = "norm = root of the sums, in order, times capacity / weight; and min(1, limit / (norm + 1e-6))",
+    .batch = DL_BATCH_NONE,
+    .n_slots = DL_N_SLOTS(gradient_norm_slots),
+    .slots = gradient_norm_slots,
+    .check = check_gradient_norm,
+};
+
 const dl_op_info dl_op_info_sum_samples = {
     .name = "sum_samples",
-    .doc = "total = sum over n of x[n], in order, in double; with accumulate, total += sum",
+    .doc = "total = sum of all x, in order, in double; with accumulate, total += sum",
     .batch = DL_BATCH_SUMS_SAMPLES,
     .n_slots = DL_N_SLOTS(sum_samples_slots),
     .slots = sum_samples_slots,

@@ -80,6 +80,9 @@ static dl_status ref_prepare(dl_device *device, const dl_op_desc *desc, const dl
                   .desc = *desc,
                   .batch_invariant = dl_op_info_of(desc->kind)->batch == DL_BATCH_PER_SAMPLE};
     (void)snprintf(op->implementation, sizeof op->implementation, "ref");
+    if (desc->kind == DL_OP_LSTM_BACKWARD_DATA) {
+        op->workspace_bytes = dl_lstm_backward_data_ref_workspace(desc);
+    }
     const dl_status status = choose_layouts(device, op);
     if (status != DL_OK) {
         dl_free(&op);

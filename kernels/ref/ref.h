@@ -9,4 +9,7 @@
 #include "kernels/ops.def"
 #undef DL_OP_KIND
 
+/* Bytes of workspace; other kinds need none. */
+size_t dl_lstm_backward_data_ref_workspace(const dl_op_desc *desc);
+
 #endif

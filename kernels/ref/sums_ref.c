@@ -4,10 +4,11 @@
 #include <math.h>
 
 void dl_sum_samples_ref(const dl_op *op, void *const *slots) {
-    const float *x = slots[0];
+    const dl_tensor_desc *x = &op->desc.slot[0];
+    const int64_t n = dl_shape_elements(&x->shape);
     double *total = slots[1], sum = 0;
-    for (int64_t n = 0; n < op->desc.slot[0].shape.dim[0]; n++) {
-        sum += (double)x[n];
+    for (int64_t i = 0; i < n; i++) {
+        sum += x->dtype == DL_F64 ? ((const double *)slots[0])[i] : (double)((const float *)slots[0])[i];
     }
     *total = op->desc.attr.accumulate ? *total + sum : sum;
 }
@@ -51,6 +52,23 @@ void dl_check_finite_ref(const dl_op *op, void *const *slots) {
         if (!isfinite(x[i])) {
             control[DL_CONTROL_NONFINITE] = 1;
             return;
+        }
+    }
+}
+
+void dl_sum_squares_ref(const dl_op *op, void *const *slots) {
+    const float *x = slots[0];
+    double *sums = slots[1];
+    int32_t *control = slots[2];
+    const int64_t n = dl_shape_elements(&op->desc.slot[0].shape);
+    for (int64_t begin = 0; begin < n; begin += DL_SQUARES_BLOCK) {
+        double sum = 0;
+        for (int64_t i = begin; i < n && i < begin + DL_SQUARES_BLOCK; i++) {
+            sum += (double)x[i] * (double)x[i];
+        }
+        sums[begin / DL_SQUARES_BLOCK] = sum;
+        if (!isfinite(sum)) { /* squares of floats do not overflow a double */
+            control[DL_CONTROL_NONFINITE] = 1;
         }
     }
 }

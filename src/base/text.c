@@ -153,3 +153,35 @@ const char *dl_thousands(int64_t number, char *out) {
     *to = '\0';
     return out;
 }
+
+size_t dl_utf8_decode(const char *text, size_t n_bytes, uint32_t *code) {
+    static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
+    const unsigned char *c = (const unsigned char *)text;
+    *code = 0;
+    if (n_bytes == 0) {
+        return 0;
+    }
+    if (c[0] < 0x80) {
+        *code = c[0];
+        return 1;
+    }
+    const size_t n = (c[0] & 0xe0u) == 0xc0u   ? 2
+                     : (c[0] & 0xf0u) == 0xe0u ? 3
+                     : (c[0] & 0xf8u) == 0xf0u ? 4
+                                               : 0;
+    if (n == 0 || n > n_bytes) {
+        return 0;
+    }
+    uint32_t value = c[0] & (0x7fu >> n);
+    for (size_t i = 1; i < n; i++) {
+        if ((c[i] & 0xc0u) != 0x80u) {
+            return 0;
+        }
+        value = value << 6 | (c[i] & 0x3fu);
+    }
+    if (value < smallest[n] || value > 0x10ffff || (value >= 0xd800 && value <= 0xdfff)) {
+        return 0;
+    }
+    *code = value;
+    return n;
+}

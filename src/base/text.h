@@ -22,6 +22,10 @@ void dl_text_free(dl_text *text);
 bool dl_parse_int64(const char *text, int64_t *out);
 bool dl_parse_double(const char *text, double *out);
 
+/* Bytes of the UTF-8 character at `text` (n_bytes left): 1 to 4; 0 when it is not one (strictly: no
+ * surrogates, no overlong forms). *code is its number. */
+size_t dl_utf8_decode(const char *text, size_t n_bytes, uint32_t *code);
+
 /* The entry of names[n] nearest to `word` (Damerau-Levenshtein distance at most a third of its length, at
  * least one edit allowed), or NULL when none is near. Comparison ignores case. */
 const char *dl_nearest_name(const char *word, const char *const *names, size_t n);

@@ -2,18 +2,21 @@
 #include "config/config.h"
 
 #include "config/expand.h"
+#include "config/option_type.h"
 
 #include <string.h>
 
 const char *const dl_config_backends[] = {"auto", "ref", "ref:strict", "cpu", "cuda", NULL};
-const char *const dl_config_makers[] = {"none", "digits", NULL};
-const char *const dl_config_metrics[] = {"accuracy", NULL};
-const char *const dl_config_losses[] = {"softmax_cross_entropy", "categorical_crossentropy",
-                                        "sparse_categorical_crossentropy", NULL};
+const char *const dl_config_makers[] = {"none", "digits", "shapes", "series", "text", "text_chars", NULL};
 const char *const dl_config_precisions[] = {"float32", "bfloat16", "float16", "tf32", NULL};
 
 static const char *const dtype_words[] = {"float32", "tokens", NULL};
 static const char *const auto_word[] = {"auto", NULL};
+static const char *const open_words[] = {"null", "auto", NULL};
+
+bool dl_config_is_open(int64_t number) {
+    return number == DL_WORD(0) || number == DL_WORD(1);
+}
 
 enum { COUNT_LIMIT = 1000000000, MAX_RANKS = 1 << 20 };
 
@@ -35,6 +38,21 @@ static const dl_option data_options[] = {
      .fallback = "0.0",
      .max = 0.9,
      .doc = "share of the training samples kept for validation"},
+    {.name = "window",
+     .type = DL_TYPE_INT,
+     .offset = offsetof(dl_data_config, window),
+     .fallback = "auto",
+     .min = 1,
+     .max = 1 << 24,
+     .words = auto_word,
+     .doc = "of a text: tokens that a sample consists of; auto: as many as model.input.shape says"},
+    {.name = "stride",
+     .type = DL_TYPE_INT,
+     .offset = offsetof(dl_data_config, stride),
+     .fallback = "1",
+     .min = 1,
+     .max = 1 << 24,
+     .doc = "of a text: tokens from one window to the next, where a model predicts what follows a window"},
     {.name = "mean",
      .type = DL_TYPE_FLOATS,
      .offset = offsetof(dl_data_config, mean),
@@ -65,7 +83,10 @@ static const dl_option input_options[] = {
      .max = 1 << 24,
      .min_items = 1,
      .max_items = 5,
-     .doc = "of one sample, channels last: [height, width, channels] or [length]"},
+     .item_words = open_words,
+     .doc =
+         "of one sample, channels last: [height, width, channels], [length], or [steps, features]; null for "
+         "steps where samples differ in length"},
     {.name = "dtype",
      .type = DL_TYPE_CHOICE,
      .offset = offsetof(dl_input_config, dtype),
@@ -96,6 +117,27 @@ static const dl_option model_options[] = {
      .offset = offsetof(dl_model_config, freeze),
      .fallback = "",
      .doc = "a list of patterns like [conv1_*]: layers of such names keep their parameters"},
+    DL_OPTION_END,
+};
+
+static const dl_option early_stopping_options[] = {
+    {.name = "monitor",
+     .type = DL_TYPE_TEXT,
+     .offset = offsetof(dl_early_stopping_config, monitor),
+     .fallback = "valid_loss",
+     .doc = "the figure that must improve: valid_loss, valid_METRIC, loss or METRIC"},
+    {.name = "patience",
+     .type = DL_TYPE_INT,
+     .offset = offsetof(dl_early_stopping_config, patience),
+     .fallback = "0",
+     .max = 1000000,
+     .doc = "training ends after so many epochs in a row without improvement; 0: never"},
+    {.name = "min_delta",
+     .type = DL_TYPE_FLOAT,
+     .offset = offsetof(dl_early_stopping_config, min_delta),
+     .fallback = "0",
+     .max = 1e300,
+     .doc = "a change of this much or less is no improvement"},
     DL_OPTION_END,
 };
 
@@ -131,14 +173,19 @@ static const dl_option train_options[] = {
      .type = DL_TYPE_CHOICE,
      .offset = offsetof(dl_train_config, loss),
      .fallback = "softmax_cross_entropy",
-     .words = dl_config_losses,
-     .doc = "what is minimised; the three names are the same loss"},
+     .doc = "what is minimised"},
+    {.name = "label_smoothing",
+     .type = DL_TYPE_FLOAT,
+     .offset = offsetof(dl_train_config, label_smoothing),
+     .fallback = "0",
+     .max = 1,
+     .doc = "share of the target that is spread evenly over all classes"},
     {.name = "metrics",
      .type = DL_TYPE_WORDS,
      .offset = offsetof(dl_train_config, metrics),
      .fallback = "[accuracy]",
-     .words = dl_config_metrics,
-     .doc = "what is reported beside the loss"},
+     .max_items = 6,
+     .doc = "what is reported beside the loss; none by default for losses of numbers"},
     {.name = "optimizer",
      .type = DL_TYPE_VARIANT,
      .offset = offsetof(dl_train_config, optimizer),
@@ -154,7 +201,20 @@ static const dl_option train_options[] = {
      .offset = offsetof(dl_train_config, clip_norm),
      .fallback = "0",
      .max = 1e300,
-     .doc = "largest norm of the gradient; 0: no limit, the only value today"},
+     .doc = "largest norm of the mean gradient over all parameters; 0: no limit"},
+    {.name = "ema_decay",
+     .type = DL_TYPE_FLOAT,
+     .offset = offsetof(dl_train_config, ema_decay),
+     .fallback = "0",
+     .max = 0.99999999,
+     .doc =
+         "share of the averaged weights kept in a step: 0.999; they are evaluated and kept in ema.h5. 0: none"},
+    {.name = "early_stopping",
+     .type = DL_TYPE_GROUP,
+     .offset = offsetof(dl_train_config, early_stopping),
+     .fallback = "",
+     .group = early_stopping_options,
+     .doc = "when to end before the epochs are over"},
     DL_OPTION_END,
 };
 
@@ -202,6 +262,16 @@ static const dl_option run_options[] = {
      .offset = offsetof(dl_run_config, audit),
      .fallback = "false",
      .doc = "write the numbers of the samples of every step to audit.rankRRRRR.jsonl"},
+    DL_OPTION_END,
+};
+
+static const dl_option checkpoint_options[] = {
+    {.name = "best",
+     .type = DL_TYPE_TEXT,
+     .offset = offsetof(dl_checkpoint_config, best),
+     .fallback = "",
+     .doc =
+         "figure whose best weights are kept in best.h5: valid_loss, ...; default: what early_stopping watches"},
     DL_OPTION_END,
 };
 
@@ -263,6 +333,12 @@ static const dl_option root_options[] = {
      .fallback = "",
      .group = run_options,
      .doc = "where the results go and what is written"},
+    {.name = "checkpoint",
+     .type = DL_TYPE_GROUP,
+     .offset = offsetof(dl_config, checkpoint),
+     .fallback = "",
+     .group = checkpoint_options,
+     .doc = "which weights are kept beside the newest"},
     DL_OPTION_END,
 };
 
@@ -302,15 +378,22 @@ static dl_status with_expansions(const dl_variant_kind *const *layers, dl_pool *
     return DL_OK;
 }
 
-dl_status dl_config_table(const dl_variant_kind *const *optimizers, const dl_variant_kind *const *schedules,
-                          const dl_variant_kind *const *layers, dl_pool *pool, const dl_option **out) {
+/* A choice among the names of kinds; the kinds stay for their documentation. */
+static dl_status name_choices(dl_option *option, const dl_variant_kind *const *kinds, dl_pool *pool) {
+    option->variants = kinds;
+    return dl_variant_names(kinds, pool, &option->words);
+}
+
+dl_status dl_config_table(const dl_config_kinds *kinds, dl_pool *pool, const dl_option **out) {
     dl_option *model = NULL, *train = NULL, *root = NULL;
     DL_RETURN_IF_ERROR(copy_table(model_options, sizeof model_options / sizeof *model, pool, &model));
     DL_RETURN_IF_ERROR(copy_table(train_options, sizeof train_options / sizeof *train, pool, &train));
     DL_RETURN_IF_ERROR(copy_table(root_options, sizeof root_options / sizeof *root, pool, &root));
-    DL_RETURN_IF_ERROR(with_expansions(layers, pool, &row(model, "layers")->variants));
-    row(train, "optimizer")->variants = optimizers;
-    row(train, "schedule")->variants = schedules;
+    DL_RETURN_IF_ERROR(with_expansions(kinds->layers, pool, &row(model, "layers")->variants));
+    row(train, "optimizer")->variants = kinds->optimizers;
+    row(train, "schedule")->variants = kinds->schedules;
+    DL_RETURN_IF_ERROR(name_choices(row(train, "loss"), kinds->losses, pool));
+    DL_RETURN_IF_ERROR(name_choices(row(train, "metrics"), kinds->metrics, pool));
     row(root, "model")->group = model;
     row(root, "train")->group = train;
     *out = root;

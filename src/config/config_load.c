@@ -65,16 +65,32 @@ static dl_status check_data(const check *c) {
     return DL_OK;
 }
 
+/* A text: a sample is one window. */
+static dl_status check_text(const check *c) {
+    const dl_config *config = c->config;
+    const dl_int_list *shape = &config->model.input.shape;
+    if (config->model.input.dtype == 0 || shape->n == 0) {
+        return DL_OK;
+    }
+    if (shape->n != 1 || dl_config_is_open(shape->value[0])) {
+        return dl_diagnose(c->diagnostics, config->input_place,
+                           "with dtype tokens the shape is one number: how many tokens a sample has");
+    }
+    if (config->data.window != DL_WORD(0) && config->data.window != 0 &&
+        config->data.window != shape->value[0]) {
+        return dl_diagnose(c->diagnostics, place_of(c, "data", "window"),
+                           "window is %" PRId64 ", but model.input.shape is [%" PRId64 "]; leave window out",
+                           config->data.window, shape->value[0]);
+    }
+    return DL_OK;
+}
+
 static dl_status check_train(const check *c) {
     const dl_train_config *train = &c->config->train;
     if (train->batch_size > 0 && train->accumulate > train->batch_size) {
         DL_RETURN_IF_ERROR(dl_diagnose(c->diagnostics, place_of(c, "train", "accumulate"),
                                        "accumulate (%" PRId64 ") must not be above batch_size (%" PRId64 ")",
                                        train->accumulate, train->batch_size));
-    }
-    if (train->clip_norm != 0) {
-        DL_RETURN_IF_ERROR(dl_diagnose(c->diagnostics, place_of(c, "train", "clip_norm"),
-                                       "clip_norm does not work yet; write 0 or leave it out"));
     }
     return DL_OK;
 }
@@ -108,12 +124,7 @@ static dl_status check_all(const check *c) {
                                        "precision %s does not work yet; float32 does",
                                        dl_config_precisions[config->precision]));
     }
-    if (config->model.input.dtype != 0) {
-        const dl_node *input = dl_node_get(dl_node_get(c->root, "model"), "input");
-        const dl_node *dtype = dl_node_get(input, "dtype");
-        DL_RETURN_IF_ERROR(dl_diagnose(d, dtype == NULL ? place_of(c, "model", "input") : dtype->place,
-                                       "dtype tokens does not work yet; float32 does"));
-    }
+    DL_RETURN_IF_ERROR(check_text(c));
     DL_RETURN_IF_ERROR(check_data(c));
     DL_RETURN_IF_ERROR(check_train(c));
     return check_parallel(c);
@@ -138,7 +149,6 @@ static dl_status complete(dl_config *config, const dl_node *root, const char *pa
     const dl_node *input = model == NULL ? NULL : dl_node_get(model, "input");
     const dl_node *shape = input == NULL ? NULL : dl_node_get(input, "shape");
     config->input_place = shape == NULL ? config->model_place : shape->place;
-    config->train.loss = 0; /* the other names mean the same */
     if (dl_node_get(data, "path") != NULL && dl_node_get(data, "make") == NULL) {
         config->data.make = 0; /* a mistyped path must not be filled with made data */
     }
@@ -153,6 +163,20 @@ static dl_status complete(dl_config *config, const dl_node *root, const char *pa
         config->run.dir = dir;
     }
     return DL_OK;
+}
+
+/* For checks that others make (src/model/scoring.c). */
+static void note_places(const check *c) {
+    dl_config_places *places = &c->config->places;
+    const dl_node *train = dl_node_get(c->root, "train");
+    const dl_node *stopping = train == NULL ? NULL : dl_node_get(train, "early_stopping");
+    const dl_node *monitor = stopping == NULL ? NULL : dl_node_get(stopping, "monitor");
+    places->loss = place_of(c, "train", "loss");
+    places->label_smoothing = place_of(c, "train", "label_smoothing");
+    places->metrics = place_of(c, "train", "metrics");
+    places->metrics_given = train != NULL && dl_node_get(train, "metrics") != NULL;
+    places->best = place_of(c, "checkpoint", "best");
+    places->monitor = monitor == NULL ? place_of(c, "train", "early_stopping") : monitor->place;
 }
 
 static dl_status load_tree(const char *path, const char *const *overrides, int n_overrides, dl_pool *pool,
@@ -183,6 +207,7 @@ dl_status dl_config_load(const char *path, const char *const *overrides, int n_o
     DL_RETURN_IF_ERROR(dl_options_read(table, root, root->place, config, pool, diagnostics));
     DL_RETURN_IF_ERROR(complete(config, root, path, pool));
     const check c = {.root = root, .config = config, .diagnostics = diagnostics};
+    note_places(&c);
     DL_RETURN_IF_ERROR(check_all(&c));
     DL_RETURN_IF_ERROR(dl_diagnostics_finish(diagnostics));
     *out = config;

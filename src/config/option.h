@@ -51,6 +51,7 @@ typedef struct dl_option {
     double min, max;               /* of numbers (each of a list), inclusive; both 0: no range */
     int min_items, max_items;      /* of lists; 0, 0: any number up to DL_MAX_LIST */
     const char *const *words;      /* NULL-terminated */
+    const char *const *item_words; /* DL_TYPE_INTS: words that the first item may be, stored as DL_WORD(i) */
     const struct dl_option *group; /* DL_TYPE_GROUP */
     const struct dl_variant_kind *const *variants; /* DL_TYPE_VARIANT, DL_TYPE_NODE; NULL-terminated */
 } dl_option;

@@ -113,6 +113,8 @@ static dl_status print_ints(const dl_option *option, const dl_int_list *list, dl
         DL_RETURN_IF_ERROR(dl_text_append(out, i > 0 ? ", " : ""));
         if (option->type == DL_TYPE_WORDS) {
             DL_RETURN_IF_ERROR(print_text(option->words[list->value[i]], false, out));
+        } else if (list->value[i] < DL_WORD(dl_count_words(option->item_words))) {
+            DL_RETURN_IF_ERROR(print_text(option->item_words[list->value[i] - DL_WORD(0)], false, out));
         } else {
             DL_RETURN_IF_ERROR(dl_text_append(out, "%" PRId64, list->value[i]));
         }

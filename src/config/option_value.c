@@ -172,7 +172,13 @@ static dl_status read_ints(const reader *r, dl_node *node, dl_int_list *out) {
         }
     }
     for (int64_t i = 0; i < n; i++) {
-        if (!parse_whole(r->option, items[i], &list.value[list.n++])) {
+        const char *word = i > 0 || !is_plain(items[i])   ? ""
+                           : dl_node_is_nothing(items[i]) ? "null"
+                                                          : items[i]->text;
+        const int item = dl_find_word(r->option->item_words, word);
+        if (item >= 0) {
+            list.value[list.n++] = DL_WORD(item);
+        } else if (!parse_whole(r->option, items[i], &list.value[list.n++])) {
             return wrong_value(r, items[i]);
         }
     }

@@ -2,6 +2,7 @@
 #ifndef DLTRAIN_CONFIG_PARSE_H
 #define DLTRAIN_CONFIG_PARSE_H
 
+#include "base/text.h"
 #include "config/node.h"
 
 enum {
@@ -41,10 +42,6 @@ DL_NODISCARD dl_status dl_source_check(const dl_source *source, size_t first, dl
 /* The line and column of a byte, and the byte of a line and column. */
 dl_place dl_source_place(const dl_source *source, size_t byte);
 size_t dl_source_byte(dl_place place);
-
-/* Bytes of the UTF-8 character at `text` (n_bytes left): 1 to 4; 0 when it is not one. *code is its number.
- */
-size_t dl_utf8_decode(const char *text, size_t n_bytes, uint32_t *code);
 
 typedef struct dl_tree_builder dl_tree_builder;
 

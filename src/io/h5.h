@@ -10,7 +10,7 @@
  *
  * Refused: soft and external links, virtual datasets, external storage, filters other than deflate, shuffle
  * and fletcher32, user blocks. Datasets whose elements are no dl_dtype (texts, records) are left out of
- * lists. */
+ * lists; texts have functions of their own. */
 #ifndef DLTRAIN_IO_H5_H
 #define DLTRAIN_IO_H5_H
 
@@ -41,6 +41,26 @@ DL_NODISCARD dl_status dl_h5_list(dl_h5 *file, dl_h5_dataset *out, int capacity,
 DL_NODISCARD dl_status dl_h5_read_rows(dl_h5 *file, const dl_h5_dataset *dataset, int64_t first, int64_t n,
                                        void *out);
 
+/* Describes a dataset of texts ([n] strings): as dtype DL_U8 and shape [n, width], where `width` bytes,
+ * padded with zeros, hold each text; width 0: of varying lengths, as h5py writes lists of str (offset is -1).
+ */
+DL_NODISCARD dl_status dl_h5_find_texts(dl_h5 *file, const char *name, dl_h5_dataset *out, bool *found);
+
+/* The texts of a dataset, of fixed or varying length. DL_ERR_DATA above 256 MiB. Release with
+ * dl_h5_texts_free in any case. */
+typedef struct dl_h5_texts {
+    int64_t n;
+    char **text; /* [n], terminated */
+    char *bytes; /* what they lie in */
+} dl_h5_texts;
+DL_NODISCARD dl_status dl_h5_read_texts(dl_h5 *file, const char *name, dl_h5_texts *out, bool *found);
+void dl_h5_texts_free(dl_h5_texts *texts);
+
+/* Compares the bytes of every dataset with its digest in /meta/digests (dl_h5_writer_keep_digests).
+ * *n_checked: datasets compared; *n_without: datasets that have none, as in files of other programs.
+ * DL_ERR_DATA names the first that differs or is missing. */
+DL_NODISCARD dl_status dl_h5_verify(dl_h5 *file, int64_t *n_checked, int64_t *n_without);
+
 /* Attributes of a dataset or of the root ("/"): one integer, or one text of fixed length (h5py:
  * numpy.bytes_). *found false when absent; DL_ERR_DATA for another type. */
 DL_NODISCARD dl_status dl_h5_attribute_int(dl_h5 *file, const char *object, const char *name, int64_t *out,
@@ -56,6 +76,12 @@ DL_NODISCARD dl_status dl_h5_writer_create(const char *path, dl_h5_writer **out)
 /* Declares a contiguous dataset; groups on its path are made. Returns its number in *index. */
 DL_NODISCARD dl_status dl_h5_writer_dataset(dl_h5_writer *writer, const char *name, dl_dtype dtype,
                                             const dl_shape *shape, int *index);
+/* Declares a dataset of n texts of `width` bytes each, shorter ones to be padded with zeros: n * width bytes
+ * are to be written. */
+DL_NODISCARD dl_status dl_h5_writer_texts(dl_h5_writer *writer, const char *name, int64_t n, int64_t width,
+                                          int *index);
+/* Digests (XXH3-128) of all datasets' bytes are stored beside them: texts "NAME DIGEST" in /meta/digests. */
+void dl_h5_writer_keep_digests(dl_h5_writer *writer);
 DL_NODISCARD dl_status dl_h5_writer_attribute_int(dl_h5_writer *writer, const char *object, const char *name,
                                                   int64_t value);
 DL_NODISCARD dl_status dl_h5_writer_attribute_text(dl_h5_writer *writer, const char *object, const char *name,

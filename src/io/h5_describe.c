@@ -65,7 +65,7 @@ static dl_status check_filters(const dl_h5 *file, hid_t creation, const char *na
 }
 
 /* Layouts that reach outside the file are refused before anything is read through them. */
-static dl_status check_storage(const dl_h5 *file, hid_t creation, const char *name) {
+dl_status dl_h5_check_storage(const dl_h5 *file, hid_t creation, const char *name) {
     const H5D_layout_t layout = H5Pget_layout(creation);
     DL_RETURN_ERROR_IF(layout != H5D_CONTIGUOUS && layout != H5D_CHUNKED && layout != H5D_COMPACT,
                        DL_ERR_DATA, "%s: %s is %s; only data within the file is read", file->path, name,
@@ -76,7 +76,7 @@ static dl_status check_storage(const dl_h5 *file, hid_t creation, const char *na
     return check_filters(file, creation, name);
 }
 
-static dl_status take_shape(const dl_h5 *file, hid_t dataset, const char *name, dl_shape *out) {
+dl_status dl_h5_take_shape(const dl_h5 *file, hid_t dataset, const char *name, dl_shape *out) {
     hsize_t dim[H5S_MAX_RANK];
     const hid_t space = H5Dget_space(dataset);
     const int rank =
@@ -109,7 +109,7 @@ static dl_status check_stored(const dl_h5 *file, hid_t dataset, const dl_h5_data
     return DL_OK;
 }
 
-static dl_status check_contiguous(const dl_h5 *file, hid_t dataset, bool native, dl_h5_dataset *out) {
+dl_status dl_h5_check_contiguous(const dl_h5 *file, hid_t dataset, bool native, dl_h5_dataset *out) {
     const int64_t n_bytes = dl_shape_elements(&out->shape) * (int64_t)dl_dtype_bytes(out->dtype);
     const haddr_t offset = H5Dget_offset(dataset);
     if (n_bytes == 0) {
@@ -161,15 +161,15 @@ dl_status dl_h5_describe(const dl_h5 *file, hid_t dataset, const char *name, dl_
     if (!*supported) {
         goto done;
     }
-    DL_GOTO_IF_ERROR(status, check_storage(file, creation, name), done);
-    DL_GOTO_IF_ERROR(status, take_shape(file, dataset, name, &out->shape), done);
+    DL_GOTO_IF_ERROR(status, dl_h5_check_storage(file, creation, name), done);
+    DL_GOTO_IF_ERROR(status, dl_h5_take_shape(file, dataset, name, &out->shape), done);
     if (H5Pget_layout(creation) == H5D_CHUNKED) {
         DL_GOTO_IF_ERROR(status, check_chunks(file, dataset, creation, out), done);
     } else {
         DL_GOTO_IF_ERROR(status, check_stored(file, dataset, out), done);
     }
     if (H5Pget_layout(creation) == H5D_CONTIGUOUS) {
-        DL_GOTO_IF_ERROR(status, check_contiguous(file, dataset, native, out), done);
+        DL_GOTO_IF_ERROR(status, dl_h5_check_contiguous(file, dataset, native, out), done);
     }
 done:
     dl_h5_close_id(type);

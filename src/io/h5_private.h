@@ -47,6 +47,13 @@ bool dl_h5_dtype_of(hid_t type, dl_dtype *out, bool *native);
  * links. */
 DL_NODISCARD dl_status dl_h5_check_path(const dl_h5 *file, const char *name, bool *found);
 
+/* The parts of dl_h5_describe that texts need as well: refuses layouts that reach outside the file; takes the
+ * shape; takes the offset of contiguous data and checks that all of it is in the file. */
+DL_NODISCARD dl_status dl_h5_check_storage(const dl_h5 *file, hid_t creation, const char *name);
+DL_NODISCARD dl_status dl_h5_take_shape(const dl_h5 *file, hid_t dataset, const char *name, dl_shape *out);
+DL_NODISCARD dl_status dl_h5_check_contiguous(const dl_h5 *file, hid_t dataset, bool native,
+                                              dl_h5_dataset *out);
+
 /* Describes an open dataset. DL_ERR_DATA for layouts that are refused; *supported false for an element type
  * that is none of ours. */
 DL_NODISCARD dl_status dl_h5_describe(const dl_h5 *file, hid_t dataset, const char *name, dl_h5_dataset *out,

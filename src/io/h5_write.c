@@ -2,6 +2,7 @@
  * the bytes. libhdf5 reports a full disk badly and a half-written file not at all; so it never writes data
  * here, and the file gets its name only when everything is on disk. */
 #define _GNU_SOURCE
+#include "base/digest.h"
 #include "base/mem.h"
 #include "io/h5_private.h"
 
@@ -13,9 +14,14 @@
 #include <unistd.h>
 
 typedef struct declared {
-    dl_h5_dataset dataset;
+    dl_h5_dataset dataset; /* of texts: uint8 [n, width] */
+    bool texts;
     int64_t n_bytes, written;
+    dl_digest *digest; /* of the first n_digested bytes; NULL: none is kept */
+    int64_t n_digested;
 } declared;
+
+static const char digests_name[] = "/meta/digests";
 
 typedef struct attribute {
     const char *object, *name, *text; /* text NULL: the integer */
@@ -29,7 +35,7 @@ struct dl_h5_writer {
     attribute *attribute;
     int64_t n_datasets, dataset_capacity, n_attributes, attribute_capacity;
     int fd;
-    bool made, finished, committed;
+    bool made, finished, committed, keep_digests;
 };
 
 dl_status dl_h5_writer_create(const char *path, dl_h5_writer **out) {
@@ -62,6 +68,17 @@ dl_status dl_h5_writer_dataset(dl_h5_writer *writer, const char *name, dl_dtype 
     memcpy(new->dataset.name, name, strlen(name) + 1);
     *index = (int)writer->n_datasets++;
     return DL_OK;
+}
+
+dl_status dl_h5_writer_texts(dl_h5_writer *writer, const char *name, int64_t n, int64_t width, int *index) {
+    const dl_shape shape = DL_SHAPE(n, width);
+    DL_RETURN_IF_ERROR(dl_h5_writer_dataset(writer, name, DL_U8, &shape, index));
+    writer->dataset[*index].texts = true;
+    return DL_OK;
+}
+
+void dl_h5_writer_keep_digests(dl_h5_writer *writer) {
+    writer->keep_digests = true;
 }
 
 static dl_status add_attribute(dl_h5_writer *writer, const char *object, const char *name, const char *text,
@@ -110,14 +127,27 @@ static bool make_groups(hid_t file, const char *name) {
     return true;
 }
 
-static bool make_dataset(hid_t file, const dl_h5_dataset *dataset) {
+/* Texts of exactly `width` bytes; shorter ones are padded with zeros. */
+static hid_t text_type(int64_t width) {
+    const hid_t type = H5Tcopy(H5T_C_S1);
+    if (type >= 0 && (H5Tset_size(type, (size_t)width) < 0 || H5Tset_strpad(type, H5T_STR_NULLPAD) < 0 ||
+                      H5Tset_cset(type, H5T_CSET_UTF8) < 0)) {
+        dl_h5_close_id(type);
+        return -1;
+    }
+    return type;
+}
+
+static bool make_dataset(hid_t file, const declared *each) {
+    const dl_h5_dataset *dataset = &each->dataset;
+    const int rank = each->texts ? 1 : dataset->shape.n_dims;
     hsize_t dim[DL_MAX_DIMS] = {0};
     for (int i = 0; i < dataset->shape.n_dims; i++) {
         dim[i] = (hsize_t)dataset->shape.dim[i];
     }
-    const hid_t type = dl_h5_type_of(dataset->dtype), creation = H5Pcreate(H5P_DATASET_CREATE);
-    const hid_t space = dataset->shape.n_dims == 0 ? H5Screate(H5S_SCALAR)
-                                                   : H5Screate_simple(dataset->shape.n_dims, dim, NULL);
+    const hid_t type = each->texts ? text_type(dataset->shape.dim[1]) : dl_h5_type_of(dataset->dtype);
+    const hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
+    const hid_t space = rank == 0 ? H5Screate(H5S_SCALAR) : H5Screate_simple(rank, dim, NULL);
     /* No times: the same content is the same file. */
     const bool ready = type >= 0 && creation >= 0 && space >= 0 &&
                        H5Pset_layout(creation, H5D_CONTIGUOUS) >= 0 &&
@@ -165,7 +195,7 @@ static dl_status make_file(dl_h5_writer *writer) {
     writer->made = true;
     good = file >= 0;
     for (int64_t i = 0; good && i < writer->n_datasets; i++) {
-        good = make_dataset(file, &writer->dataset[i].dataset);
+        good = make_dataset(file, &writer->dataset[i]);
     }
     for (int64_t i = 0; good && i < writer->n_attributes; i++) {
         good = make_attribute(file, &writer->attribute[i]);
@@ -192,7 +222,10 @@ static dl_status take_offsets(dl_h5_writer *writer) {
         declared *want = &writer->dataset[i];
         dl_h5_dataset found;
         bool exists = false;
-        DL_GOTO_IF_ERROR(status, dl_h5_find(file, want->dataset.name, &found, &exists), done);
+        DL_GOTO_IF_ERROR(status,
+                         want->texts ? dl_h5_find_texts(file, want->dataset.name, &found, &exists)
+                                     : dl_h5_find(file, want->dataset.name, &found, &exists),
+                         done);
         const bool same = exists && found.dtype == want->dataset.dtype &&
                           dl_shape_equal(&found.shape, &want->dataset.shape) &&
                           (found.offset >= 0 || want->n_bytes == 0);
@@ -205,8 +238,24 @@ done:
     return status;
 }
 
+/* Declares where the digests go and begins them: one for every dataset declared so far. */
+static dl_status declare_digests(dl_h5_writer *writer) {
+    size_t longest = 0;
+    const int64_t n = writer->n_datasets;
+    int index = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const size_t length = strlen(writer->dataset[i].dataset.name);
+        longest = length > longest ? length : longest;
+        DL_RETURN_IF_ERROR(dl_digest_create(&writer->dataset[i].digest));
+    }
+    return dl_h5_writer_texts(writer, digests_name, n, (int64_t)longest + DL_DIGEST_TEXT_BYTES, &index);
+}
+
 dl_status dl_h5_writer_layout(dl_h5_writer *writer) {
     DL_RETURN_ERROR_IF(writer->made, DL_ERR_INTERNAL, "%s is already laid out", writer->path);
+    if (writer->keep_digests) {
+        DL_RETURN_IF_ERROR(declare_digests(writer));
+    }
     dl_h5_lock();
     errno = 0;
     const dl_status status = make_file(writer);
@@ -219,6 +268,23 @@ dl_status dl_h5_writer_layout(dl_h5_writer *writer) {
 }
 
 /* --- the bytes --- */
+
+/* Most datasets are written from front to back, and are digested on the way. */
+static dl_status digest_written(declared *target, int64_t offset, const void *bytes, size_t n_bytes) {
+    if (target->digest == NULL) {
+        return DL_OK;
+    }
+    if (offset < target->n_digested) {
+        dl_digest_destroy(&target->digest);
+        target->n_digested = 0;
+        return dl_digest_create(&target->digest);
+    }
+    if (offset == target->n_digested) {
+        dl_digest_add(target->digest, bytes, n_bytes);
+        target->n_digested += (int64_t)n_bytes;
+    }
+    return DL_OK;
+}
 
 dl_status dl_h5_writer_write(dl_h5_writer *writer, int index, int64_t offset, const void *bytes,
                              size_t n_bytes) {
@@ -244,6 +310,37 @@ dl_status dl_h5_writer_write(dl_h5_writer *writer, int index, int64_t offset, co
         left -= (size_t)n;
     }
     target->written += (int64_t)n_bytes;
+    return digest_written(target, offset, bytes, n_bytes);
+}
+
+/* Digests what was not written in order, from the file. */
+static dl_status complete_digest(dl_h5_writer *writer, declared *each) {
+    char block[1 << 16];
+    while (each->n_digested < each->n_bytes) {
+        const int64_t left = each->n_bytes - each->n_digested;
+        const size_t wanted = left < (int64_t)sizeof block ? (size_t)left : sizeof block;
+        const ssize_t n = pread(writer->fd, block, wanted, each->dataset.offset + each->n_digested);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        DL_RETURN_ERROR_IF(n <= 0, DL_ERR_IO, "cannot read %s back: %s", writer->temporary,
+                           strerror(n < 0 ? errno : EIO));
+        dl_digest_add(each->digest, block, (size_t)n);
+        each->n_digested += n;
+    }
+    return DL_OK;
+}
+
+static dl_status write_digests(dl_h5_writer *writer) {
+    const int64_t n = writer->n_datasets - 1, width = writer->dataset[n].dataset.shape.dim[1];
+    for (int64_t i = 0; i < n; i++) {
+        declared *each = &writer->dataset[i];
+        char hex[DL_DIGEST_TEXT_BYTES], row[sizeof each->dataset.name + DL_DIGEST_TEXT_BYTES + 1] = "";
+        DL_RETURN_IF_ERROR(complete_digest(writer, each));
+        dl_digest_text(each->digest, hex);
+        (void)snprintf(row, sizeof row, "%s %s", each->dataset.name, hex);
+        DL_RETURN_IF_ERROR(dl_h5_writer_write(writer, (int)n, i * width, row, (size_t)width));
+    }
     return DL_OK;
 }
 
@@ -252,6 +349,9 @@ dl_status dl_h5_writer_finish(dl_h5_writer *writer) {
         return DL_OK;
     }
     DL_RETURN_ERROR_IF(writer->fd < 0, DL_ERR_INTERNAL, "%s was never laid out", writer->path);
+    if (writer->keep_digests) {
+        DL_RETURN_IF_ERROR(write_digests(writer));
+    }
     for (int64_t i = 0; i < writer->n_datasets; i++) {
         const declared *each = &writer->dataset[i];
         DL_RETURN_ERROR_IF(each->written < each->n_bytes, DL_ERR_INTERNAL,
@@ -298,6 +398,9 @@ void dl_h5_writer_destroy(dl_h5_writer **writer) {
     }
     if ((*writer)->made && !(*writer)->committed) {
         (void)unlink((*writer)->temporary);
+    }
+    for (int64_t i = 0; i < (*writer)->n_datasets; i++) {
+        dl_digest_destroy(&(*writer)->dataset[i].digest);
     }
     dl_pool_destroy(&(*writer)->pool);
     dl_free(&(*writer)->dataset);

@@ -67,8 +67,16 @@ dl_status dl_layer_value(dl_layer_build *build, const char *suffix, dl_dtype dty
                            .dtype = dtype,
                            .batched = true,
                            .shape = *shape,
-                           .source = -1};
+                           .source = -1,
+                           .any_length = build->any_length && shape->n_dims == 2};
     return dl_model_add_value(model, &made, value);
+}
+
+dl_status dl_layer_state(dl_layer_build *build, const char *suffix, const dl_shape *shape, int *value) {
+    DL_RETURN_IF_ERROR(dl_layer_value(build, suffix, DL_F32, shape, value));
+    build->model->value[*value].kind = DL_VALUE_STATE;
+    build->model->stateful = true;
+    return DL_OK;
 }
 
 dl_status dl_layer_view(dl_layer_build *build, int source, const dl_shape *shape, int *value) {
@@ -125,7 +133,8 @@ dl_status dl_layer_parameter(dl_layer_build *build, const char *tensor, const dl
                               .init = init,
                               .fan_in = fan_in,
                               .fan_out = fan_out,
-                              .trainable = layer->trainable};
+                              .trainable = layer->trainable,
+                              .rate_factor = layer->rate_factor};
     DL_RETURN_IF_ERROR(declare(build, &parameter, value));
     layer->n_parameters += parameter.n_elements;
     return DL_OK;
@@ -184,7 +193,7 @@ dl_status dl_layer_activate(dl_layer_build *build, int function, int input, int 
         return DL_OK;
     }
     const dl_value *value = &build->model->value[input];
-    if (function == FUNCTION_SOFTMAX && value->shape.n_dims != 1) {
+    if (function == FUNCTION_SOFTMAX && value->shape.n_dims != 1 && value->shape.n_dims != 2) {
         char text[DL_SHAPE_TEXT_BYTES];
         return dl_layer_mistake(
             build, "activation softmax needs a vector, but here the shape is %s; use flatten first",

@@ -13,6 +13,7 @@ typedef struct dl_layer_common {
     const char *name;
     const dl_node *from;
     bool trainable;
+    double rate_factor;
 } dl_layer_common;
 
 #define DL_LAYER_COMMON_OPTIONS                                                                              \
@@ -28,9 +29,15 @@ typedef struct dl_layer_common {
          .doc =                                                                                              \
              "name of the layer whose output this one takes, or a list of names; above: the layer above; "   \
              "block_input: what entered this pass of a repeat; default: the layer above"},                   \
+        {.name = "trainable",                                                                                \
+         .type = DL_TYPE_BOOL,                                                                               \
+         .offset = offsetof(dl_layer_common, trainable),                                                     \
+         .fallback = "true",                                                                                 \
+         .doc = "false: parameters keep their values"},                                                      \
     {                                                                                                        \
-        .name = "trainable", .type = DL_TYPE_BOOL, .offset = offsetof(dl_layer_common, trainable),           \
-        .fallback = "true", .doc = "false: parameters keep their values"                                     \
+        .name = "learning_rate_factor", .type = DL_TYPE_FLOAT,                                               \
+        .offset = offsetof(dl_layer_common, rate_factor), .fallback = "1", .min = 1e-9, .max = 1e9,          \
+        .doc = "the learning rate is multiplied by this for the layer's parameters"                          \
     }
 
 /* A layer under construction. */
@@ -42,11 +49,14 @@ typedef struct dl_layer_build {
     const dl_variant *variant; /* kind and options */
     int layer;                 /* its number */
     bool failed;               /* a mistake was reported for it */
+    bool any_length;           /* an input is of any length: so are the sequences it makes */
 } dl_layer_build;
 
 typedef struct dl_layer_kind {
     dl_variant_kind variant; /* name, doc, options, bytes of the option struct */
     int min_inputs, max_inputs;
+    bool takes_tokens;     /* int32 tokens instead of numbers */
+    bool takes_any_length; /* sequences [T, F] whose T a program decides */
     /* Appends the layer to the model and gives its output value. Mistakes are reported with
      * dl_layer_mistake() and leave *output at -1. */
     dl_status (*build)(dl_layer_build *build, const void *options, const int *inputs, int n_inputs,
@@ -62,13 +72,17 @@ const char *dl_layer_source_name(const dl_layer_build *build, int value);
 /* Appends a value to the model; *number is its number. */
 DL_NODISCARD dl_status dl_model_add_value(dl_model *model, const dl_value *value, int *number);
 
-/* A new computed value of this per-sample shape; `suffix` NULL: named as the layer, else "LAYER.suffix". */
+/* A new computed value of this per-sample shape; `suffix` NULL: named as the layer, else "LAYER.suffix". One
+ * of shape [T, F] that is made from sequences of any length is one itself. */
 DL_NODISCARD dl_status dl_layer_value(dl_layer_build *build, const char *suffix, dl_dtype dtype,
                                       const dl_shape *shape, int *value);
 
 /* A new computed value without samples, or with one row for each `group` of samples (0: none). */
 DL_NODISCARD dl_status dl_layer_statistic(dl_layer_build *build, const char *suffix, dl_dtype dtype,
                                           const dl_shape *shape, int64_t group, int *value);
+/* A value carried from step to step (dl_value_kind); its `next` is set when that is known. */
+DL_NODISCARD dl_status dl_layer_state(dl_layer_build *build, const char *suffix, const dl_shape *shape,
+                                      int *value);
 
 /* The bytes of `source` under another shape of as many elements. */
 DL_NODISCARD dl_status dl_layer_view(dl_layer_build *build, int source, const dl_shape *shape, int *value);

@@ -29,24 +29,13 @@ static dl_status add_source(dl_model *model, dl_value_kind kind, const char *nam
     return dl_model_add_value(model, &source, value);
 }
 
-/* The field x, and the operation that turns pixels into numbers. */
-static dl_status add_input(builder *b) {
+/* The operation that turns pixels into numbers. */
+static dl_status normalize_input(builder *b, int x) {
     dl_model *model = b->model;
     const dl_model_data *data = b->options->data;
     const dl_shape *shape = &b->options->input_shape;
-    if (data->sample_shape.n_dims > 0 && !dl_shape_equal(shape, &data->sample_shape)) {
-        char want[DL_SHAPE_TEXT_BYTES], have[DL_SHAPE_TEXT_BYTES];
-        DL_RETURN_IF_ERROR(dl_diagnose(b->diagnostics, b->options->input_place,
-                                       "model.input.shape is %s, but the samples of the data set are %s",
-                                       dl_shape_text(shape, want), dl_shape_text(&data->sample_shape, have)));
-    }
-    DL_RETURN_IF_ERROR(dl_shape_check(shape));
-    int x = -1;
-    DL_RETURN_IF_ERROR(add_source(model, DL_VALUE_FIELD, "x", data->dtype, shape, &x));
-    DL_RETURN_IF_ERROR(add_source(model, DL_VALUE_IDS, "ids", DL_I64, &(dl_shape){0}, &model->ids));
-    DL_RETURN_IF_ERROR(
-        add_source(model, DL_VALUE_STEP, "step", DL_U8, &DL_SHAPE(sizeof(dl_step_block)), &model->step));
     DL_RETURN_IF_ERROR(add_source(model, DL_VALUE_COMPUTED, "input", DL_F32, shape, &b->previous));
+    model->value[b->previous].any_length = b->options->any_length;
     dl_op_attr attr = {.u.normalize = {.scale = data->dtype == DL_U8 ? 1.0 / 255.0 : 1.0, .n_values = 1}};
     const int64_t channels = shape->dim[shape->n_dims - 1];
     attr.u.normalize.n_values = data->n_normalize;
@@ -64,6 +53,35 @@ static dl_status add_input(builder *b) {
     dl_layer_build build = {.model = model, .layer = -1};
     const int slots[] = {x, b->previous};
     return dl_layer_op(&build, DL_OP_NORMALIZE_IMAGES, &attr, slots, 2, NULL);
+}
+
+/* The field x, lengths where samples differ in it, and what every model may read. */
+static dl_status add_input(builder *b) {
+    dl_model *model = b->model;
+    const dl_model_options *options = b->options;
+    const dl_model_data *data = options->data;
+    const dl_shape *shape = &options->input_shape;
+    if (data->sample_shape.n_dims > 0 && !dl_shape_equal(shape, &data->sample_shape)) {
+        char want[DL_SHAPE_TEXT_BYTES], have[DL_SHAPE_TEXT_BYTES];
+        DL_RETURN_IF_ERROR(dl_diagnose(b->diagnostics, options->input_place,
+                                       "model.input.shape is %s, but the samples of the data set are %s",
+                                       dl_shape_text(shape, want), dl_shape_text(&data->sample_shape, have)));
+    }
+    DL_RETURN_IF_ERROR(dl_shape_check(shape));
+    int x = -1;
+    const dl_dtype dtype = options->tokens ? DL_I32 : data->dtype;
+    DL_RETURN_IF_ERROR(add_source(model, DL_VALUE_FIELD, "x", dtype, shape, &x));
+    model->value[x].any_length = options->any_length;
+    DL_RETURN_IF_ERROR(add_source(model, DL_VALUE_IDS, "ids", DL_I64, &(dl_shape){0}, &model->ids));
+    DL_RETURN_IF_ERROR(
+        add_source(model, DL_VALUE_STEP, "step", DL_U8, &DL_SHAPE(sizeof(dl_step_block)), &model->step));
+    model->lengths = -1;
+    if (options->any_length) {
+        DL_RETURN_IF_ERROR(
+            add_source(model, DL_VALUE_FIELD, "lengths", DL_I32, &(dl_shape){0}, &model->lengths));
+    }
+    b->previous = x;
+    return options->tokens ? DL_OK : normalize_input(b, x);
 }
 
 static int find_layer(const dl_model *model, const char *name) {
@@ -145,6 +163,27 @@ static dl_status check_inputs(builder *b, dl_layer_build *build, const dl_layer_
     return DL_OK;
 }
 
+/* Tokens and sequences of any length go into the kinds that say so. */
+static dl_status check_input_kinds(dl_layer_build *build, const dl_layer_kind *kind, const int *inputs,
+                                   int n) {
+    for (int i = 0; i < n; i++) {
+        const dl_value *value = &build->model->value[inputs[i]];
+        build->any_length = build->any_length || value->any_length;
+        if ((value->dtype == DL_I32) != kind->takes_tokens) {
+            return dl_layer_mistake(build, value->dtype == DL_I32
+                                               ? "gets tokens; put `- embedding: {output_dim: N}` before it"
+                                               : "needs tokens; give model.input `dtype: tokens`");
+        }
+    }
+    if (build->any_length && !kind->takes_any_length) {
+        return dl_layer_mistake(build,
+                                "needs samples of one length, but those of '%s' differ; put an lstm with "
+                                "return_sequences: false before it",
+                                dl_layer_source_name(build, inputs[0]));
+    }
+    return DL_OK;
+}
+
 static const dl_layer_kind *kind_of(const dl_variant *variant) {
     for (const dl_layer_kind *const *kind = dl_layer_kinds(); *kind != NULL; kind++) {
         if (&(*kind)->variant == variant->kind) {
@@ -218,8 +257,11 @@ static dl_status check_freeze(builder *b) {
 static dl_status build_layer(builder *b, const dl_variant *variant, const dl_layer_kind *kind) {
     dl_model *model = b->model;
     const dl_layer_common *common = variant->values;
-    dl_layer layer = {
-        .kind = variant->kind->name, .place = variant->place, .trainable = common->trainable, .output = -1};
+    dl_layer layer = {.kind = variant->kind->name,
+                      .place = variant->place,
+                      .trainable = common->trainable,
+                      .rate_factor = common->rate_factor,
+                      .output = -1};
     DL_RETURN_IF_ERROR(name_layer(b, common, &layer));
     layer.trainable = layer.trainable && !is_frozen(b->options, layer.name);
     int inputs[DL_OP_MAX_SLOTS], n_inputs = 0, *kept = NULL;
@@ -235,6 +277,9 @@ static dl_status build_layer(builder *b, const dl_variant *variant, const dl_lay
                             .layer = model->n_layers++};
     DL_RETURN_IF_ERROR(check_inputs(b, &build, kind, inputs, n_inputs));
     int output = -1;
+    if (!build.failed && n_inputs > 0) {
+        DL_RETURN_IF_ERROR(check_input_kinds(&build, kind, inputs, n_inputs));
+    }
     if (!build.failed && n_inputs > 0) {
         DL_RETURN_IF_ERROR(kind->build(&build, variant->values, inputs, n_inputs, &output));
         DL_RETURN_IF_ERROR(dl_pool_alloc(model->pool, (size_t)n_inputs, sizeof *kept, &kept));

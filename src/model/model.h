@@ -6,6 +6,7 @@
 #define DLTRAIN_MODEL_MODEL_H
 
 #include "config/node.h"
+#include "kernels/common/blocks.h"
 #include "kernels/op.h"
 #include "model/parameter.h"
 
@@ -16,6 +17,7 @@ typedef enum dl_value_kind {
     DL_VALUE_PARAMETER,
     DL_VALUE_COMPUTED, /* written by one operation */
     DL_VALUE_VIEW,     /* the bytes of another value under another shape (flatten) */
+    DL_VALUE_STATE, /* carried from step to step, one of `shape` for each row of the batch; zeros at first */
 } dl_value_kind;
 
 /* A tensor of the graph. */
@@ -25,10 +27,15 @@ typedef struct dl_value {
     int layer;        /* that makes it, -1: none */
     dl_dtype dtype;
     bool batched; /* one of `shape` for each sample */
+    bool figure;  /* what is summed for people to read: float64 in evaluation */
     dl_shape shape;
     int64_t group; /* not batched: dimension 0 counts groups of this many samples of the micro-batch; 0: no */
     int source;    /* VIEW: the value viewed; PARAMETER: its row in model->table */
     bool trainable; /* PARAMETER */
+    /* Dimension 0 of `shape` counts the positions of sequences of any length; it is the longest there is, and
+     * a program may be for less (dl_plan_add_length). */
+    bool any_length;
+    int next; /* STATE: the value that replaces it when a step has been made */
 } dl_value;
 
 /* In which programs an operation runs. */
@@ -53,18 +60,26 @@ typedef struct dl_layer {
     int n_inputs;
     const int *input; /* values */
     bool trainable;
+    double rate_factor; /* of the learning rate for its parameters */
     int64_t n_parameters;
     double forward_flops; /* of one sample */
 } dl_layer;
 
-/* An output with its loss: today one, and softmax cross entropy. */
+enum { DL_MAX_FIGURES = DL_N_TOTALS - DL_TOTAL_METRIC };
+
+/* An output with its loss: today one. Loss and metrics are values with one number for each row (scoring.h).
+ */
 typedef struct dl_output {
-    int value;  /* what the last layer gives: logits or probabilities */
-    int labels; /* value of the field compared with */
-    int loss;   /* value: loss of each sample, float32 */
+    int value;    /* what the last layer gives */
+    int scores;   /* what loss and metrics look at: the probabilities of classes, or the same */
+    int labels;   /* value of the field compared with: class numbers, or as many numbers as outputs */
+    bool classes; /* which of the two */
+    int loss;
+    int64_t rows; /* of a sample: 1, or one for each position */
     int n_metrics;
-    int metric[4];              /* values: one float32 a sample */
-    const char *metric_name[4]; /* "accuracy" */
+    int metric[DL_MAX_FIGURES];
+    const char *metric_name[DL_MAX_FIGURES];       /* "accuracy" */
+    double (*finish[DL_MAX_FIGURES])(double mean); /* the figure of a mean; NULL: the mean itself */
 } dl_output;
 
 typedef struct dl_model {
@@ -77,6 +92,8 @@ typedef struct dl_model {
     dl_parameter_table table; /* in arena order */
     dl_output output;
     int ids, step; /* values */
+    int lengths;   /* value: positions of each sample that are not padding, int32; -1: all of them are not */
+    bool stateful; /* there are STATE values */
     int64_t capacity_layers, capacity_values, capacity_ops, capacity_parameters;
 } dl_model;
 
@@ -84,20 +101,29 @@ typedef struct dl_model {
 typedef struct dl_model_data {
     dl_shape sample_shape; /* of field x; n_dims 0: unknown */
     dl_dtype dtype;        /* of field x in the files */
-    int64_t n_classes;     /* 0: unknown */
+    int64_t n_classes;     /* of a text: its vocabulary; 0: unknown */
     int n_normalize;       /* data.mean and data.std */
     const double *mean, *std;
+    bool has_target; /* of field y, where it is known */
+    dl_dtype target_dtype;
+    dl_shape target_shape;
 } dl_model_data;
 
 typedef struct dl_model_options {
     dl_shape input_shape;
+    bool tokens;     /* the input is tokens (int32, not normalised) */
+    bool any_length; /* samples are sequences of different lengths; dimension 0 of input_shape is the longest
+                      */
     const dl_node *layers; /* the config's list */
     const dl_node *freeze; /* names of layers that are not trainable, with * and ?; may be NULL */
     dl_place place;        /* of the model in the config, for messages */
     dl_place input_place;  /* of the input's shape */
     const dl_model_data *data;
     uint64_t seed;
-    int64_t bucket_bytes; /* 0: 25 MB */
+    int64_t bucket_bytes;            /* 0: 25 MB */
+    const struct dl_loss_kind *loss; /* NULL: softmax_cross_entropy */
+    dl_place loss_place;
+    double label_smoothing;
     int n_metrics;
     const char *const *metrics; /* "accuracy" */
 } dl_model_options;

@@ -1,6 +1,6 @@
 #include "model/output.h"
 
-#include "model/layer.h"
+#include "model/scoring.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -30,52 +30,159 @@ static const dl_model_op *maker_of(const dl_model *model, int value) {
     return NULL;
 }
 
-static dl_status add_metrics(dl_layer_build *build, int probabilities, const dl_model_options *options) {
-    dl_output *output = &build->model->output;
-    for (int i = 0; i < options->n_metrics && i < 4; i++) {
-        output->metric_name[i] = options->metrics[i];
-        DL_RETURN_ERROR_IF(strcmp(options->metrics[i], "accuracy") != 0, DL_ERR_USAGE, "unknown metric '%s'",
+/* --- what the model ends with, and what the data set has to compare it with --- */
+
+static dl_place last_place(const dl_model *model) {
+    return model->layer[model->n_layers - 1].place;
+}
+
+static dl_status check_classes(dl_model *model, const dl_shape *shape, const dl_model_options *options,
+                               dl_diagnostics *diagnostics) {
+    const int64_t n_classes = options->data->n_classes, n_outputs = shape->dim[shape->n_dims - 1];
+    if (n_classes > n_outputs) {
+        return dl_diagnose(diagnostics, last_place(model),
+                           "the model ends with %" PRId64 " outputs, but the data set has %" PRId64
+                           " classes; use units: auto",
+                           n_outputs, n_classes);
+    }
+    if (options->data->has_target && options->data->target_dtype != DL_I32) {
+        return dl_diagnose(
+            diagnostics, options->loss_place,
+            "the loss %s needs class numbers, but y of the data set is %s; a loss of numbers is "
+            "mean_squared_error",
+            options->loss->variant.name, dl_dtype_name(options->data->target_dtype));
+    }
+    return DL_OK;
+}
+
+static dl_status check_values(dl_model *model, const dl_shape *shape, const dl_model_options *options,
+                              dl_diagnostics *diagnostics) {
+    const dl_model_data *data = options->data;
+    char have[DL_SHAPE_TEXT_BYTES], wanted[DL_SHAPE_TEXT_BYTES];
+    if (!data->has_target) {
+        return DL_OK;
+    }
+    if (data->target_dtype != DL_F32) {
+        return dl_diagnose(
+            diagnostics, options->loss_place,
+            "the loss %s needs float32 targets, but y of the data set is %s; the loss of classes is "
+            "softmax_cross_entropy",
+            options->loss->variant.name, dl_dtype_name(data->target_dtype));
+    }
+    if (dl_shape_elements(&data->target_shape) != dl_shape_elements(shape)) {
+        return dl_diagnose(diagnostics, last_place(model),
+                           "the model ends with shape %s, but y of the data set has %s; they must be equal",
+                           dl_shape_text(shape, have), dl_shape_text(&data->target_shape, wanted));
+    }
+    return DL_OK;
+}
+
+/* The first layer that carries a state. */
+static int stateful_layer(const dl_model *model) {
+    int v = 0;
+    while (model->value[v].kind != DL_VALUE_STATE) {
+        v++;
+    }
+    return model->value[v].layer;
+}
+
+static dl_status check_shape(dl_model *model, int last, const dl_shape *shape,
+                             const dl_model_options *options, dl_diagnostics *diagnostics) {
+    char text[DL_SHAPE_TEXT_BYTES];
+    const bool classes = options->loss->target == DL_TARGET_CLASSES;
+    if (shape->n_dims != 1 && shape->n_dims != 2) {
+        return dl_diagnose(
+            diagnostics, last_place(model),
+            "the model ends with shape %s; the loss needs a vector with one number for each %s",
+            dl_shape_text(shape, text), classes ? "class" : "target");
+    }
+    if (model->value[last].any_length) {
+        return dl_diagnose(
+            diagnostics, last_place(model),
+            "the model ends with sequences of different lengths, but a sample has one target; end the "
+            "last lstm with return_sequences: false");
+    }
+    if (model->stateful && shape->n_dims == 1) {
+        const dl_layer *layer = &model->layer[stateful_layer(model)];
+        return dl_diagnose(
+            diagnostics, layer->place,
+            "%s '%s' is stateful, but the model ends in one vector for each window, and such windows "
+            "are shuffled; use return_sequences: true up to the output",
+            layer->kind, layer->name);
+    }
+    return classes ? check_classes(model, shape, options, diagnostics)
+                   : check_values(model, shape, options, diagnostics);
+}
+
+/* --- loss and metrics --- */
+
+/* Softmax behind the last layer, unless the model ends with one. */
+static dl_status add_softmax(dl_layer_build *build, int last, int *probabilities) {
+    const dl_model_op *maker = maker_of(build->model, last);
+    *probabilities = last;
+    if (maker != NULL && maker->kind == DL_OP_SOFTMAX_FORWARD) {
+        return DL_OK;
+    }
+    const dl_shape shape = build->model->value[last].shape;
+    DL_RETURN_IF_ERROR(
+        add_value(build->model, DL_VALUE_COMPUTED, "probabilities", DL_F32, &shape, probabilities));
+    const int slots[] = {last, *probabilities};
+    return dl_layer_op(build, DL_OP_SOFTMAX_FORWARD, &(dl_op_attr){0}, slots, 2, NULL);
+}
+
+static dl_status add_metrics(dl_score_build *b, const dl_model_options *options) {
+    dl_output *output = &b->build.model->output;
+    for (int i = 0; i < options->n_metrics && i < DL_MAX_FIGURES; i++) {
+        const dl_metric_kind *metric = dl_metric_find(options->metrics[i]);
+        DL_RETURN_ERROR_IF(metric == NULL || metric->target != options->loss->target, DL_ERR_USAGE,
+                           "the loss %s has no metric '%s'", options->loss->variant.name,
                            options->metrics[i]);
-        DL_RETURN_IF_ERROR(add_value(build->model, DL_VALUE_COMPUTED, options->metrics[i], DL_F32,
-                                     &(dl_shape){0}, &output->metric[i]));
-        const int slots[] = {probabilities, output->labels, output->metric[i]};
-        DL_RETURN_IF_ERROR(dl_layer_op(build, DL_OP_ACCURACY, &(dl_op_attr){0}, slots, 3, NULL));
+        DL_RETURN_IF_ERROR(metric->build(b, &output->metric[i]));
+        output->metric_name[i] = metric->variant.name;
+        output->finish[i] = metric->finish;
         output->n_metrics = i + 1;
     }
     return DL_OK;
 }
 
+static dl_status add_output(dl_model *model, int last, const dl_model_options *options,
+                            dl_diagnostics *diagnostics) {
+    const dl_shape shape = model->value[last].shape;
+    const bool classes = options->loss->target == DL_TARGET_CLASSES;
+    const int n_before = diagnostics->n_errors;
+    DL_RETURN_IF_ERROR(check_shape(model, last, &shape, options, diagnostics));
+    if (diagnostics->n_errors > n_before) {
+        return DL_OK;
+    }
+    dl_score_build b = {.build = {.model = model, .layer = -1, .diagnostics = diagnostics},
+                        .scores = last,
+                        .label_smoothing = options->label_smoothing,
+                        .loss = -1};
+    dl_output *output = &model->output;
+    dl_shape target = shape;
+    if (classes) {
+        target.dim[--target.n_dims] = 0;
+    }
+    output->value = last;
+    output->classes = classes;
+    output->rows = dl_shape_elements(&shape) / shape.dim[shape.n_dims - 1];
+    DL_RETURN_IF_ERROR(
+        add_value(model, DL_VALUE_FIELD, "y", classes ? DL_I32 : DL_F32, &target, &output->labels));
+    b.targets = output->labels;
+    if (classes) {
+        DL_RETURN_IF_ERROR(add_softmax(&b.build, last, &b.scores));
+    }
+    output->scores = b.scores;
+    DL_RETURN_IF_ERROR(options->loss->build(&b, &output->loss));
+    b.loss = output->loss;
+    return add_metrics(&b, options);
+}
+
 dl_status dl_model_add_output(dl_model *model, int last, const dl_model_options *options,
                               dl_diagnostics *diagnostics) {
-    const dl_shape shape = model->value[last].shape;
-    char text[DL_SHAPE_TEXT_BYTES];
-    if (shape.n_dims != 1) {
-        return dl_diagnose(
-            diagnostics, model->layer[model->n_layers - 1].place,
-            "the model ends with shape %s; the loss needs a vector with one number for each class",
-            dl_shape_text(&shape, text));
+    dl_model_options complete = *options;
+    if (complete.loss == NULL) {
+        complete.loss = dl_loss_at(0);
     }
-    const int64_t n_classes = options->data->n_classes;
-    if (n_classes > shape.dim[0]) {
-        return dl_diagnose(diagnostics, model->layer[model->n_layers - 1].place,
-                           "the model ends with %" PRId64 " outputs, but the data set has %" PRId64
-                           " classes; use units: auto",
-                           shape.dim[0], n_classes);
-    }
-    dl_layer_build build = {.model = model, .layer = -1, .diagnostics = diagnostics};
-    dl_output *output = &model->output;
-    output->value = last;
-    DL_RETURN_IF_ERROR(add_value(model, DL_VALUE_FIELD, "y", DL_I32, &(dl_shape){0}, &output->labels));
-    int probabilities = last;
-    const dl_model_op *maker = maker_of(model, last);
-    if (maker == NULL || maker->kind != DL_OP_SOFTMAX_FORWARD) {
-        DL_RETURN_IF_ERROR(
-            add_value(model, DL_VALUE_COMPUTED, "probabilities", DL_F32, &shape, &probabilities));
-        const int slots[] = {last, probabilities};
-        DL_RETURN_IF_ERROR(dl_layer_op(&build, DL_OP_SOFTMAX_FORWARD, &(dl_op_attr){0}, slots, 2, NULL));
-    }
-    DL_RETURN_IF_ERROR(add_value(model, DL_VALUE_COMPUTED, "loss", DL_F32, &(dl_shape){0}, &output->loss));
-    const int slots[] = {probabilities, output->labels, output->loss};
-    DL_RETURN_IF_ERROR(dl_layer_op(&build, DL_OP_CROSS_ENTROPY_FORWARD, &(dl_op_attr){0}, slots, 3, NULL));
-    return add_metrics(&build, probabilities, options);
+    return add_output(model, last, &complete, diagnostics);
 }

@@ -13,7 +13,14 @@
 enum { DL_PARAMETER_ALIGN = 16 };
 
 /* How a parameter starts (Keras's defaults). */
-typedef enum dl_init_kind { DL_INIT_ZERO, DL_INIT_ONE, DL_INIT_GLOROT_UNIFORM } dl_init_kind;
+typedef enum dl_init_kind {
+    DL_INIT_ZERO,
+    DL_INIT_ONE,
+    DL_INIT_GLOROT_UNIFORM,
+    DL_INIT_SMALL_UNIFORM, /* in (-0.05, 0.05): embeddings */
+    DL_INIT_ORTHOGONAL,    /* orthonormal columns */
+    DL_INIT_FORGET_BIAS,   /* gates i, f, g, o: one for f, zero for the others */
+} dl_init_kind;
 
 /* The arena a tensor lies in. */
 typedef enum dl_arena {
@@ -37,7 +44,8 @@ typedef struct dl_parameter {
     dl_init_kind init;
     double fan_in, fan_out; /* of glorot_uniform */
     bool trainable;
-    bool statistic; /* a moving average */
+    bool statistic;     /* a moving average */
+    double rate_factor; /* of the learning rate */
     int stage;
     int layer_index;
     int bucket; /* -1: not trainable */
@@ -62,7 +70,8 @@ typedef struct dl_parameter_table {
 
 /* Fills host arenas with the initial values: a pure function of (seed, parameter's path, element), so the
  * same on any number of ranks. */
-void dl_parameters_init(const dl_parameter_table *table, uint64_t seed, const dl_host_arenas *arenas);
+DL_NODISCARD dl_status dl_parameters_init(const dl_parameter_table *table, uint64_t seed,
+                                          const dl_host_arenas *arenas);
 
 /* The arena a parameter lies in, and the elements of an arena. */
 dl_arena dl_parameter_arena(const dl_parameter *parameter);

@@ -1,6 +1,7 @@
 #include "model/table.h"
 
 #include "base/rng.h"
+#include "model/init.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -159,30 +160,54 @@ static uint64_t path_number(const char *path) {
     return hash;
 }
 
-static void init_one(const dl_parameter *parameter, uint64_t seed, float *out) {
+/* U(-limit, limit). */
+static void init_uniform(const dl_parameter *parameter, uint64_t seed, double limit, float *out) {
     const uint64_t number = path_number(parameter->path);
-    const double limit = sqrt(6.0 / (parameter->fan_in + parameter->fan_out + 1e-300));
     uint32_t random[4] = {0};
     for (int64_t i = 0; i < parameter->n_elements; i++) {
-        switch (parameter->init) {
-        case DL_INIT_ZERO:
-            out[i] = 0.0f;
-            break;
-        case DL_INIT_ONE:
-            out[i] = 1.0f;
-            break;
-        case DL_INIT_GLOROT_UNIFORM: /* U(-l, l), l = sqrt(6 / (fan_in + fan_out)): Glorot and Bengio, 2010 */
-            if (i % 4 == 0) {
-                dl_rng_4x32(seed, DL_RNG_INIT, (uint64_t)(i / 4), number, random);
-            }
-            out[i] = (float)((((double)random[i % 4] + 0.5) * 0x1p-31 - 1.0) * limit);
-            break;
+        if (i % 4 == 0) {
+            dl_rng_4x32(seed, DL_RNG_INIT, (uint64_t)(i / 4), number, random);
         }
+        out[i] = (float)((((double)random[i % 4] + 0.5) * 0x1p-31 - 1.0) * limit);
     }
 }
 
-void dl_parameters_init(const dl_parameter_table *table, uint64_t seed, const dl_host_arenas *arenas) {
-    for (int i = 0; i < table->n; i++) {
-        init_one(&table->parameter[i], seed, dl_parameter_data(&table->parameter[i], arenas));
+static void fill(float *out, int64_t n, float value) {
+    for (int64_t i = 0; i < n; i++) {
+        out[i] = value;
     }
+}
+
+static dl_status init_one(const dl_parameter *parameter, uint64_t seed, float *out) {
+    const int64_t n = parameter->n_elements;
+    switch (parameter->init) {
+    case DL_INIT_ZERO:
+        fill(out, n, 0.0f);
+        break;
+    case DL_INIT_ONE:
+        fill(out, n, 1.0f);
+        break;
+    case DL_INIT_GLOROT_UNIFORM: /* U(-l, l), l = sqrt(6 / (fan_in + fan_out)): Glorot and Bengio, 2010 */
+        init_uniform(parameter, seed, sqrt(6.0 / (parameter->fan_in + parameter->fan_out + 1e-300)), out);
+        break;
+    case DL_INIT_SMALL_UNIFORM:
+        init_uniform(parameter, seed, 0.05, out);
+        break;
+    case DL_INIT_ORTHOGONAL:
+        return dl_init_orthogonal(seed, path_number(parameter->path), parameter->shape.dim[0],
+                                  parameter->shape.dim[1], out);
+    case DL_INIT_FORGET_BIAS: /* Jozefowicz, Zaremba and Sutskever, 2015 */
+        fill(out, n, 0.0f);
+        fill(out + n / 4, n / 4, 1.0f);
+        break;
+    }
+    return DL_OK;
+}
+
+dl_status dl_parameters_init(const dl_parameter_table *table, uint64_t seed, const dl_host_arenas *arenas) {
+    for (int i = 0; i < table->n; i++) {
+        const dl_parameter *parameter = &table->parameter[i];
+        DL_RETURN_IF_ERROR(init_one(parameter, seed, dl_parameter_data(parameter, arenas)));
+    }
+    return DL_OK;
 }

@@ -41,9 +41,10 @@ static const dl_option options[] = {
     DL_OPTION_END,
 };
 
-static int adam_slots(const void *values) {
+static bool adam_needs_slot(const void *values, int i) {
     (void)values;
-    return 2;
+    (void)i;
+    return true;
 }
 
 static double adam_rate(const void *values) {
@@ -67,7 +68,7 @@ const dl_optimizer dl_optimizer_adam = {
              .n_bytes = sizeof(adam_options)},
     .update = DL_OP_ADAM_UPDATE,
     .slot = {{.name = "m", .op_slot = "m"}, {.name = "v", .op_slot = "v"}},
-    .n_slots = adam_slots,
+    .needs_slot = adam_needs_slot,
     .learning_rate = adam_rate,
     .attributes = adam_attributes,
 };

@@ -44,8 +44,30 @@ dl_status dl_optimizer_check(const dl_variant *chosen, dl_diagnostics *diagnosti
     return DL_OK;
 }
 
+/* Number of the i-th slot that is needed; with i at or above their count, DL_OPTIMIZER_MAX_SLOTS. *n counts
+ * them. */
+static int slot_number(const dl_variant *chosen, int i, int *n) {
+    const dl_optimizer *optimizer = dl_optimizer_of(chosen);
+    int number = DL_OPTIMIZER_MAX_SLOTS;
+    *n = 0;
+    for (int s = 0; s < DL_OPTIMIZER_MAX_SLOTS; s++) {
+        if (optimizer->slot[s].name != NULL && optimizer->needs_slot(chosen->values, s)) {
+            number = *n == i ? s : number;
+            (*n)++;
+        }
+    }
+    return number;
+}
+
 int dl_optimizer_slots(const dl_variant *chosen) {
-    return dl_optimizer_of(chosen)->n_slots(chosen->values);
+    int n = 0;
+    (void)slot_number(chosen, 0, &n);
+    return n;
+}
+
+const dl_optimizer_slot *dl_optimizer_slot_at(const dl_variant *chosen, int i) {
+    int n = 0;
+    return &dl_optimizer_of(chosen)->slot[slot_number(chosen, i, &n)];
 }
 
 double dl_optimizer_base_rate(const dl_variant *chosen) {
@@ -68,7 +90,7 @@ dl_status dl_optimizer_describe(const dl_variant *chosen, double capacity, int64
     DL_RETURN_IF_ERROR(bind("w", DL_F32, n_elements, out));
     DL_RETURN_IF_ERROR(bind("g", DL_F32, n_elements, out));
     for (int i = 0; i < dl_optimizer_slots(chosen); i++) {
-        DL_RETURN_IF_ERROR(bind(optimizer->slot[i].op_slot, DL_F32, n_elements, out));
+        DL_RETURN_IF_ERROR(bind(dl_optimizer_slot_at(chosen, i)->op_slot, DL_F32, n_elements, out));
     }
     DL_RETURN_IF_ERROR(bind("step", DL_U8, (int64_t)sizeof(dl_step_block), out));
     DL_RETURN_IF_ERROR(bind("totals", DL_F64, DL_N_TOTALS, out));

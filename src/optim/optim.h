@@ -5,7 +5,7 @@
  * arithmetic is the backend's. A schedule is one row of schedules.def and one file: a pure function of the
  * samples seen, so that resuming and other numbers of ranks need no state.
  *
- * Updates are PyTorch's formulas (torch.optim.SGD, torch.optim.Adam). With g the gradient summed over the
+ * Updates are PyTorch's formulas (torch.optim.SGD, Adam, RMSprop). With g the gradient summed over the
  * samples of the global batch, already scaled by 1/capacity, W the batch's true weight (samples or unmasked
  * tokens), r the learning rate, t the number of this optimizer step from 1:
  *
@@ -17,6 +17,13 @@
  *   adam:     m = beta_1 m + (1 - beta_1) g'
  *             v = beta_2 v + (1 - beta_2) g'^2        (Kingma and Ba, 2015)
  *             w -= r * (m / (1 - beta_1^t)) / (sqrt(v / (1 - beta_2^t)) + epsilon)
+ *   rmsprop:  s = rho s + (1 - rho) g'^2              (Tieleman and Hinton, 2012)
+ *             m = rho m + (1 - rho) g'                (centered; Graves, 2013. Otherwise m = 0)
+ *             v = momentum v + g' / (sqrt(s - m^2) + epsilon)
+ *             w -= r * v
+ *
+ * With train.clip_norm g' without the weight decay is first multiplied by min(1, clip_norm / (norm + 1e-6)),
+ * its norm taken over all parameters. r is the schedule's rate times the layer's learning_rate_factor.
  *
  * All slots start at zero. */
 #ifndef DLTRAIN_OPTIM_OPTIM_H
@@ -25,7 +32,7 @@
 #include "config/option.h"
 #include "kernels/op.h"
 
-enum { DL_OPTIMIZER_MAX_SLOTS = 2 };
+enum { DL_OPTIMIZER_MAX_SLOTS = 3 };
 
 /* A value kept for every trainable parameter: one f32 arena of the parameter arena's size, at first zero. */
 typedef struct dl_optimizer_slot {
@@ -36,9 +43,9 @@ typedef struct dl_optimizer_slot {
 /* An optimizer kind; `values` is the struct that its options fill (dl_variant.values). */
 typedef struct dl_optimizer {
     const dl_variant_kind kind;
-    dl_op_kind update; /* its slots: w (inout), g, those of slot[], step, totals, control */
+    dl_op_kind update; /* its slots: w (inout), g, those of slot[], step, totals, control, norm */
     dl_optimizer_slot slot[DL_OPTIMIZER_MAX_SLOTS];
-    int (*n_slots)(const void *values); /* how many of slot[] these options need */
+    bool (*needs_slot)(const void *values, int i); /* whether these options need slot[i], i in 0..MAX-1 */
     double (*learning_rate)(const void *values);
     void (*attributes)(const void *values, double capacity, dl_op_attr *out);
     /* A mistake that the option table cannot see, as a sentence; NULL when there is none. May be NULL. */
@@ -62,6 +69,9 @@ DL_NODISCARD dl_status dl_optimizer_check(const dl_variant *chosen, dl_diagnosti
 /* Number of f32 slots per parameter: 0 to DL_OPTIMIZER_MAX_SLOTS. */
 int dl_optimizer_slots(const dl_variant *chosen);
 
+/* The i-th of the slots that the options need, 0 <= i < dl_optimizer_slots(). */
+const dl_optimizer_slot *dl_optimizer_slot_at(const dl_variant *chosen, int i);
+
 /* The learning rate before the schedule. */
 double dl_optimizer_base_rate(const dl_variant *chosen);
 
@@ -77,6 +87,7 @@ typedef struct dl_progress {
     int64_t samples_seen;  /* by all ranks, before this step */
     int64_t batch_size;    /* of a full global batch */
     int64_t total_samples; /* of the whole training as configured; 0 when unknown (counts as never reached) */
+    int64_t epoch_samples; /* of one pass over the training samples */
 } dl_progress;
 
 /* The learning rate of the step that starts at this point. With s samples seen, batch size B, base rate r:
@@ -87,14 +98,32 @@ typedef struct dl_progress {
  *   constant: r'
  *   cosine:   after the warm-up r * (final + (1 - final) * (1 + cos(pi p)) / 2)
  *             with p = (s - s0) / (total - s0) in 0..1 and s0 = warmup_steps * B
- *             (Loshchilov and Hutter, 2017, without restarts) */
+ *             (Loshchilov and Hutter, 2017, without restarts)
+ *   polynomial: after the warm-up r * (final + (1 - final) * (1 - p)^power)
+ *
+ * and with e = s / (samples of an epoch), the epochs passed since training began:
+ *
+ *   step:     r' * factor^(number of entries of `epochs` that are <= e), or r' * factor^floor(e / every)
+ *   exponential: r' * factor^((e - start) / every) where e > start; the exponent rounded down with
+ * `staircase` */
 double dl_schedule_rate(const dl_variant *schedule, double base_rate, const dl_progress *progress);
+
+/* Where a step stands, as schedules see it. */
+typedef struct dl_schedule_point {
+    double share;  /* of the samples after the warm-up, 0..1 */
+    double epochs; /* passed since training began */
+} dl_schedule_point;
 
 /* A schedule kind: its options, the steps of warm-up, and its factor of the base rate after them. */
 typedef struct dl_schedule {
     const dl_variant_kind kind;
     int64_t (*warmup_steps)(const void *values);
-    double (*factor)(const void *values, double share); /* share 0..1 of the samples after the warm-up */
+    double (*factor)(const void *values, const dl_schedule_point *point);
+    /* A mistake that the option table cannot see, as a sentence; NULL when there is none. May be NULL. */
+    const char *(*mistake)(const void *values);
 } dl_schedule;
+
+/* Reports option values that do not go together at the place of the schedule. */
+DL_NODISCARD dl_status dl_schedule_check(const dl_variant *chosen, dl_diagnostics *diagnostics);
 
 #endif

@@ -36,9 +36,21 @@ double dl_schedule_rate(const dl_variant *schedule, double base_rate, const dl_p
     if (seen < warmup) {
         return seen + batch < warmup ? base_rate * ((seen + batch) / warmup) : base_rate;
     }
-    double share = 0;
+    dl_schedule_point point = {.share = 0};
     if (progress->total_samples > 0) {
-        share = seen < total ? (seen - warmup) / (total - warmup) : 1;
+        point.share = seen < total ? (seen - warmup) / (total - warmup) : 1;
     }
-    return base_rate * kind->factor(schedule->values, share);
+    if (progress->epoch_samples > 0) {
+        point.epochs = seen / (double)progress->epoch_samples;
+    }
+    return base_rate * kind->factor(schedule->values, &point);
+}
+
+dl_status dl_schedule_check(const dl_variant *chosen, dl_diagnostics *diagnostics) {
+    const dl_schedule *kind = schedule_of(chosen);
+    const char *mistake = kind->mistake != NULL ? kind->mistake(chosen->values) : NULL;
+    if (mistake != NULL) {
+        DL_RETURN_IF_ERROR(dl_diagnose(diagnostics, chosen->place, "%s", mistake));
+    }
+    return DL_OK;
 }

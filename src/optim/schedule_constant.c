@@ -19,9 +19,9 @@ static int64_t constant_warmup(const void *values) {
     return constant->warmup_steps;
 }
 
-static double constant_factor(const void *values, double share) {
+static double constant_factor(const void *values, const dl_schedule_point *point) {
     (void)values;
-    (void)share;
+    (void)point;
     return 1;
 }
 

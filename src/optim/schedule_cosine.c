@@ -28,10 +28,10 @@ static int64_t cosine_warmup(const void *values) {
     return cosine->warmup_steps;
 }
 
-static double cosine_factor(const void *values, double share) {
+static double cosine_factor(const void *values, const dl_schedule_point *point) {
     const cosine_options *cosine = values;
     const double pi = acos(-1.0);
-    return cosine->final + (1 - cosine->final) * (1 + cos(pi * share)) / 2;
+    return cosine->final + (1 - cosine->final) * (1 + cos(pi * point->share)) / 2;
 }
 
 const dl_schedule dl_schedule_cosine = {

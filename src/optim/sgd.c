@@ -32,9 +32,9 @@ static const dl_option options[] = {
     DL_OPTION_END,
 };
 
-static int sgd_slots(const void *values) {
+static bool sgd_needs_slot(const void *values, int i) {
     const sgd_options *sgd = values;
-    return sgd->momentum > 0 ? 1 : 0;
+    return i == 0 && sgd->momentum > 0;
 }
 
 static double sgd_rate(const void *values) {
@@ -64,7 +64,7 @@ const dl_optimizer dl_optimizer_sgd = {
              .n_bytes = sizeof(sgd_options)},
     .update = DL_OP_SGD_UPDATE,
     .slot = {{.name = "momentum", .op_slot = "v"}},
-    .n_slots = sgd_slots,
+    .needs_slot = sgd_needs_slot,
     .learning_rate = sgd_rate,
     .attributes = sgd_attributes,
     .mistake = sgd_mistake,

@@ -27,7 +27,8 @@ dl_status dl_program_create(dl_program_kind kind, dl_program **out) {
     dl_program *program = NULL;
     DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *program, &program));
     program->kind = kind;
-    program->totals = program->control = program->step = program->moments = -1;
+    program->totals = program->control = program->step = -1;
+    program->moments = program->norm = program->result = -1;
     const dl_status status = dl_pool_create(&program->pool);
     if (status != DL_OK) {
         dl_free(&program);

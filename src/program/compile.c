@@ -6,11 +6,13 @@
 #include <stddef.h>
 #include <string.h>
 
-/* The moments come right behind the totals, so that one exchange sums both. */
+/* On pages of their own, for the fences of ref:strict; but the moments come right behind the totals, so that
+ * one exchange sums both. */
 enum {
     STEP_OFFSET = 0,
     CONTROL_OFFSET = DL_PAGE_BYTES,
-    TOTALS_OFFSET = 2 * DL_PAGE_BYTES,
+    NORM_OFFSET = 2 * DL_PAGE_BYTES,
+    TOTALS_OFFSET = 3 * DL_PAGE_BYTES,
     MOMENTS_OFFSET = TOTALS_OFFSET + DL_N_TOTALS * sizeof(double)
 };
 
@@ -91,6 +93,7 @@ static dl_status emit_all(dl_compile *c) {
             continue;
         }
         DL_RETURN_IF_ERROR(dl_emit_forward(c));
+        DL_RETURN_IF_ERROR(dl_note_carries(c));
         if (training) {
             DL_RETURN_IF_ERROR(dl_emit_backward(c));
         }
@@ -114,6 +117,9 @@ static dl_status run_passes(dl_compile *c) {
         DL_RETURN_IF_ERROR(
             control_slot(program, "moments", DL_F64, n_moments, MOMENTS_OFFSET, &program->moments));
     }
+    if (program->kind == DL_PROGRAM_TRAIN && c->plan->options.clip_norm > 0) {
+        DL_RETURN_IF_ERROR(control_slot(program, "norm", DL_F64, DL_N_NORMS, NORM_OFFSET, &program->norm));
+    }
     set_shares(c);
     DL_RETURN_IF_ERROR(emit_all(c));
     if (c->plan->options.fuse) {
@@ -122,10 +128,8 @@ static dl_status run_passes(dl_compile *c) {
     DL_RETURN_IF_ERROR(dl_choose_layouts(c));
     DL_RETURN_IF_ERROR(dl_lower(c));
     DL_RETURN_IF_ERROR(dl_partition_data(c));
-    if (program->kind == DL_PROGRAM_TRAIN) {
-        return dl_emit_update(c);
-    }
-    return dl_partition_control(c);
+    DL_RETURN_IF_ERROR(program->kind == DL_PROGRAM_TRAIN ? dl_emit_update(c) : dl_partition_control(c));
+    return dl_emit_carries(c);
 }
 
 static dl_status compile(dl_plan *plan, dl_program *program) {
@@ -150,12 +154,19 @@ static dl_status compile(dl_plan *plan, dl_program *program) {
     dl_free(&c.gradient_of);
     dl_free(&c.needs_gradient);
     dl_free(&c.gradient_written);
+    dl_free(&c.carry);
     return status;
 }
 
 dl_status dl_plan_add(dl_plan *plan, dl_program_kind kind, int64_t global_samples, int *index) {
+    return dl_plan_add_length(plan, kind, global_samples, 0, index);
+}
+
+dl_status dl_plan_add_length(dl_plan *plan, dl_program_kind kind, int64_t global_samples, int64_t length,
+                             int *index) {
     for (int i = 0; i < plan->n_programs; i++) {
-        if (plan->program[i]->kind == kind && plan->program[i]->global_samples == global_samples) {
+        const dl_program *known = plan->program[i];
+        if (known->kind == kind && known->global_samples == global_samples && known->length == length) {
             *index = i;
             return DL_OK;
         }
@@ -165,6 +176,7 @@ dl_status dl_plan_add(dl_plan *plan, dl_program_kind kind, int64_t global_sample
     dl_program *program = NULL;
     DL_RETURN_IF_ERROR(dl_program_create(kind, &program));
     program->global_samples = global_samples;
+    program->length = length;
     *index = plan->n_programs;
     plan->program[plan->n_programs++] = program;
     DL_RETURN_IF_ERROR_DOING(compile(plan, program), "compiling a program for %lld samples",
@@ -185,12 +197,8 @@ static dl_status emit_packs(dl_compile *c) {
             continue;
         }
         int slots[2] = {-1, -1};
-        const dl_storage storage = parameter->trainable ? DL_STORE_PARAMETER : DL_STORE_FROZEN;
-        DL_RETURN_IF_ERROR(dl_add_slot(c->program, parameter->path, parameter->layer_index, -1, storage,
-                                       DL_F32, &parameter->shape, &slots[0]));
-        c->program->slot[slots[0]].parameter = copy.parameter;
-        c->program->slot[slots[0]].offset = (size_t)parameter->offset * sizeof(float);
-        DL_RETURN_IF_ERROR(dl_copy_slot(c, copy.parameter, copy.layout, &slots[1]));
+        DL_RETURN_IF_ERROR(dl_parameter_slot(c, copy.parameter, copy.averaged, &slots[0]));
+        DL_RETURN_IF_ERROR(dl_copy_slot(c, copy.parameter, copy.averaged, copy.layout, &slots[1]));
         DL_RETURN_IF_ERROR(dl_add_operation(c->program, DL_OP_PACK, &(dl_op_attr){0}, DL_PHASE_PACK,
                                             parameter->layer_index, -1, slots, 2, NULL));
     }

@@ -4,18 +4,27 @@
 
 #include "program/program.h"
 
+/* A state and what replaces it at the end of the step: slots. */
+typedef struct dl_carry {
+    int state, next;
+} dl_carry;
+
 /* State of one compilation. */
 typedef struct dl_compile {
     dl_plan *plan;
     dl_program *program;
     const dl_model *model;
-    int micro;             /* being emitted */
-    int64_t micro_samples; /* of it */
-    dl_range micro_range;  /* in the rank's batch */
-    int *slot_of;          /* [n_values] slot of a value in this micro-batch, -1 */
-    int *gradient_of;      /* [n_values] slot of its gradient so far, -1 */
-    bool *needs_gradient;  /* [n_values] */
-    int *gradient_written; /* [n_parameters * n_blocks] contributions so far */
+    int micro;                          /* being emitted */
+    int64_t micro_samples;              /* of it */
+    dl_range micro_range;               /* in the rank's batch */
+    int *slot_of;                       /* [n_values] slot of a value in this micro-batch, -1 */
+    int *gradient_of;                   /* [n_values] slot of its gradient so far, -1 */
+    bool *needs_gradient;               /* [n_values] */
+    int *gradient_written;              /* [n_parameters * n_blocks] contributions so far */
+    int made_gradient[DL_OP_MAX_SLOTS]; /* of the operation at hand: its slots' gradients so far, -1 */
+    int n_carries;
+    dl_carry *carry; /* of all micro-batches */
+    int64_t capacity_carries;
 } dl_compile;
 
 /* --- building blocks (build.c) --- */
@@ -99,10 +108,22 @@ int64_t dl_n_moments(const dl_model *model);
 DL_NODISCARD dl_status dl_emit_moments(dl_compile *c, const dl_model_op *op, int sums);
 /* The commits of moving averages. */
 DL_NODISCARD dl_status dl_emit_moving_commits(dl_compile *c);
+/* The slot of state value `v` with the rows of this micro-batch; DL_ERR_INTERNAL for a batch that is not full
+ * (state.c). */
+DL_NODISCARD dl_status dl_state_slot(dl_compile *c, int v, const dl_shape *shape, int *slot);
+/* Remembers the states that this micro-batch read, and commits them in the update phase (state.c). */
+DL_NODISCARD dl_status dl_note_carries(dl_compile *c);
+DL_NODISCARD dl_status dl_emit_carries(dl_compile *c);
+/* Bytes of the state storage, 0 when no layer carries anything; where the layers' states begin in it. */
+size_t dl_state_bytes(const dl_plan *plan);
+size_t dl_state_begin(const dl_plan *plan);
 
 /* A slot in the gradient arena: parameter `row`, tree block `block`. */
 DL_NODISCARD dl_status dl_gradient_slot(dl_compile *c, int row, int block, int *slot);
-/* The slot of a copy of parameter `row` in this layout (added to the plan when new). */
-DL_NODISCARD dl_status dl_copy_slot(dl_compile *c, int row, const dl_layout *layout, int *slot);
+/* The slot of a copy of parameter `row`, or of its average, in this layout (added to the plan when new). */
+DL_NODISCARD dl_status dl_copy_slot(dl_compile *c, int row, bool averaged, const dl_layout *layout,
+                                    int *slot);
+/* A slot of parameter `row` where it lies: as trained, or its average. */
+DL_NODISCARD dl_status dl_parameter_slot(dl_compile *c, int row, bool averaged, int *slot);
 
 #endif

@@ -6,6 +6,9 @@
 /* The shape of a value for the samples of this micro-batch. */
 static dl_shape with_samples(const dl_compile *c, const dl_value *value) {
     dl_shape shape = value->shape;
+    if (value->any_length && c->program->length > 0) {
+        shape.dim[0] = c->program->length;
+    }
     if (value->batched) {
         memmove(&shape.dim[1], &shape.dim[0], (DL_MAX_DIMS - 1) * sizeof shape.dim[0]);
         shape.dim[0] = c->micro_samples;
@@ -56,18 +59,24 @@ static dl_status load_value(dl_compile *c, int v) {
     return add_load(c, c->slot_of[v], what);
 }
 
-static dl_status parameter_slot(dl_compile *c, int v) {
-    const dl_value *value = &c->model->value[v];
-    const dl_parameter *parameter = &c->model->table.parameter[value->source];
+dl_status dl_parameter_slot(dl_compile *c, int row, bool averaged, int *slot) {
     static const dl_storage storages[DL_N_ARENAS] = {DL_STORE_PARAMETER, DL_STORE_FROZEN,
                                                      DL_STORE_STATISTICS};
-    const dl_storage storage = storages[dl_parameter_arena(parameter)];
-    DL_RETURN_IF_ERROR(dl_add_slot(c->program, value->name, value->layer, -1, storage, DL_F32, &value->shape,
-                                   &c->slot_of[v]));
-    dl_slot *slot = &c->program->slot[c->slot_of[v]];
-    slot->parameter = value->source;
-    slot->offset = (size_t)parameter->offset * sizeof(float);
+    const dl_parameter *parameter = &c->model->table.parameter[row];
+    const bool of_state = averaged && parameter->trainable;
+    const dl_storage storage = of_state ? DL_STORE_STATE : storages[dl_parameter_arena(parameter)];
+    DL_RETURN_IF_ERROR(dl_add_slot(c->program, parameter->path, parameter->layer_index, -1, storage, DL_F32,
+                                   &parameter->shape, slot));
+    c->program->slot[*slot].parameter = row;
+    c->program->slot[*slot].offset =
+        (of_state ? DL_EMA_OFFSET : 0) + (size_t)parameter->offset * sizeof(float);
     return DL_OK;
+}
+
+/* Evaluation reads averaged parameters where there are any. */
+static dl_status parameter_slot(dl_compile *c, int v) {
+    const bool averaged = c->program->kind == DL_PROGRAM_EVALUATE && c->plan->options.ema_decay > 0;
+    return dl_parameter_slot(c, c->model->value[v].source, averaged, &c->slot_of[v]);
 }
 
 /* Makes sure that a value an operation reads has a slot. */
@@ -85,6 +94,10 @@ static dl_status need_value(dl_compile *c, int v) {
         return DL_OK;
     case DL_VALUE_PARAMETER:
         return parameter_slot(c, v);
+    case DL_VALUE_STATE: {
+        const dl_shape shape = with_samples(c, value);
+        return dl_state_slot(c, v, &shape, &c->slot_of[v]);
+    }
     case DL_VALUE_VIEW: {
         DL_RETURN_IF_ERROR(need_value(c, value->source));
         const dl_shape shape = with_samples(c, value);
@@ -120,8 +133,9 @@ static dl_status emit_op(dl_compile *c, const dl_model_op *op, bool training) {
         } else {
             const dl_value *value = &c->model->value[v];
             const dl_shape shape = with_samples(c, value);
+            const dl_dtype dtype = value->figure && !training ? DL_F64 : value->dtype;
             DL_RETURN_IF_ERROR(dl_add_slot(c->program, value->name, op->layer, c->micro, DL_STORE_ACTIVATION,
-                                           value->dtype, &shape, &c->slot_of[v]));
+                                           dtype, &shape, &c->slot_of[v]));
         }
         slots[s] = c->slot_of[v];
     }
@@ -143,7 +157,7 @@ static dl_status skip_op(dl_compile *c, const dl_model_op *op) {
     return DL_OK;
 }
 
-/* Adds the sum of a per-sample value to entry `total` of the totals. */
+/* Adds the sum of what rows give to entry `total` of the totals. */
 static dl_status add_sum(dl_compile *c, int v, int total) {
     int view = -1;
     DL_RETURN_IF_ERROR(dl_add_view(c->program, "totals", c->program->totals, (size_t)total * sizeof(double),
@@ -151,6 +165,17 @@ static dl_status add_sum(dl_compile *c, int v, int total) {
     const int slots[] = {c->slot_of[v], view};
     return dl_add_operation(c->program, DL_OP_SUM_SAMPLES, &(dl_op_attr){.accumulate = true},
                             DL_PHASE_FORWARD, -1, c->micro, slots, 2, NULL);
+}
+
+/* A copy of the scores that outlives the program's run. */
+static dl_status keep_scores(dl_compile *c) {
+    const int v = c->model->output.scores;
+    const dl_shape shape = with_samples(c, &c->model->value[v]);
+    DL_RETURN_IF_ERROR(dl_add_slot(c->program, "scores", -1, c->micro, DL_STORE_RESULT, DL_F32, &shape,
+                                   &c->program->result));
+    const int slots[] = {c->slot_of[v], c->program->result};
+    return dl_add_operation(c->program, DL_OP_COPY, &(dl_op_attr){0}, DL_PHASE_FORWARD, -1, c->micro, slots,
+                            2, NULL);
 }
 
 dl_status dl_emit_forward(dl_compile *c) {
@@ -171,5 +196,5 @@ dl_status dl_emit_forward(dl_compile *c) {
     for (int i = 0; i < output->n_metrics; i++) {
         DL_RETURN_IF_ERROR(add_sum(c, output->metric[i], DL_TOTAL_METRIC + i));
     }
-    return DL_OK;
+    return !training && c->plan->options.predict ? keep_scores(c) : DL_OK;
 }

@@ -47,7 +47,7 @@ enum { ACT_X = 0, ACT_Y = 1, ACT_BACK_Y = 0, ACT_BACK_DY = 1, ACT_BACK_DX = 2 };
 enum { WEIGHTED_Y = 3 }; /* y of conv2d_forward, dense_forward and batch_norm_forward */
 enum { POOL_X = 0, POOL_Y = 1, POOL_BACK_Y = 2, POOL_BACK_DX = 3 };
 enum { SOFTMAX_X = 0, SOFTMAX_Y = 1, SOFTMAX_BACK_DY = 1, SOFTMAX_BACK_DX = 2 };
-enum { LOSS_P = 0, LOSS_LABELS = 1, LOSS_LOSS = 2, LOSS_BACK_DP = 2 };
+enum { LOSS_P = 0, LOSS_BACK_DP = 2 };
 
 /* convolution or dense (+ bias) or batch normalization, then an activation of its output alone: one
  * instruction. */
@@ -69,44 +69,74 @@ static void fuse_activation(dl_compile *c, dl_instruction *weighted) {
     }
 }
 
+/* The one live instruction of a kind that has `slot` in its slot number `at`; NULL when there is none or
+ * more. */
+static dl_instruction *only_user(dl_program *program, dl_op_kind kind, int at, int slot) {
+    dl_instruction *first = dl_fuse_user(program, kind, at, slot);
+    for (int i = 0; i < program->n_instructions && first != NULL; i++) {
+        const dl_instruction *other = &program->instruction[i];
+        if (other != first && other->type == DL_DO_OPERATION && other->kind == kind &&
+            other->slot[at] == slot) {
+            return NULL;
+        }
+    }
+    return first;
+}
+
+/* Losses and metrics that look at probabilities and could as well look at what softmax made them from. */
+static bool reads_either(const dl_instruction *instruction, int p) {
+    return instruction->type == DL_DO_OPERATION && instruction->slot[LOSS_P] == p &&
+           (instruction->kind == DL_OP_CROSS_ENTROPY_FORWARD || instruction->kind == DL_OP_ACCURACY);
+}
+
+/* The instruction before softmax's gradient, and that gradient: both go when the loss gives the gradient
+ * itself. */
+typedef struct loss_gradient {
+    dl_instruction *loss, *loss_back, *softmax_back;
+} loss_gradient;
+
+/* False when somebody else uses the probabilities p too. */
+static bool find_loss(dl_program *program, int p, loss_gradient *out) {
+    int n_users = 1; /* softmax */
+    for (int i = 0; i < program->n_instructions; i++) {
+        n_users += reads_either(&program->instruction[i], p) ? 1 : 0;
+    }
+    out->loss_back = only_user(program, DL_OP_CROSS_ENTROPY_BACKWARD, LOSS_P, p);
+    out->softmax_back = out->loss_back == NULL ? NULL
+                                               : only_user(program, DL_OP_SOFTMAX_BACKWARD, SOFTMAX_BACK_DY,
+                                                           out->loss_back->slot[LOSS_BACK_DP]);
+    if (out->softmax_back == NULL || out->loss_back->forward < 0) {
+        return false;
+    }
+    out->loss = &program->instruction[out->loss_back->forward];
+    return dl_fuse_count_uses(program, p) == n_users + 2;
+}
+
 /* Softmax, cross entropy and their gradients: one instruction that gives losses and the gradient of the
- * logits. The accuracy reads the logits: their largest is the largest probability. */
+ * logits. Metrics read the logits too: their order is that of the probabilities. */
 static void fuse_loss(dl_compile *c, dl_instruction *softmax) {
     dl_program *program = c->program;
     const int p = softmax->slot[SOFTMAX_Y], x = softmax->slot[SOFTMAX_X];
-    dl_instruction *loss = dl_fuse_user(program, DL_OP_CROSS_ENTROPY_FORWARD, LOSS_P, p);
-    dl_instruction *loss_back = dl_fuse_user(program, DL_OP_CROSS_ENTROPY_BACKWARD, LOSS_P, p);
-    dl_instruction *accuracy = dl_fuse_user(program, DL_OP_ACCURACY, LOSS_P, p);
-    dl_instruction *softmax_back =
-        loss_back == NULL
-            ? NULL
-            : dl_fuse_user(program, DL_OP_SOFTMAX_BACKWARD, SOFTMAX_BACK_DY, loss_back->slot[LOSS_BACK_DP]);
-    if (loss == NULL || (loss_back != NULL && softmax_back == NULL)) {
+    loss_gradient found;
+    if (!find_loss(program, p, &found)) {
         return;
     }
-    const int expected = 2 + (accuracy != NULL) + (loss_back != NULL ? 2 : 0);
-    if (dl_fuse_count_uses(program, p) != expected) {
-        return;
-    }
-    dl_instruction fused = *loss;
+    dl_instruction fused = *found.loss;
     fused.kind = DL_OP_SOFTMAX_CROSS_ENTROPY;
     fused.slot[0] = x;
-    fused.slot[1] = loss->slot[LOSS_LABELS];
-    fused.slot[2] = loss->slot[LOSS_LOSS];
-    fused.slot[3] = softmax_back == NULL ? -1 : softmax_back->slot[SOFTMAX_BACK_DX];
-    if (loss_back != NULL) {
-        fused.attr = loss_back->attr;
-    }
+    fused.slot[3] = found.softmax_back->slot[SOFTMAX_BACK_DX];
+    fused.attr = found.loss_back->attr;
     if (!dl_fuse_device_takes(c, &fused)) {
         return;
     }
-    *loss = fused;
-    softmax->type = DL_DO_NOTHING;
-    if (accuracy != NULL) {
-        accuracy->slot[0] = x;
-    }
-    if (loss_back != NULL) {
-        loss_back->type = softmax_back->type = DL_DO_NOTHING;
+    *found.loss = fused;
+    softmax->type = found.loss_back->type = found.softmax_back->type = DL_DO_NOTHING;
+    for (int i = 0; i < program->n_instructions; i++) {
+        dl_instruction *other = &program->instruction[i];
+        if (reads_either(other, p)) {
+            other->kind = other->kind == DL_OP_ACCURACY ? DL_OP_ACCURACY : DL_OP_SOFTMAX_CROSS_ENTROPY;
+            other->slot[LOSS_P] = x;
+        }
     }
 }
 

@@ -88,8 +88,12 @@ static dl_status match_slot(dl_compile *c, const dl_model_op *op, const dl_slot_
     if (v < 0) {
         return DL_OK;
     }
-    if (info->slots[s].role == DL_SLOT_OUT || own->role == DL_SLOT_IN) {
+    if (info->slots[s].role == DL_SLOT_OUT) {
         *slot = c->gradient_of[v];
+        return DL_OK;
+    }
+    if (own->role == DL_SLOT_IN) { /* another gradient kind of this operation has made it */
+        *slot = c->made_gradient[s];
         return DL_OK;
     }
     if (!c->needs_gradient[v]) {
@@ -103,6 +107,7 @@ static dl_status match_slot(dl_compile *c, const dl_model_op *op, const dl_slot_
                                    &tensor.shape, slot));
     c->program->slot[*slot].parameter = of.parameter;
     *made = v;
+    c->made_gradient[s] = *slot;
     return DL_OK;
 }
 
@@ -117,8 +122,19 @@ static bool is_wanted(const dl_compile *c, const dl_model_op *op, const dl_op_gr
     return false;
 }
 
-/* Does anything below depend on this operation's outputs? Operations without an output gradient slot (losses)
- * start the chain. */
+/* Does the operation write this value? */
+static bool writes_value(const dl_model_op *op, int value) {
+    const dl_op_info *info = dl_op_info_of(op->kind);
+    for (int s = 0; s < info->n_slots; s++) {
+        if (info->slots[s].role == DL_SLOT_OUT && op->slot[s] == value) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Does anything below depend on this operation's outputs? Of the operations without an output gradient slot
+ * the one that gives the model's loss starts the chain; others of its kind are metrics. */
 static bool has_output_gradient(const dl_compile *c, const dl_model_op *op, const dl_op_info *kind_info) {
     const dl_op_info *info = dl_op_info_of(op->kind);
     for (int i = 0; i < kind_info->n_slots; i++) {
@@ -127,8 +143,12 @@ static bool has_output_gradient(const dl_compile *c, const dl_model_op *op, cons
         if (dl_op_slot(info, name) < 0 && s >= 0 && info->slots[s].role == DL_SLOT_OUT) {
             return op->slot[s] >= 0 && c->gradient_of[op->slot[s]] >= 0;
         }
+        if (s >= 0 &&
+            kind_info->slots[i].role == DL_SLOT_IN) { /* of an input: made by another kind, or not */
+            return c->made_gradient[s] >= 0;
+        }
     }
-    return true;
+    return writes_value(op, c->model->output.loss);
 }
 
 /* An output of the forward kind that its gradient reads in a fused form only: fusion gives it. */
@@ -154,8 +174,9 @@ static dl_status emit_gradient(dl_compile *c, const dl_model_op *op, const dl_op
     DL_RETURN_IF_ERROR(dl_add_operation(c->program, gradient->kind, &op->attr, DL_PHASE_BACKWARD, op->layer,
                                         c->micro, slots, info->n_slots, &instruction));
     instruction->forward = forward;
-    if (gradient->kind == DL_OP_CROSS_ENTROPY_BACKWARD) {
-        instruction->attr.u.loss.scale = 1.0 / (double)c->plan->options.batch_size;
+    if (gradient->kind == DL_OP_CROSS_ENTROPY_BACKWARD || gradient->kind == DL_OP_ERROR_BACKWARD) {
+        const int64_t rows = c->plan->options.batch_size * c->model->output.rows;
+        instruction->attr.u.loss.scale = 1.0 / (double)rows;
     }
     for (int i = 0; i < info->n_slots; i++) {
         if (made[i] >= 0 && c->model->value[made[i]].kind != DL_VALUE_PARAMETER) {
@@ -211,6 +232,9 @@ dl_status dl_emit_backward(dl_compile *c) {
             continue;
         }
         const int forward = forward_instruction(c, op, 0);
+        for (int s = 0; s < DL_OP_MAX_SLOTS; s++) {
+            c->made_gradient[s] = -1;
+        }
         /* weights first: their bucket can leave while the data gradient is computed */
         for (int g = info->n_gradients - 1; g >= 0; g--) {
             DL_RETURN_IF_ERROR(emit_gradient(c, op, &info->gradients[g], forward));

@@ -18,8 +18,10 @@ typedef struct lowering {
     bool appended;       /* the program owns its prepared operations */
 } lowering;
 
-static bool is_parameter(dl_storage storage) {
-    return storage == DL_STORE_PARAMETER || storage == DL_STORE_FROZEN;
+/* A parameter, or its average, where it lies. */
+static bool is_parameter(const dl_slot *slot) {
+    return slot->storage == DL_STORE_PARAMETER || slot->storage == DL_STORE_FROZEN ||
+           (slot->storage == DL_STORE_STATE && slot->parameter >= 0);
 }
 
 static void classify(const dl_plan *plan, const dl_program *program, lowering *l) {
@@ -48,7 +50,7 @@ static dl_op_desc free_desc(const dl_program *program, const lowering *l) {
         if (!desc.slot[i].present) {
             continue;
         }
-        const bool parameter = is_parameter(program->slot[l->instruction.slot[i]].storage);
+        const bool parameter = is_parameter(&program->slot[l->instruction.slot[i]]);
         if ((info->layout_free && (parameter || l->is_parameter_gradient[i])) ||
             (info->saved && info->role == DL_SLOT_OUT)) {
             desc.slot[i].layout = &dl_layout_any;
@@ -130,8 +132,9 @@ static dl_status bind_layouts(dl_compile *c, lowering *l, const dl_op *op) {
             continue;
         }
         dl_slot *slot = &c->program->slot[s];
-        if (is_parameter(slot->storage) && op->layout[i] != NULL) {
-            DL_RETURN_IF_ERROR(dl_copy_slot(c, slot->parameter, op->layout[i], &l->instruction.slot[i]));
+        if (is_parameter(slot) && op->layout[i] != NULL) {
+            DL_RETURN_IF_ERROR(dl_copy_slot(c, slot->parameter, slot->storage == DL_STORE_STATE,
+                                            op->layout[i], &l->instruction.slot[i]));
         } else if (l->info->slots[i].saved && l->info->slots[i].role == DL_SLOT_OUT) {
             slot->tensor.layout = op->layout[i];
             slot->n_bytes = dl_op_slot_bytes(op, i);
@@ -337,9 +340,10 @@ static dl_status finish_whole(dl_compile *c, lowering *l) {
 static dl_status lower_whole_or_parts(dl_compile *c, lowering *l) {
     const dl_plan_options *options = &c->plan->options;
     const int micro = l->instruction.micro;
-    const bool pieces = options->reproducible && c->program->kind == DL_PROGRAM_TRAIN && micro >= 0;
+    const bool pieces = options->reproducible && micro >= 0;
     if (pieces) {
-        l->pieces = dl_share_pieces(options->n_ranks, options->rank, options->accumulate, micro);
+        const int n_micro = c->program->kind == DL_PROGRAM_TRAIN ? options->accumulate : 1;
+        l->pieces = dl_share_pieces(options->n_ranks, options->rank, n_micro, micro);
     }
     const bool sums = l->info->batch == DL_BATCH_SUMS_SAMPLES && (l->sums_gradients || l->statistic >= 0);
     if (!(pieces && sums)) {

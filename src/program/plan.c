@@ -33,20 +33,21 @@ dl_status dl_plan_create(const dl_plan_options *options, dl_plan **out) {
     return DL_OK;
 }
 
-dl_status dl_copy_slot(dl_compile *c, int row, const dl_layout *layout, int *slot) {
+dl_status dl_copy_slot(dl_compile *c, int row, bool averaged, const dl_layout *layout, int *slot) {
     dl_plan *plan = c->plan;
     const dl_parameter *parameter = &c->model->table.parameter[row];
     int number = 0;
     while (number < plan->n_copies &&
-           (plan->copy[number].parameter != row || plan->copy[number].layout != layout)) {
+           (plan->copy[number].parameter != row || plan->copy[number].averaged != averaged ||
+            plan->copy[number].layout != layout)) {
         number++;
     }
     if (number == plan->n_copies) {
         const size_t align = plan->options.device->backend->strict ? DL_PAGE_BYTES : DL_CACHE_LINE;
         DL_RETURN_IF_ERROR(
             dl_grow(&plan->copy, &plan->capacity_copies, plan->n_copies + 1, sizeof *plan->copy));
-        plan->copy[plan->n_copies++] =
-            (dl_copy){.parameter = row, .layout = layout, .offset = plan->bytes[DL_STORE_COPY]};
+        plan->copy[plan->n_copies++] = (dl_copy){
+            .parameter = row, .layout = layout, .averaged = averaged, .offset = plan->bytes[DL_STORE_COPY]};
         plan->bytes[DL_STORE_COPY] += dl_round_up(layout->n_bytes, align);
     }
     dl_copy *copy = &plan->copy[number];
@@ -88,11 +89,18 @@ static void size_arenas(dl_plan *plan) {
     if (has_training(plan)) {
         plan->bytes[DL_STORE_GRADIENT] = trainable * (size_t)plan->n_blocks;
         plan->bytes[DL_STORE_OPTIMIZER] = trainable * (size_t)plan->options.update.n_states;
-        plan->bytes[DL_STORE_STATE] = sizeof(double);
+        plan->bytes[DL_STORE_STATE] =
+            plan->options.ema_decay > 0 ? DL_EMA_OFFSET + trainable : sizeof(double);
     }
+    plan->bytes[DL_STORE_STATE] = larger(plan->bytes[DL_STORE_STATE], dl_state_bytes(plan));
     const size_t totals = (size_t)(DL_N_TOTALS + dl_n_moments(plan->options.model)) * sizeof(double);
-    plan->bytes[DL_STORE_CONTROL] = 2 * DL_PAGE_BYTES + dl_round_up(totals, DL_PAGE_BYTES);
+    plan->bytes[DL_STORE_CONTROL] = 3 * DL_PAGE_BYTES + dl_round_up(totals, DL_PAGE_BYTES);
     for (int i = 0; i < plan->n_programs; i++) {
+        const dl_program *program = plan->program[i];
+        if (program->result >= 0) {
+            plan->bytes[DL_STORE_RESULT] =
+                larger(plan->bytes[DL_STORE_RESULT], program->slot[program->result].n_bytes);
+        }
         const dl_storage placed[] = {DL_STORE_ACTIVATION, DL_STORE_WORKSPACE, DL_STORE_INPUT};
         for (size_t p = 0; p < sizeof placed / sizeof *placed; p++) {
             plan->bytes[placed[p]] =
@@ -254,6 +262,7 @@ static dl_status prepare_collectives(dl_plan *plan) {
 dl_status dl_plan_finish(dl_plan *plan) {
     DL_RETURN_IF_ERROR(dl_plan_seal(plan));
     DL_RETURN_IF_ERROR(take_memory(plan));
+    DL_RETURN_IF_ERROR(dl_alloc(dl_state_bytes(plan), 1, &plan->zeros));
     for (int i = 0; i < plan->n_programs; i++) {
         DL_RETURN_IF_ERROR(bind(plan, plan->program[i]));
     }
@@ -292,6 +301,7 @@ void dl_plan_destroy(dl_plan **plan) {
     dl_choices_destroy(&(*plan)->choices);
     dl_device_close(&(*plan)->single);
     dl_free(&(*plan)->copy);
+    dl_free(&(*plan)->zeros);
     dl_free(&(*plan)->collective);
     dl_pool_destroy(&(*plan)->pool);
     dl_free(plan);

@@ -25,6 +25,7 @@
     ENTRY(DL_STORE_COPY, "copies")           /* parameters as kernels want them, filled by pack */           \
     ENTRY(DL_STORE_INPUT, "input")           /* loaded from the host for each step */                        \
     ENTRY(DL_STORE_CONTROL, "control")       /* step block, totals, control word */                          \
+    ENTRY(DL_STORE_RESULT, "results")        /* scores that the host reads after an evaluation */            \
     ENTRY(DL_STORE_ACTIVATION, "activations") /* placed by liveness */                                       \
     ENTRY(DL_STORE_WORKSPACE, "workspace")    /* placed by liveness; lives for one instruction */
 
@@ -110,6 +111,7 @@ typedef enum dl_program_kind { DL_PROGRAM_TRAIN, DL_PROGRAM_EVALUATE, DL_PROGRAM
 typedef struct dl_program {
     dl_program_kind kind;
     int64_t global_samples; /* of the step over all ranks */
+    int64_t length;         /* of the sequences, where the model leaves it open; 0: as the model says */
     int64_t local_samples;  /* of this rank */
     int64_t local_begin;    /* first of them in the global batch */
     int n_slots, n_instructions, n_events;
@@ -119,15 +121,20 @@ typedef struct dl_program {
     size_t placed_bytes[DL_N_STORAGES]; /* peak of what was placed by liveness */
     int totals, control, step;          /* slots */
     int moments;    /* slot behind the totals, summed with them: what moving averages are made of; -1 */
+    int result;     /* slot for the host: scores of the samples, -1: not kept */
+    int norm;       /* slot for the host: the gradient's norm, -1: not computed */
     dl_pool *pool;  /* names, parts */
     void **pointer; /* addresses, (DL_OP_MAX_SLOTS + 1) for each instruction; set by bind */
 } dl_program;
 
 /* The optimizer as the compiler sees it: an operation over arena ranges. */
+enum { DL_MAX_STATES = 3 };
+
 typedef struct dl_update_rule {
-    dl_op_kind kind; /* slots w, g, then `n_states` INOUT slots, step, totals, control */
+    dl_op_kind kind; /* slots w, g, INOUT slots of the states, step, totals, control, norm (optional) */
     dl_op_attr attr;
-    int n_states; /* f32 per parameter element */
+    int n_states;                     /* f32 per parameter element */
+    const char *state[DL_MAX_STATES]; /* the kind's slots for them, in the order of their arenas */
 } dl_update_rule;
 
 /* A batch on the host, as LOAD sees it: this rank's samples of one step. */
@@ -147,8 +154,12 @@ typedef struct dl_plan_options {
     bool reproducible;
     bool measure; /* choose layouts and algorithms by measurement; otherwise by rule */
     bool fuse;    /* the fusion pass (tests switch it off) */
+    bool predict; /* evaluation programs keep the scores of their samples for the host */
     dl_update_rule update;
-    int n_fields; /* names of the batch's fields, in order: "x", "y" */
+    double ema_decay; /* of the averaged parameters that evaluation programs read; 0: they read the trained
+                         ones */
+    double clip_norm; /* largest norm of the mean gradient; 0: no limit, and no norm is computed */
+    int n_fields;     /* names of the batch's fields, in order: "x", "y" */
     const char *const *fields;
 } dl_plan_options;
 
@@ -157,6 +168,7 @@ typedef struct dl_copy {
     int parameter;
     const dl_layout *layout;
     size_t offset; /* in DL_STORE_COPY */
+    bool averaged; /* of the parameter's moving average */
     bool in_training, in_evaluation;
 } dl_copy;
 
@@ -168,7 +180,10 @@ typedef struct dl_exchange {
     size_t offset;      /* of the first block in DL_STORE_EXCHANGE; the others follow */
 } dl_exchange;
 
-enum { DL_MAX_PROGRAMS = 16 };
+/* DL_STORE_STATE: the samples seen, and from here on the averaged parameters, in the order of their arena. */
+#define DL_EMA_OFFSET ((size_t)DL_PAGE_BYTES)
+
+enum { DL_MAX_PROGRAMS = 64 };
 
 typedef struct dl_choices dl_choices; /* layouts and algorithms taken (choose.h) */
 
@@ -188,6 +203,7 @@ typedef struct dl_plan {
     int64_t capacity_exchanges;
     dl_choices *choices;
     size_t bytes[DL_N_STORAGES];
+    void *zeros;                 /* on the host: what a state begins with */
     void *memory[DL_N_STORAGES]; /* after finish; the gradient arenas are in the communicator's memory */
     int n_collectives;
     dl_collective **collective; /* buckets, then totals, then control, then exchanges */
@@ -202,6 +218,11 @@ DL_NODISCARD dl_status dl_plan_create(const dl_plan_options *options, dl_plan **
  * Collective over the data axis when options.measure is set (rank 0 measures and broadcasts). */
 DL_NODISCARD dl_status dl_plan_add(dl_plan *plan, dl_program_kind kind, int64_t global_samples, int *index);
 
+/* The same for sequences of `length` positions, in a model that leaves the length open (a bucket of ragged
+ * samples); 0: as the model says. */
+DL_NODISCARD dl_status dl_plan_add_length(dl_plan *plan, dl_program_kind kind, int64_t global_samples,
+                                          int64_t length, int *index);
+
 /* Completes the programs: packs, places, sizes; checks each one. No memory is taken. Nothing can be added
  * afterwards. */
 DL_NODISCARD dl_status dl_plan_seal(dl_plan *plan);
@@ -212,6 +233,10 @@ DL_NODISCARD dl_status dl_plan_finish(dl_plan *plan);
 
 /* Bytes of each storage, known once the plan is sealed. */
 void dl_plan_memory(const dl_plan *plan, size_t bytes[DL_N_STORAGES]);
+
+/* What layers carry from step to step begins anew, with zeros, for this kind of program (training and
+ * evaluation carry their own). For the first batch of a pass. Not collective. */
+DL_NODISCARD dl_status dl_plan_clear_state(dl_plan *plan, dl_program_kind kind);
 
 void dl_plan_destroy(dl_plan **plan);
 

@@ -144,6 +144,7 @@ static bool may_write(const dl_program *program, const dl_instruction *instructi
     case DL_STORE_GRADIENT:
         return instruction->type != DL_DO_LOAD;
     case DL_STORE_ACTIVATION:
+    case DL_STORE_RESULT:
         return operation;
     case DL_STORE_WORKSPACE:
     case DL_N_STORAGES:

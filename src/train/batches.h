@@ -6,14 +6,14 @@
 
 typedef struct dl_batches dl_batches;
 
-/* Starts reading batches ahead: of training (shuffled anew each epoch, from step `first_step` on, total_steps
- * in all) or of one pass over a split in order. */
+/* Starts reading batches ahead: of training (shuffled anew each epoch, but for a text that is read on and on,
+ * from step `first_step` on, total_steps in all) or of one pass over a split in order. */
 DL_NODISCARD dl_status dl_batches_start_training(dl_session *session, int64_t first_step, dl_batches **out);
 DL_NODISCARD dl_status dl_batches_start_pass(dl_session *session, dl_split split, dl_batches **out);
 void dl_batches_stop(dl_batches **batches);
 
-/* The next batch of this rank, NULL at the end. *global_samples: of the step over all ranks. Hand it back. */
-DL_NODISCARD dl_status dl_batches_next(dl_batches *batches, const dl_batch **batch, int64_t *global_samples);
+/* The next batch of this rank, NULL at the end; batch->global is the step's over all ranks. Hand it back. */
+DL_NODISCARD dl_status dl_batches_next(dl_batches *batches, const dl_batch **batch);
 void dl_batches_release(dl_batches *batches, const dl_batch *batch);
 
 /* Bytes that batches read ahead and the order of an epoch take. */

@@ -117,8 +117,12 @@ void dl_console_close(dl_console *console, const dl_closing *closing) {
         dl_console_append_names(&line, console, &closing->end.test);
         dl_console_line(console, line.data);
     }
-    dl_console_note(console, "results: %s (weights.h5, metrics.jsonl, config.yaml, log.txt)",
-                    closing->run_dir);
+    if (closing->end.best != NULL) {
+        dl_console_note(console, "best:  epoch %lld, %s %.6g", (long long)closing->end.best_epoch,
+                        closing->end.best, closing->end.best_value);
+    }
+    dl_console_note(console, "results: %s (weights.h5, %smetrics.jsonl, config.yaml, log.txt)",
+                    closing->run_dir, closing->end.best != NULL ? "best.h5, " : "");
     if (closing->next != NULL) {
         dl_console_note(console, "next: %s", closing->next);
     }

@@ -4,13 +4,13 @@
 
 #include <string.h>
 
-static dl_status evaluate_batch(const dl_evaluation *e, const dl_batch *batch, int64_t global_samples,
-                                int64_t number, double sums[DL_N_TOTALS]) {
-    const int program = dl_session_evaluate_program(e->session, global_samples);
+static dl_status evaluate_batch(const dl_evaluation *e, const dl_batch *batch, int64_t number,
+                                double sums[DL_N_TOTALS]) {
+    const int program = dl_session_program(e->session, DL_PROGRAM_EVALUATE, &batch->global);
     DL_RETURN_ERROR_IF(program < 0, DL_ERR_INTERNAL,
                        "there is no program for an evaluation batch of %lld samples",
-                       (long long)global_samples);
-    const dl_step_block step = {.weight = (double)batch->n_samples};
+                       (long long)batch->global.n_samples);
+    const dl_step_block step = {.weight = (double)batch->weight};
     const dl_host_batch host = {.field = (const void *const *)batch->field, .ids = batch->ids, .step = &step};
     DL_RETURN_IF_ERROR(dl_execute(e->session->plan, program, &host));
     double totals[DL_N_TOTALS];
@@ -18,6 +18,9 @@ static dl_status evaluate_batch(const dl_evaluation *e, const dl_batch *batch, i
     DL_RETURN_IF_ERROR(dl_session_read_control(e->session, program, totals, control));
     for (int i = 0; i < DL_N_TOTALS; i++) {
         sums[i] += totals[i];
+    }
+    if (e->predictions != NULL) {
+        DL_RETURN_IF_ERROR(dl_predictions_add(e->predictions, program, batch, batch->global.n_samples));
     }
     if (e->audit == NULL) {
         return DL_OK;
@@ -27,19 +30,29 @@ static dl_status evaluate_batch(const dl_evaluation *e, const dl_batch *batch, i
 }
 
 static dl_status evaluate_all(const dl_evaluation *e, dl_batches *batches, double sums[DL_N_TOTALS]) {
-    const int64_t batch_size = e->session->config->train.batch_size;
-    const int64_t n_batches = (e->session->split[e->split].n + batch_size - 1) / batch_size;
+    const int64_t n_batches = e->session->view_info[e->split].n_batches;
+    DL_RETURN_IF_ERROR(dl_plan_clear_state(e->session->plan, DL_PROGRAM_EVALUATE));
     for (int64_t number = 1;; number++) {
         const dl_batch *batch = NULL;
-        int64_t global_samples = 0;
-        DL_RETURN_IF_ERROR(dl_batches_next(batches, &batch, &global_samples));
+        DL_RETURN_IF_ERROR(dl_batches_next(batches, &batch));
         if (batch == NULL) {
             return DL_OK;
         }
-        DL_RETURN_IF_ERROR(evaluate_batch(e, batch, global_samples, number, sums));
+        DL_RETURN_IF_ERROR(evaluate_batch(e, batch, number, sums));
         dl_batches_release(batches, batch);
         dl_console_progress(e->console, dl_split_name(e->split), number, n_batches);
     }
+}
+
+dl_score dl_score_of(const dl_model *model, const double totals[DL_N_TOTALS]) {
+    const double weight = totals[DL_TOTAL_WEIGHT];
+    const dl_output *output = &model->output;
+    dl_score score = {.present = true, .loss = totals[DL_TOTAL_LOSS] / weight};
+    for (int i = 0; i < output->n_metrics; i++) {
+        const double mean = totals[DL_TOTAL_METRIC + i] / weight;
+        score.metric[i] = output->finish[i] != NULL ? output->finish[i](mean) : mean;
+    }
+    return score;
 }
 
 dl_status dl_evaluate(const dl_evaluation *e, dl_score *score) {
@@ -57,10 +70,6 @@ dl_status dl_evaluate(const dl_evaluation *e, dl_score *score) {
         return dl_error_add_frame(status, __FILE__, __LINE__, __func__, "evaluating split %s",
                                   dl_split_name(e->split));
     }
-    score->present = true;
-    score->loss = sums[DL_TOTAL_LOSS] / sums[DL_TOTAL_WEIGHT];
-    for (int i = 0; i < e->session->model->output.n_metrics; i++) {
-        score->metric[i] = sums[DL_TOTAL_METRIC + i] / sums[DL_TOTAL_WEIGHT];
-    }
+    *score = dl_score_of(e->session->model, sums);
     return DL_OK;
 }

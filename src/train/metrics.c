@@ -104,6 +104,9 @@ dl_status dl_metrics_step(dl_metrics *metrics, const dl_step_report *report) {
     put_position(&json, report->epoch, report->step, report->samples);
     put_score(metrics, &json, "", &report->train);
     dl_json_double(&json, "lr", report->learning_rate);
+    if (report->gradient_norm != NULL) {
+        dl_json_double(&json, "grad_norm", *report->gradient_norm);
+    }
     dl_json_fixed(&json, "step_ms", report->step_ms, 3);
     put_speed(&json, report->samples_per_s, report->data_wait, report->seconds);
     DL_RETURN_IF_ERROR(end(metrics, &json));
@@ -124,6 +127,12 @@ dl_status dl_metrics_end(dl_metrics *metrics, const dl_end_report *report) {
     dl_json json = begin(metrics, "end");
     put_position(&json, report->epoch, report->step, report->samples);
     put_score(metrics, &json, "test_", &report->test);
+    if (report->best != NULL) {
+        char key[KEY_BYTES];
+        (void)snprintf(key, sizeof key, "best_%s", report->best);
+        dl_json_int(&json, "best_epoch", report->best_epoch);
+        dl_json_double(&json, key, report->best_value);
+    }
     dl_json_fixed(&json, "seconds", report->seconds, 3);
     if (report->weights != NULL) {
         dl_json_string(&json, "weights", report->weights);

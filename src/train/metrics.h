@@ -32,7 +32,8 @@ typedef struct dl_step_report {
     int64_t samples;     /* seen so far by all ranks */
     dl_score train;      /* of this step */
     double learning_rate;
-    double step_ms; /* wall time of this step */
+    const double *gradient_norm; /* of the mean gradient before it was clipped; NULL: not measured */
+    double step_ms;              /* wall time of this step */
     double samples_per_s;
     double data_wait; /* share of the time that training waited for data, 0..1 */
     double seconds;   /* since training began */
@@ -48,6 +49,9 @@ typedef struct dl_epoch_report {
 typedef struct dl_end_report {
     int64_t epoch, step, samples;
     dl_score test;
+    const char *best; /* the figure whose best weights were kept, "valid_loss"; NULL: none */
+    int64_t best_epoch;
+    double best_value;
     double seconds;
     const char *weights; /* 32 hex digits */
 } dl_end_report;

@@ -1,4 +1,5 @@
-/* The run directory: config.yaml, log.txt, metrics.jsonl, status.json, audit.rankRRRRR.jsonl, weights.h5.
+/* The run directory: config.yaml, log.txt, metrics.jsonl, status.json, audit.rankRRRRR.jsonl, weights.h5,
+ * and as asked for ema.h5, best.h5.
  *
  * Rank 0 creates it; the other ranks join it afterwards (the caller sees to the order) and write audit files
  * only. An earlier run in the directory is moved to NAME.1, .2, ...; an existing folder that is neither empty

@@ -25,17 +25,20 @@ typedef struct dl_session {
     int n_threads;
     dl_grid *grid;
     dl_dataset *train_files, *valid_files, *test_files;
-    dl_dataset_info train_info; /* of the files; of the maker where there are none yet (check) */
-    int64_t n_samples[DL_N_SPLITS];
+    dl_dataset_info train_info;     /* of the files; of the maker where there are none yet (check) */
+    int64_t n_samples[DL_N_SPLITS]; /* of an epoch; of a text: windows (times rows) */
     dl_split_data split[DL_N_SPLITS];
-    bool data_unknown;  /* dry: neither files nor a maker that fits the model */
-    bool valid_is_test; /* there is no validation split: epochs are validated on test */
+    dl_view *view[DL_N_SPLITS];          /* NULL where there are no files */
+    dl_view_info view_info[DL_N_SPLITS]; /* the forms of batches; what would be, where there are no files */
+    bool data_unknown;                   /* dry: neither files nor a maker that fits the model */
+    bool valid_is_test;                  /* there is no validation split: epochs are validated on test */
     dl_model *model;
     dl_device *device;
     dl_plan *plan;
-    int train_full, train_short; /* programs; short -1: every batch is full */
+    int train_full; /* program for a full batch, of the longest sequences there are */
     int64_t steps_per_epoch, total_steps;
     dl_host_arenas host; /* for weights.h5 */
+    float *averaged;     /* trainable parameters for ema.h5; NULL without train.ema_decay */
 } dl_session;
 
 typedef struct dl_session_options {
@@ -45,6 +48,7 @@ typedef struct dl_session_options {
     int n_ranks;    /* dry sessions only */
     int n_threads;
     bool training;  /* programs for training too, not for evaluation alone */
+    bool predict;   /* evaluations keep the scores of their samples (predictions.h) */
     bool synthetic; /* no data set is opened: shapes from the maker or the config (bench) */
     void (*progress)(const char *what, double share); /* of making data; may be NULL */
 } dl_session_options;
@@ -61,7 +65,7 @@ DL_NODISCARD dl_status dl_session_init_parameters(dl_session *session);
 /* Sets them from a weights.h5. Every rank reads the file. */
 DL_NODISCARD dl_status dl_session_read_weights(dl_session *session, const char *path);
 
-/* Brings the parameters to session->host. */
+/* Brings the parameters to session->host and ->averaged. */
 DL_NODISCARD dl_status dl_session_fetch_parameters(dl_session *session);
 
 /* Runs the refresh program: copies of parameters for evaluation. */
@@ -71,10 +75,15 @@ DL_NODISCARD dl_status dl_session_refresh(dl_session *session);
 DL_NODISCARD dl_status dl_session_read_control(const dl_session *session, int program,
                                                double totals[DL_N_TOTALS], int32_t control[DL_N_CONTROLS]);
 
+/* The norm of the gradient of the training program that ran last, before it was clipped; *measured tells
+ * whether the program computes it (train.clip_norm). */
+DL_NODISCARD dl_status dl_session_read_norm(const dl_session *session, int program, double *norm,
+                                            bool *measured);
+
 /* Bytes this rank takes beside the plan's storages: host copies of the parameters, batches read ahead. */
 size_t dl_session_host_bytes(const dl_session *session);
 
-/* The program for evaluating a global batch of n samples; -1 when it was not compiled. */
-int dl_session_evaluate_program(const dl_session *session, int64_t n_samples);
+/* The program of this kind for a global batch; -1 when it was not compiled. */
+int dl_session_program(const dl_session *session, dl_program_kind kind, const dl_global_batch *batch);
 
 #endif

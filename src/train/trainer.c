@@ -26,15 +26,8 @@ typedef struct trainer {
     double evaluated;               /* seconds spent evaluating, not training */
     double rate;                    /* learning rate of the step */
     dl_score valid;
+    dl_best stopping; /* what early stopping watches */
 } trainer;
-
-static dl_score score_of(const trainer *t, const double totals[DL_N_TOTALS]) {
-    dl_score score = {.present = true, .loss = totals[DL_TOTAL_LOSS] / totals[DL_TOTAL_WEIGHT]};
-    for (int i = 0; i < t->session->model->output.n_metrics; i++) {
-        score.metric[i] = totals[DL_TOTAL_METRIC + i] / totals[DL_TOTAL_WEIGHT];
-    }
-    return score;
-}
 
 static int64_t epoch_of(const trainer *t, int64_t step) {
     return (step - 1) / t->session->steps_per_epoch + 1;
@@ -47,30 +40,35 @@ static dl_step_block step_block(trainer *t, int64_t step, const dl_batch *batch)
         (t->session->total_steps + t->session->steps_per_epoch - 1) / t->session->steps_per_epoch;
     const dl_progress progress = {.samples_seen = t->samples,
                                   .batch_size = train->batch_size,
-                                  .total_samples = epochs * t->session->n_samples[DL_SPLIT_TRAIN]};
+                                  .total_samples = epochs * t->session->n_samples[DL_SPLIT_TRAIN],
+                                  .epoch_samples = t->session->n_samples[DL_SPLIT_TRAIN]};
     t->rate = dl_schedule_rate(&train->schedule, dl_optimizer_base_rate(&train->optimizer), &progress);
     dl_step_block block = {
-        .step = step, .t = step, .weight = (double)batch->n_samples, .learning_rate = t->rate};
+        .step = step, .t = step, .weight = (double)batch->weight, .learning_rate = t->rate};
     if (t->options->pending_signal != NULL) {
         block.control[DL_CONTROL_STOP] = t->options->pending_signal();
     }
     return block;
 }
 
-static dl_status show_step(trainer *t, int64_t step, const double totals[DL_N_TOTALS]) {
+static dl_status show_step(trainer *t, int64_t step, int program, const double totals[DL_N_TOTALS]) {
     const int64_t log_every = t->session->config->run.log_every;
     const bool log = t->options->metrics != NULL && (step == 1 || (log_every > 0 && step % log_every == 0));
     const bool show = dl_console_due(t->options->console);
     if (!log && !show) {
         return DL_OK;
     }
+    double norm = 0.0;
+    bool has_norm = false;
+    DL_RETURN_IF_ERROR(dl_session_read_norm(t->session, program, &norm, &has_norm));
     const double now = dl_clock_seconds(), passed = now - t->shown_at;
     const int64_t steps = step - t->shown_step, samples = t->samples - t->shown_samples;
     const dl_step_report report = {.epoch = epoch_of(t, step),
                                    .step = step,
                                    .samples = t->samples,
-                                   .train = score_of(t, totals),
+                                   .train = dl_score_of(t->session->model, totals),
                                    .learning_rate = t->rate,
+                                   .gradient_norm = has_norm ? &norm : NULL,
                                    .step_ms = 1e3 * passed / (double)steps,
                                    .samples_per_s = (double)samples / passed,
                                    .data_wait = (t->waited - t->shown_waited) / passed,
@@ -94,15 +92,36 @@ static dl_status show_step(trainer *t, int64_t step, const double totals[DL_N_TO
     return dl_metrics_step(t->options->metrics, &report);
 }
 
-static dl_status write_weights(trainer *t, int64_t step) {
-    DL_RETURN_IF_ERROR(dl_session_fetch_parameters(t->session));
+/* Writes the parameters that were fetched last: rank 0 does, for all hold the same. */
+static dl_status write_file(trainer *t, const char *name, int64_t step, float *trainable) {
+    char path[4096];
     if (t->session->world->rank != 0) {
         return DL_OK;
     }
-    char path[4096];
-    DL_RETURN_IF_ERROR(dl_run_dir_file(t->options->run, "weights.h5", path, sizeof path));
-    return dl_weights_write(path, &t->session->model->table, t->session->config->name, step,
-                            &t->session->host);
+    DL_RETURN_IF_ERROR(dl_run_dir_file(t->options->run, name, path, sizeof path));
+    const dl_host_arenas *host = &t->session->host;
+    const dl_host_arenas arenas = {{trainable, host->of[DL_ARENA_FROZEN], host->of[DL_ARENA_STATISTICS]}};
+    return dl_weights_write(path, &t->session->model->table, t->session->config->name, step, &arenas);
+}
+
+/* weights.h5 as trained; ema.h5 and best.h5 as evaluated. */
+static dl_status write_weights(trainer *t, int64_t step, bool best) {
+    DL_RETURN_IF_ERROR(dl_session_fetch_parameters(t->session));
+    float *averaged = t->session->averaged, *trainable = t->session->host.of[DL_ARENA_TRAINABLE];
+    DL_RETURN_IF_ERROR(write_file(t, "weights.h5", step, trainable));
+    if (averaged != NULL) {
+        DL_RETURN_IF_ERROR(write_file(t, "ema.h5", step, averaged));
+    }
+    return best ? write_file(t, "best.h5", step, averaged != NULL ? averaged : trainable) : DL_OK;
+}
+
+/* Looks at the figures of an epoch: whether it is the best, whether training goes on. All ranks have the
+ * same. */
+static bool judge_epoch(trainer *t, const dl_epoch_report *report) {
+    const int64_t patience = t->session->config->train.early_stopping.patience;
+    (void)dl_best_take(&t->stopping, report->epoch, &report->train, &report->valid);
+    t->result->early = patience > 0 && t->stopping.without >= patience;
+    return dl_best_take(&t->result->best, report->epoch, &report->train, &report->valid);
 }
 
 static dl_status end_epoch(trainer *t, int64_t step) {
@@ -110,7 +129,7 @@ static dl_status end_epoch(trainer *t, int64_t step) {
     dl_epoch_report report = {.epoch = epoch_of(t, step),
                               .step = step,
                               .samples = t->samples,
-                              .train = score_of(t, t->epoch_sums),
+                              .train = dl_score_of(t->session->model, t->epoch_sums),
                               .samples_per_s = (double)t->epoch_samples / passed,
                               .data_wait = t->epoch_waited / passed};
     const dl_evaluation evaluation = {.session = t->session,
@@ -121,7 +140,8 @@ static dl_status end_epoch(trainer *t, int64_t step) {
     DL_RETURN_IF_ERROR(dl_evaluate(&evaluation, &t->valid));
     report.valid = t->valid;
     int failed = -1;
-    DL_RETURN_IF_ERROR(dl_comm_agree(t->session->world, write_weights(t, step), &failed));
+    const bool best = judge_epoch(t, &report);
+    DL_RETURN_IF_ERROR(dl_comm_agree(t->session->world, write_weights(t, step, best), &failed));
     report.seconds = dl_clock_seconds() - t->began;
     dl_console_epoch(t->options->console, epoch_of(t, t->session->total_steps), &report);
     if (t->options->metrics != NULL) {
@@ -138,10 +158,13 @@ static dl_status end_epoch(trainer *t, int64_t step) {
 }
 
 /* Runs one step on one batch; *stop: the signal all ranks agreed to stop for. */
-static dl_status run_step(trainer *t, int64_t step, const dl_batch *batch, int64_t global_samples,
-                          int *stop) {
-    const bool full = global_samples == t->session->config->train.batch_size;
-    const int program = full ? t->session->train_full : t->session->train_short;
+static dl_status run_step(trainer *t, int64_t step, const dl_batch *batch, int *stop) {
+    const int program = dl_session_program(t->session, DL_PROGRAM_TRAIN, &batch->global);
+    DL_RETURN_ERROR_IF(program < 0, DL_ERR_INTERNAL, "there is no program for a batch of %lld samples",
+                       (long long)batch->global.n_samples);
+    if (batch->global.number == 0) {
+        DL_RETURN_IF_ERROR(dl_plan_clear_state(t->session->plan, DL_PROGRAM_TRAIN));
+    }
     const dl_step_block block = step_block(t, step, batch);
     const dl_host_batch host = {
         .field = (const void *const *)batch->field, .ids = batch->ids, .step = &block};
@@ -153,8 +176,8 @@ static dl_status run_step(trainer *t, int64_t step, const dl_batch *batch, int64
         return dl_report_divergence(t->session, program, &host, step);
     }
     *stop = control[DL_CONTROL_STOP];
-    t->samples += global_samples;
-    t->epoch_samples += global_samples;
+    t->samples += batch->global.n_samples;
+    t->epoch_samples += batch->global.n_samples;
     t->waited += batch->waited;
     t->epoch_waited += batch->waited;
     for (int i = 0; i < DL_N_TOTALS; i++) {
@@ -162,16 +185,15 @@ static dl_status run_step(trainer *t, int64_t step, const dl_batch *batch, int64
     }
     DL_RETURN_IF_ERROR(
         dl_run_dir_audit(t->options->run, "train", epoch_of(t, step), step, batch->ids, batch->n_samples));
-    return show_step(t, step, totals);
+    return show_step(t, step, program, totals);
 }
 
 static dl_status loop(trainer *t) {
     const int64_t total = t->session->total_steps;
-    for (int64_t step = 1; step <= total && t->result->signal == 0; step++) {
+    for (int64_t step = 1; step <= total && t->result->signal == 0 && !t->result->early; step++) {
         const dl_batch *batch = NULL;
-        int64_t global_samples = 0;
-        DL_RETURN_IF_ERROR(dl_batches_next(t->batches, &batch, &global_samples));
-        DL_RETURN_IF_ERROR(run_step(t, step, batch, global_samples, &t->result->signal));
+        DL_RETURN_IF_ERROR(dl_batches_next(t->batches, &batch));
+        DL_RETURN_IF_ERROR(run_step(t, step, batch, &t->result->signal));
         dl_batches_release(t->batches, batch);
         t->result->step = step;
         t->result->epoch = epoch_of(t, step);
@@ -190,7 +212,7 @@ static dl_status conclude(trainer *t) {
     result->samples_per_s = (double)t->samples / (result->seconds - t->evaluated);
     result->data_wait = t->waited / (result->seconds - t->evaluated);
     int failed = -1;
-    DL_RETURN_IF_ERROR(dl_comm_agree(t->session->world, write_weights(t, result->step), &failed));
+    DL_RETURN_IF_ERROR(dl_comm_agree(t->session->world, write_weights(t, result->step, false), &failed));
     DL_RETURN_IF_ERROR(dl_weights_hash(&t->session->model->table, &t->session->host, result->weights));
     if (result->signal != 0) {
         return DL_OK;
@@ -207,9 +229,28 @@ static dl_status conclude(trainer *t) {
     return dl_evaluate(&evaluation, &result->test);
 }
 
+/* What to watch, and that there will be something to see. */
+static dl_status start_watching(trainer *t) {
+    const dl_config *config = t->session->config;
+    const dl_early_stopping_config *stopping = &config->train.early_stopping;
+    t->stopping =
+        dl_best_watch(&config->train, stopping->patience > 0 ? stopping->monitor : NULL, stopping->min_delta);
+    t->result->best = dl_best_watch(&config->train, config->checkpoint.best, 0);
+    const dl_best *watched = t->stopping.name != NULL ? &t->stopping : &t->result->best;
+    const bool needs_valid = (t->stopping.name != NULL && t->stopping.monitor.valid) ||
+                             (t->result->best.name != NULL && t->result->best.monitor.valid);
+    DL_RETURN_ERROR_IF(
+        needs_valid && t->session->split[DL_SPLIT_VALID].n == 0, DL_ERR_USAGE,
+        "%s is watched, but the data set in '%s' has neither validation nor test samples; keep some by "
+        "data.valid",
+        watched->name, config->data.path);
+    return DL_OK;
+}
+
 dl_status dl_train(const dl_trainer_options *options, dl_trainer_result *result) {
     trainer t = {.options = options, .session = options->session, .result = result};
     *result = (dl_trainer_result){0};
+    DL_RETURN_IF_ERROR(start_watching(&t));
     DL_RETURN_IF_ERROR(dl_step_profile_create(options->profile, t.session->plan, &t.profile));
     dl_status status = dl_batches_start_training(t.session, 1, &t.batches);
     t.began = t.epoch_began = t.shown_at = dl_clock_seconds();

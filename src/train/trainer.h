@@ -3,6 +3,7 @@
 #define DLTRAIN_TRAIN_TRAINER_H
 
 #include "base/digest.h"
+#include "train/best.h"
 #include "train/console.h"
 #include "train/run_dir.h"
 #include "train/session.h"
@@ -19,13 +20,17 @@ typedef struct dl_trainer_options {
 typedef struct dl_trainer_result {
     int64_t epoch, step, samples;
     int signal;    /* that stopped training, 0: it finished */
+    bool early;    /* it ended before its epochs were over: train.early_stopping */
+    dl_best best;  /* whose weights are in best.h5; epoch 0: none */
     dl_score test; /* of the final weights, when it finished */
     char weights[DL_DIGEST_TEXT_BYTES];
     double seconds, samples_per_s, data_wait;
 } dl_trainer_result;
 
 /* Trains from the session's parameters to the end, or to a signal. Collective over the world. Writes
- * weights.h5 at every epoch's end and at the end. DL_ERR_DIVERGED on all ranks names step and first bad
+ * weights.h5 at every epoch's end and at the end, best.h5 at the end of each epoch that is the best so far.
+ * With train.ema_decay evaluations, best.h5 and ema.h5 (beside each weights.h5) are of the averaged weights.
+ * DL_ERR_DIVERGED on all ranks names step and first bad
  * layer. */
 DL_NODISCARD dl_status dl_train(const dl_trainer_options *options, dl_trainer_result *result);
 

@@ -12,10 +12,10 @@ static void activation(dlc_list *list, dl_activation which, const char *name, in
     dlc_slot(test, "y", DL_F32, shape);
 }
 
-static void softmax(dlc_list *list, const char *name, int flags, dlc_fill fill, int64_t n, int64_t k) {
+static void softmax(dlc_list *list, const char *name, int flags, dlc_fill fill, dl_shape rows) {
     dlc_case *test = dlc_add(list, DL_OP_SOFTMAX_FORWARD, name, flags, fill);
-    dlc_slot(test, "x", DL_F32, DL_SHAPE(n, k));
-    dlc_slot(test, "y", DL_F32, DL_SHAPE(n, k));
+    dlc_slot(test, "x", DL_F32, rows);
+    dlc_slot(test, "y", DL_F32, rows);
 }
 
 static void dropout(dlc_list *list, const char *name, int flags, double rate, bool training, dl_shape shape) {
@@ -37,10 +37,11 @@ void dlc_cases_activation(dlc_list *list) {
     activation(list, DL_ACT_SIGMOID, "sigmoid far out", DLC_KINKS, DLC_LARGE, DL_SHAPE(7, 100));
     activation(list, DL_ACT_TANH, "tanh of one element", 0, DLC_UNIFORM, DL_SHAPE(1, 1));
     activation(list, DL_ACT_RELU, "relu, NaN goes through", DLC_KINKS, DLC_NAN_LAST, DL_SHAPE(2, 19));
-    softmax(list, "10 classes", DLC_ROWS, DLC_UNIFORM, 9, 10);
-    softmax(list, "large values", DLC_KINKS, DLC_LARGE, 7, 37);
-    softmax(list, "one class", 0, DLC_UNIFORM, 3, 1);
-    softmax(list, "1000 classes, one sample", 0, DLC_UNIFORM, 1, 1000);
+    softmax(list, "10 classes", DLC_ROWS, DLC_UNIFORM, DL_SHAPE(9, 10));
+    softmax(list, "large values", DLC_KINKS, DLC_LARGE, DL_SHAPE(7, 37));
+    softmax(list, "one class", 0, DLC_UNIFORM, DL_SHAPE(3, 1));
+    softmax(list, "1000 classes, one sample", 0, DLC_UNIFORM, DL_SHAPE(1, 1000));
+    softmax(list, "several rows a sample", DLC_ROWS, DLC_UNIFORM, DL_SHAPE(5, 3, 2, 7));
     dropout(list, "half", DLC_ROWS, 0.5, true, DL_SHAPE(6, 5, 5, 3));
     dropout(list, "a tenth, 61 samples", 0, 0.1, true, DL_SHAPE(61, 17));
     dropout(list, "rate 0", 0, 0, true, DL_SHAPE(2, 9));

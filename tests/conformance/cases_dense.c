@@ -18,6 +18,19 @@ static const struct row {
     {"61 samples", 61, 100, 50, true, DL_ACT_RELU, 0},
 };
 
+/* A row for each position: x [n, ..., inputs]. */
+static void sequences(dlc_list *list, const char *name, int flags, dl_shape x, int64_t outputs,
+                      dl_activation activation) {
+    dlc_case *test = dlc_add(list, DL_OP_DENSE_FORWARD, name, flags, DLC_UNIFORM);
+    dl_shape y = x;
+    y.dim[y.n_dims - 1] = outputs;
+    test->desc.attr.activation = activation;
+    dlc_slot(test, "x", DL_F32, x);
+    dlc_slot(test, "w", DL_F32, DL_SHAPE(outputs, x.dim[x.n_dims - 1]));
+    dlc_slot(test, "b", DL_F32, DL_SHAPE(outputs));
+    dlc_slot(test, "y", DL_F32, y);
+}
+
 void dlc_cases_dense(dlc_list *list) {
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const struct row *g = &rows[i];
@@ -30,4 +43,7 @@ void dlc_cases_dense(dlc_list *list) {
         }
         dlc_slot(test, "y", DL_F32, DL_SHAPE(g->n, g->outputs));
     }
+    sequences(list, "5 positions, relu", DLC_ROWS, DL_SHAPE(6, 5, 24), 40, DL_ACT_RELU);
+    sequences(list, "one position", 0, DL_SHAPE(3, 1, 7), 5, DL_ACT_NONE);
+    sequences(list, "3 by 2 positions", 0, DL_SHAPE(4, 3, 2, 11), 13, DL_ACT_NONE);
 }

@@ -22,10 +22,11 @@ typedef enum dlc_fill {
 } dlc_fill;
 
 enum {
-    DLC_ROWS = 1,        /* also rows bit by bit at many batch sizes */
-    DLC_KINKS = 2,       /* not differentiable where it is: no central differences */
-    DLC_FORBIDDEN = 4,   /* the control word forbids the step */
-    DLC_FORWARD_ONLY = 8 /* without what gradients need */
+    DLC_ROWS = 1,         /* also rows bit by bit at many batch sizes */
+    DLC_KINKS = 2,        /* not differentiable where it is: no central differences */
+    DLC_FORBIDDEN = 4,    /* the control word forbids the step */
+    DLC_FORWARD_ONLY = 8, /* without what gradients need */
+    DLC_MASKED = 16       /* every third row has no label */
 };
 
 typedef struct dlc_case {
@@ -83,6 +84,10 @@ DL_NODISCARD dl_status dlc_problem_create(dl_device *ref, const dlc_case *test, 
 DL_NODISCARD dl_status dlc_problem_slice(const dlc_problem *problem, int64_t begin, int64_t n,
                                          dlc_problem *out);
 void dlc_problem_destroy(dlc_problem *problem);
+
+/* The gradient kind (its number) that writes an input of this one: the gradient of an input of the forward
+ * kind; -1: there is none. *slot: the input. */
+int dlc_source_gradient(const dl_op_desc *desc, dl_op_kind forward_kind, int *slot);
 
 /* How to run it. Variants: 0 all plain, 1 the backend chooses, 2 + j the j-th layout of dl_device_layouts. */
 typedef struct dlc_way {

@@ -243,7 +243,7 @@ static dl_status run_all(setup *s, dlc_values *out, dlc_findings *findings) {
     DL_RETURN_IF_ERROR(compare_again(s, out, "a second run gives other bits", -1, findings));
     for (int i = 0; i < s->info->n_slots; i++) {
         const int source = s->info->slots[i].in_place_of;
-        if (source >= 0 && s->op->layout[i] == s->op->layout[source]) {
+        if (source >= 0 && s->op->desc.slot[i].present && s->op->layout[i] == s->op->layout[source]) {
             DL_RETURN_IF_ERROR(run_once(s, i, findings));
             DL_RETURN_IF_ERROR(compare_again(s, out, "running in place gives other bits", i, findings));
         }

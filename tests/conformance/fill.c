@@ -2,6 +2,7 @@
 
 #include "base/rng.h"
 #include "kernels/common/blocks.h"
+#include "kernels/ops/sizes.h"
 
 #include <math.h>
 #include <string.h>
@@ -65,10 +66,38 @@ static void fill_bytes(const char *name, int slot, int64_t n, unsigned char *byt
     }
 }
 
+/* Tokens below the vocabulary, which is the embedding's table or its gradient. */
+static void fill_tokens(const dl_op_desc *desc, int slot, int32_t *values) {
+    const double vocabulary = (double)dl_embedding_sizes_of(desc).vocabulary;
+    for (int64_t i = 0; i < dl_shape_elements(&desc->slot[slot].shape); i++) {
+        values[i] = (int32_t)(vocabulary * uniform(slot, i));
+    }
+}
+
+/* 1 to T, both among them. */
+static void fill_lengths(const dl_op_desc *desc, int slot, int32_t *values) {
+    const int64_t n = desc->slot[slot].shape.dim[0], t = dl_sequence_sizes_of(desc).t;
+    for (int64_t i = 0; i < n; i++) {
+        values[i] = i == 0 ? (int32_t)t : i == 1 ? 1 : (int32_t)(1.0 + (double)t * uniform(slot, i));
+    }
+}
+
 static void fill_int32(const dl_op_desc *desc, int slot, int flags, int32_t *values) {
+    const char *name = dl_op_info_of(desc->kind)->slots[slot].name;
+    if (strcmp(name, "x") == 0) {
+        fill_tokens(desc, slot, values);
+        return;
+    }
+    if (strcmp(name, "lengths") == 0) {
+        fill_lengths(desc, slot, values);
+        return;
+    }
+    const dl_shape *rows = &desc->slot[0].shape;
+    const int64_t n_classes = rows->n_dims > 0 ? rows->dim[rows->n_dims - 1] : 0;
     const bool labels = strcmp(dl_op_info_of(desc->kind)->slots[slot].name, "labels") == 0;
     for (int64_t i = 0; i < dl_shape_elements(&desc->slot[slot].shape); i++) {
-        values[i] = labels ? (int32_t)((double)desc->slot[0].shape.dim[1] * uniform(slot, i)) : 0;
+        const bool masked = (flags & DLC_MASKED) != 0 && i % 3 == 1;
+        values[i] = !labels ? 0 : masked ? -1 : (int32_t)((double)n_classes * uniform(slot, i));
     }
     if (!labels) { /* a control word: a request to save forbids nothing */
         values[DL_CONTROL_SAVE] = 1;
@@ -90,9 +119,13 @@ void dlc_fill_slot(const dl_op_desc *desc, int i, dlc_fill fill, int flags, void
     const char *name = dl_op_info_of(desc->kind)->slots[i].name;
     const int64_t n = dl_shape_elements(&desc->slot[i].shape);
     switch (desc->slot[i].dtype) {
-    case DL_F32: { /* Adam's second moment is a mean of squares */
-        const bool squares = desc->kind == DL_OP_ADAM_UPDATE && strcmp(name, "v") == 0;
+    case DL_F32: { /* second moments are means of squares */
+        const bool squares = (desc->kind == DL_OP_ADAM_UPDATE && strcmp(name, "v") == 0) ||
+                             (desc->kind == DL_OP_RMSPROP_UPDATE && strcmp(name, "s") == 0);
         fill_floats(i, n, squares ? DLC_PROBABILITY : fill, values);
+        for (int64_t k = 0; k < n && strcmp(name, "s") == 0; k++) {
+            ((float *)values)[k] += 1.0f; /* above the squared mean */
+        }
         break;
     }
     case DL_F64:
@@ -101,7 +134,9 @@ void dlc_fill_slot(const dl_op_desc *desc, int i, dlc_fill fill, int flags, void
             break;
         }
         for (int64_t k = 0; k < n; k++) {
-            ((double *)values)[k] = strcmp(name, "totals") == 0 ? 13.0 : uniform(i, k) - 0.5;
+            ((double *)values)[k] = strcmp(name, "totals") == 0 ? 13.0
+                                    : strcmp(name, "sums") == 0 ? uniform(i, k)
+                                                                : uniform(i, k) - 0.5;
         }
         break;
     case DL_I32:

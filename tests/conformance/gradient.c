@@ -24,6 +24,7 @@ static double step_of(dlc_fill fill) {
 /* The gradient's kind and values, the inputs of the forward kind. */
 typedef struct gradient {
     const dlc_problem *problem; /* of the gradient kind; for a fused kind of the kind itself */
+    const dlc_problem *weights; /* the one that reads the gradients of the outputs: mostly `problem` */
     const dl_op_desc *forward;
     dlc_values x; /* inputs of the forward kind */
     const dlc_values *result;
@@ -34,7 +35,7 @@ static dl_status loss(dl_device *ref, const gradient *g, double *out) {
     dlc_problem forward = {.name = g->problem->name, .desc = *g->forward, .in = g->x};
     dlc_values y;
     dlc_findings ignored;
-    const dl_op_info *info = dl_op_info_of(g->forward->kind), *own = dl_op_info_of(g->problem->desc.kind);
+    const dl_op_info *info = dl_op_info_of(g->forward->kind), *own = dl_op_info_of(g->weights->desc.kind);
     DL_RETURN_IF_ERROR(dlc_values_create(g->forward, &y));
     DL_RETURN_IF_ERROR(dlc_execute(ref, &forward, (dlc_way){.once = true}, &y, &ignored));
     *out = 0;
@@ -52,7 +53,7 @@ static dl_status loss(dl_device *ref, const gradient *g, double *out) {
             has_weights = true;
             for (int64_t k = 0; k < dl_shape_elements(&g->forward->slot[i].shape); k++) {
                 const double weight =
-                    weighted ? (double)((float *)g->problem->in.slot[u])[k] : g->forward->attr.u.loss.scale;
+                    weighted ? (double)((float *)g->weights->in.slot[u])[k] : g->forward->attr.u.loss.scale;
                 *out += weight * (double)((float *)y.slot[i])[k];
             }
         }
@@ -95,9 +96,10 @@ static dl_status slope_error(dl_device *ref, gradient *g, int i, int slot, int d
 }
 
 /* All gradients that the problem's kind writes. */
-static dl_status check_problem(dlc_suite *suite, const dlc_case *test, const dlc_problem *problem) {
+static dl_status check_problem(dlc_suite *suite, const dlc_case *test, const dlc_problem *problem,
+                               const dlc_problem *weights) {
     const dl_op_info *own = dl_op_info_of(problem->desc.kind);
-    gradient g = {.problem = problem, .step = step_of(test->fill)};
+    gradient g = {.problem = problem, .weights = weights, .step = step_of(test->fill)};
     g.forward = problem->has_forward ? &problem->forward : &problem->desc;
     g.x = problem->has_forward ? problem->forward_in : problem->in;
     dlc_values result;
@@ -132,6 +134,21 @@ static dl_status check_problem(dlc_suite *suite, const dlc_case *test, const dlc
     return DL_OK;
 }
 
+/* Where the kind reads what another gradient kind made, that one has the gradients of the outputs. */
+static dl_status check_chain(dlc_suite *suite, const dlc_case *test, const dlc_problem *problem) {
+    int slot = -1;
+    const int k =
+        problem->has_forward ? dlc_source_gradient(&problem->desc, problem->forward.kind, &slot) : -1;
+    if (k < 0) {
+        return check_problem(suite, test, problem, problem);
+    }
+    dlc_problem source;
+    DL_RETURN_IF_ERROR(dlc_problem_create(suite->ref, test, (dlc_which){k, false}, -1, &source));
+    const dl_status status = check_problem(suite, test, problem, &source);
+    dlc_problem_destroy(&source);
+    return status;
+}
+
 void dlc_check_gradients(dlc_suite *suite, const dlc_case *test) {
     const dl_op_info *info = dl_op_info_of(test->desc.kind);
     const bool is_activation = test->desc.kind == DL_OP_ACTIVATION_FORWARD;
@@ -144,7 +161,7 @@ void dlc_check_gradients(dlc_suite *suite, const dlc_case *test) {
         dlc_problem problem;
         dl_status status = dlc_problem_create(suite->ref, test, (dlc_which){k, false}, -1, &problem);
         if (status == DL_OK) {
-            status = check_problem(suite, test, &problem);
+            status = check_chain(suite, test, &problem);
         }
         if (status != DL_OK) {
             dlc_fail(suite, test->name, "%s, gradient: %s", info->name, dl_error_last()->message);

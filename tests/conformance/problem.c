@@ -83,6 +83,47 @@ static dl_op_desc gradient_desc(const dl_op_desc *forward, dlc_which which) {
     return desc;
 }
 
+int dlc_source_gradient(const dl_op_desc *desc, dl_op_kind forward_kind, int *slot) {
+    const dl_op_info *info = dl_op_info_of(desc->kind), *forward = dl_op_info_of(forward_kind);
+    for (*slot = 0; *slot < info->n_slots; ++*slot) {
+        const char *name = info->slots[*slot].name;
+        const int of = name[0] == 'd' ? dl_op_slot(forward, name + 1) : -1;
+        if (info->slots[*slot].role != DL_SLOT_IN || of < 0 || forward->slots[of].role != DL_SLOT_IN) {
+            continue;
+        }
+        for (int k = 0; k < forward->n_gradients; k++) {
+            const dl_op_info *maker = dl_op_info_of(forward->gradients[k].kind);
+            const int made = dl_op_slot(maker, name);
+            if (made >= 0 && maker->slots[made].role == DL_SLOT_OUT) {
+                return k;
+            }
+        }
+    }
+    return -1;
+}
+
+/* A gradient of an input that another gradient kind of the same operation writes: as ref computes it. */
+static dl_status fill_from_source(dl_device *ref, const dlc_case *test, dlc_problem *problem,
+                                  int64_t n_samples) {
+    int slot = -1;
+    const int k = dlc_source_gradient(&problem->desc, problem->forward.kind, &slot);
+    if (k < 0) {
+        return DL_OK;
+    }
+    dlc_problem source;
+    dlc_values made;
+    dlc_findings ignored;
+    DL_RETURN_IF_ERROR(dlc_problem_create(ref, test, (dlc_which){k, false}, n_samples, &source));
+    DL_RETURN_IF_ERROR(dlc_values_create(&source.desc, &made));
+    const dl_status status = dlc_execute(ref, &source, (dlc_way){.once = true}, &made, &ignored);
+    const int of =
+        dl_op_slot(dl_op_info_of(source.desc.kind), dl_op_info_of(problem->desc.kind)->slots[slot].name);
+    memcpy(problem->in.slot[slot], made.slot[of], made.n_bytes[of]);
+    dlc_values_destroy(&made);
+    dlc_problem_destroy(&source);
+    return status;
+}
+
 /* Copies what the forward operation knows into the gradient's inputs; gradients themselves are random. */
 static dl_status fill_gradient(const dlc_case *test, dlc_problem *problem) {
     const dl_op_info *info = dl_op_info_of(problem->desc.kind),
@@ -127,7 +168,7 @@ dl_status dlc_problem_create(dl_device *ref, const dlc_case *test, dlc_which whi
     DL_RETURN_IF_ERROR(run_on_ref(ref, &desc, &out->forward_in));
     out->desc = gradient_desc(&desc, which);
     DL_RETURN_IF_ERROR(fill_gradient(test, out));
-    return DL_OK;
+    return fill_from_source(ref, test, out, n_samples);
 }
 
 static dl_status slice_values(const dl_op_desc *whole, const dlc_values *values, int64_t begin, int64_t n,

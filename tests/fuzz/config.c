@@ -2,6 +2,7 @@
  * must print to something that is accepted again and prints the same. */
 #include "config/config.h"
 #include "model/model.h"
+#include "model/scoring.h"
 #include "optim/optim.h"
 
 #include <stdlib.h>
@@ -27,8 +28,9 @@ static void need(bool condition) {
 /* True when it has no mistakes. */
 static bool check(outcome *o, const char *text, size_t n_bytes, const char *override) {
     need(dl_pool_create(&o->pool) == DL_OK);
-    need(dl_config_table(dl_optimizer_kinds(), dl_schedule_kinds(), dl_layer_variants(), o->pool,
-                         &o->table) == DL_OK);
+    const dl_config_kinds kinds = {dl_optimizer_kinds(), dl_schedule_kinds(), dl_layer_variants(),
+                                   dl_loss_variants(), dl_metric_variants()};
+    need(dl_config_table(&kinds, o->pool, &o->table) == DL_OK);
     if (dl_tree_parse("fuzz", text, n_bytes, o->pool, &o->diagnostics, &o->root) != DL_OK ||
         o->root == NULL) {
         return false;

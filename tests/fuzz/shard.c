@@ -61,10 +61,10 @@ typedef struct planned {
 /* False when the dataset cannot be declared: a name that is taken, more bytes than a test should write. */
 static bool declare(dl_h5_writer *writer, recipe *r, unsigned *used, planned *out) {
     static const char *const names[] = {
-        "/x",      "/y",          "/weight", "/a",
-        "/meta/x", "/meta/names", "/b",      "/c",
-        "/tokens", "/d",          "/e",      "/f",
-        "/g",      "/h",          "/i",      "/a_field_name_that_is_longer_than_thirty_one"};
+        "/x",      "/y",          "/weight",    "/a",
+        "/meta/x", "/meta/names", "/b",         "/c",
+        "/tokens", "/d",          "/x/offsets", "/x/values",
+        "/g",      "/h",          "/i",         "/a_field_name_that_is_longer_than_thirty_one"};
     const unsigned name = take(r) % 16u;
     const uint8_t kind = take(r);
     dl_shape shape = {.n_dims = kind / 16 % (DL_MAX_DIMS + 1)};
@@ -138,25 +138,67 @@ static bool make_file(dl_h5_writer *writer, recipe *r) {
     return good && dl_h5_writer_commit(writer) == DL_OK;
 }
 
-/* What was accepted keeps its promises. */
-static void check(dl_dataset *dataset) {
+static void check_field(dl_dataset *dataset, int64_t i, int number) {
     static uint8_t sample[MAX_BYTES * 8];
     const dl_dataset_info *info = dl_dataset_info_of(dataset);
-    if (info->n_samples < 1 || info->n_fields < 1 || strcmp(info->field[0].name, "x") != 0) {
+    const dl_field *field = &info->field[number];
+    const int64_t steps = field->kind == DL_FIELD_RAGGED ? dl_dataset_length(dataset, i) : 1;
+    int32_t label = 0;
+    if (steps < 1 || field->sample_bytes * (size_t)steps > sizeof sample ||
+        dl_dataset_read(dataset, i, number, sample) != DL_OK) {
+        abort();
+    }
+    memcpy(&label, sample, sizeof label);
+    const bool is_class =
+        (strcmp(field->name, "y") == 0 && field->dtype == DL_I32) || field->kind == DL_FIELD_TOKENS;
+    if (is_class && (label < 0 || label >= info->n_classes)) {
+        abort();
+    }
+}
+
+/* Every view of it delivers an epoch whole. */
+static void check_view(dl_dataset *dataset, const dl_view_options *options) {
+    dl_view *view = NULL;
+    dl_prefetch *prefetch = NULL;
+    if (dl_view_open(dataset, options, &view) != DL_OK) {
+        return;
+    }
+    const dl_view_info *info = dl_view_info_of(view);
+    const dl_view_reading reading = {.shuffled = true, .end_batch = info->n_batches, .n_buffers = 2};
+    int64_t weight = 0;
+    const dl_batch *batch = NULL;
+    if (dl_view_start(view, &reading, &prefetch) != DL_OK || dl_prefetch_next(prefetch, &batch) != DL_OK) {
+        abort();
+    }
+    while (batch != NULL) {
+        weight += batch->weight;
+        dl_prefetch_release(prefetch, batch);
+        if (dl_prefetch_next(prefetch, &batch) != DL_OK) {
+            abort();
+        }
+    }
+    if (weight != info->weight) {
+        abort();
+    }
+    dl_prefetch_stop(&prefetch);
+    dl_view_close(&view);
+}
+
+/* What was accepted keeps its promises. */
+static void check(dl_dataset *dataset) {
+    const dl_dataset_info *info = dl_dataset_info_of(dataset);
+    const char *first = info->field[0].kind == DL_FIELD_TOKENS ? "tokens" : "x";
+    if (info->n_samples < 1 || info->n_fields < 1 || strcmp(info->field[0].name, first) != 0) {
         abort();
     }
     for (int64_t i = 0; i < info->n_samples; i++) {
         for (int field = 0; field < info->n_fields; field++) {
-            int32_t label = 0;
-            if (info->field[field].sample_bytes > sizeof sample ||
-                dl_dataset_read(dataset, i, field, sample) != DL_OK) {
-                abort();
-            }
-            memcpy(&label, sample, sizeof label);
-            if (strcmp(info->field[field].name, "y") == 0 && (label < 0 || label >= info->n_classes)) {
-                abort();
-            }
+            check_field(dataset, i, field);
         }
+    }
+    for (dl_view_kind kind = DL_VIEW_SAMPLES; kind <= DL_VIEW_STREAM; kind++) {
+        const dl_view_options options = {.kind = kind, .batch_size = 7, .window = 3, .stride = 2};
+        check_view(dataset, &options);
     }
 }
 

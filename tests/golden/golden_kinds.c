@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -37,6 +38,16 @@ static void loss_attr(const float *attr, dl_op_attr *out) {
     out->u.loss.scale = 1.0 / (double)attr[0];
 }
 
+static void smoothed_attr(const float *attr, dl_op_attr *out) {
+    loss_attr(attr, out);
+    out->u.loss.smoothing = round((double)attr[1] * 1e6) / 1e6; /* 0.1f is not what PyTorch was told */
+}
+
+static void error_attr(const float *attr, dl_op_attr *out) {
+    loss_attr(attr, out);
+    out->u.loss.absolute = attr[1] != 0;
+}
+
 static void no_attr(const float *attr, dl_op_attr *out) {
     (void)attr;
     (void)out;
@@ -52,7 +63,10 @@ static const struct family {
     {"pool/", DL_OP_MAX_POOLING2D_FORWARD, pool_attr},
     {"activation/", DL_OP_ACTIVATION_FORWARD, activation_attr},
     {"softmax/", DL_OP_SOFTMAX_FORWARD, no_attr},
-    {"softmax_cross_entropy/", DL_OP_SOFTMAX_CROSS_ENTROPY, loss_attr},
+    {"softmax_cross_entropy/mean/", DL_OP_SOFTMAX_CROSS_ENTROPY, loss_attr},
+    {"softmax_cross_entropy/smoothed/", DL_OP_SOFTMAX_CROSS_ENTROPY, smoothed_attr},
+    {"softmax_cross_entropy/rows/", DL_OP_SOFTMAX_CROSS_ENTROPY, smoothed_attr},
+    {"error/", DL_OP_ERROR_FORWARD, error_attr},
 };
 
 /* Makes arrays for all slots that have a record: copies for inputs, empty ones for outputs. */

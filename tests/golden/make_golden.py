@@ -15,6 +15,7 @@ import torch.nn.functional as F
 
 random = np.random.default_rng(7)
 records = []
+CLIP_NORM = 1.5
 
 
 def put(name, values):
@@ -137,27 +138,68 @@ def optimizers():
         "sgd/decay": (torch.optim.SGD, [0.1, 0, 0.05, 0]),
         "adam/usual": (torch.optim.Adam, [0.01, 0.9, 0.999, 1e-7, 0]),
         "adam/decay": (torch.optim.Adam, [0.02, 0.8, 0.99, 1e-7, 0.02]),
+        "rmsprop/usual": (torch.optim.RMSprop, [0.01, 0.9, 1e-7, 0, 0, 0]),
+        "rmsprop/momentum": (torch.optim.RMSprop, [0.005, 0.95, 1e-7, 0.9, 0.01, 0]),
+        "rmsprop/centered": (torch.optim.RMSprop, [0.01, 0.9, 1e-3, 0, 0, 1]),
+        "rmsprop/all": (torch.optim.RMSprop, [0.005, 0.8, 1e-3, 0.5, 0.02, 1]),
+        "sgd/clipped": (torch.optim.SGD, [0.1, 0.9, 0.01, 0]),
+        "rmsprop/clipped": (torch.optim.RMSprop, [0.01, 0.9, 1e-7, 0, 0.01, 0]),
     }
     for name, (kind, o) in cases.items():
         start = made(n)
         w = start.clone().detach().requires_grad_()
         if kind is torch.optim.SGD:
             optimizer = kind([w], lr=o[0], momentum=o[1], weight_decay=o[2], nesterov=bool(o[3]))
+        elif kind is torch.optim.RMSprop:
+            optimizer = kind([w], lr=o[0], alpha=o[1], eps=o[2], momentum=o[3], weight_decay=o[4], centered=bool(o[5]))
         else:
             optimizer = kind([w], lr=o[0], betas=(o[1], o[2]), eps=o[3], weight_decay=o[4])
-        gradients, states = made(steps, n).detach(), []
+        gradients, states, norms = made(steps, n).detach(), [], []
+        if name.endswith("clipped"):
+            gradients[::3] *= 0.1  # some stay below the limit
         for step in range(steps):
             w.grad = gradients[step].clone()
+            if name.endswith("clipped"):  # their norms are about 3.5
+                norms.append(torch.nn.utils.clip_grad_norm_([w], CLIP_NORM))
             optimizer.step()
             states.append(w.detach().clone())
         put(f"{name}/attr", o)
         put(f"{name}/start", start)
         put(f"{name}/g", gradients)
         put(f"{name}/w", torch.stack(states))
+        if norms:
+            put(f"{name}/clip", [CLIP_NORM])
+            put(f"{name}/norm", torch.stack(norms))
+
+
+def losses():
+    """attr: one over the scale, then the smoothing or 1 for absolute errors. Rows without a label: ignore_index."""
+    for name, shape, smoothing in (("smoothed", (9, 7), 0.1), ("rows", (4, 3, 6), 0.2)):
+        prefix = f"softmax_cross_entropy/{name}/"
+        x, labels = made(*shape), torch.tensor(random.integers(0, shape[-1], shape[:-1]))
+        labels.view(-1)[1::3] = -1
+        rows = x.reshape(-1, shape[-1])
+        loss = F.cross_entropy(rows, labels.reshape(-1), reduction="none", ignore_index=-1, label_smoothing=smoothing)
+        (loss.sum() / 5).backward()
+        put(prefix + "attr", [5, smoothing])
+        put(prefix + "labels", labels)
+        put(prefix + "x", x)
+        put(prefix + "p", torch.softmax(x, dim=-1))
+        put(prefix + "loss", loss.reshape(shape[:-1]))
+        put(prefix + "dx", x.grad)
+    for name, function, absolute in (("squared", F.mse_loss, 0), ("absolute", F.l1_loss, 1)):
+        prefix, x, target = f"error/{name}/", made(6, 5), made(6, 5).detach()
+        loss = function(x, target, reduction="none").mean(dim=1)
+        (loss.sum() / 6).backward()
+        put(prefix + "attr", [6, absolute])
+        put(prefix + "x", x)
+        put(prefix + "target", target)
+        put(prefix + "loss", loss)
+        put(prefix + "dx", x.grad)
 
 
 def main():
-    for part in (convolutions, denses, poolings, activations, softmaxes, network, optimizers):
+    for part in (convolutions, denses, poolings, activations, softmaxes, network, optimizers, losses):
         part()
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden.bin")
     with open(path, "wb") as file:

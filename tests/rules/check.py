@@ -24,6 +24,8 @@ SIZED = CODE + ('.py', '.sh', '.cmake', 'CMakeLists.txt')
 TABLES = (
     ('kernels/ops.def', 'DL_OP_KIND', 'dl_op_info_{}', 'kernels/ops/*.c', False),
     ('src/model/layers.def', 'DL_LAYER', 'dl_layer_{}', 'src/model/layers/{}.c', True),
+    ('src/model/losses.def', 'DL_LOSS', 'dl_loss_{}', 'src/model/losses/{}.c', True),
+    ('src/model/metrics.def', 'DL_METRIC', 'dl_metric_{}', 'src/model/metrics/*.c', False),
     ('src/optim/optimizers.def', 'DL_OPTIMIZER', 'dl_optimizer_{}', 'src/optim/{}.c', True),
     ('src/optim/schedules.def', 'DL_SCHEDULE', 'dl_schedule_{}', 'src/optim/*.c', False),
     ('kernels/backends.def', 'DL_BACKEND', 'dl_backend_{}', 'kernels/*.c', False),

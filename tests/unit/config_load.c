@@ -32,6 +32,11 @@ static const dl_variant_kind constant = {"constant", "fake", no_options, 1};
 static const dl_variant_kind cosine = {"cosine", "fake", no_options, 1};
 static const dl_variant_kind *const optimizers[] = {&sgd, &adam, NULL};
 static const dl_variant_kind *const schedules[] = {&constant, &cosine, NULL};
+static const dl_variant_kind cross_entropy = {"softmax_cross_entropy", "fake", no_options, 0};
+static const dl_variant_kind categorical = {"categorical_crossentropy", "fake", no_options, 0};
+static const dl_variant_kind accuracy = {"accuracy", "fake", no_options, 0};
+static const dl_variant_kind *const losses[] = {&cross_entropy, &categorical, NULL};
+static const dl_variant_kind *const metrics[] = {&accuracy, NULL};
 
 static const char small[] = "model: {input: {shape: [28, 28, 1]}, layers: [dense: {units: auto}]}\n";
 
@@ -48,7 +53,8 @@ static int setup(void **state) {
     fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
     assert_int_equal(dl_pool_create(&f->pool), DL_OK);
-    assert_int_equal(dl_config_table(optimizers, schedules, NULL, f->pool, &f->table), DL_OK);
+    const dl_config_kinds kinds = {optimizers, schedules, NULL, losses, metrics};
+    assert_int_equal(dl_config_table(&kinds, f->pool, &f->table), DL_OK);
     (void)snprintf(f->path, sizeof f->path, "/tmp/dltrain_config_%ld.yaml", (long)getpid());
     *state = f;
     return 0;
@@ -114,10 +120,14 @@ static void test_a_given_path_is_not_made(void **state) {
     assert_string_equal(dl_config_makers[f->config->data.make], "digits");
 }
 
-static void test_other_names_of_the_loss(void **state) {
+static void test_choices_are_numbers_of_the_kinds(void **state) {
     fixture *f = *state;
-    assert_int_equal(load(f, small, "train.loss=sparse_categorical_crossentropy"), DL_OK);
+    assert_int_equal(load(f, small, "train.loss=categorical_crossentropy"), DL_OK);
+    assert_int_equal(f->config->train.loss, 1);
+    assert_false(f->config->places.metrics_given);
+    assert_int_equal(load(f, small, "train={metrics: [accuracy], loss: softmax_cross_entropy}"), DL_OK);
     assert_int_equal(f->config->train.loss, 0);
+    assert_true(f->config->places.metrics_given);
 }
 
 static void test_the_example_is_the_file(void **state) {
@@ -140,7 +150,8 @@ static void test_the_example_is_the_file(void **state) {
     static const dl_variant_kind warm_constant = {"constant", "fake", warm, sizeof(int64_t)};
     static const dl_variant_kind warm_cosine = {"cosine", "fake", warm, sizeof(int64_t)};
     static const dl_variant_kind *const warm_schedules[] = {&warm_constant, &warm_cosine, NULL};
-    assert_int_equal(dl_config_table(optimizers, warm_schedules, NULL, f->pool, &plain), DL_OK);
+    const dl_config_kinds kinds = {optimizers, warm_schedules, NULL, losses, metrics};
+    assert_int_equal(dl_config_table(&kinds, f->pool, &plain), DL_OK);
     assert_int_equal(dl_config_load(NULL, NULL, 0, plain, f->pool, &f->diagnostics, &f->config), DL_OK);
     assert_string_equal(f->config->name, "mnist_cnn");
     assert_string_equal(f->config->file, "built-in example");
@@ -183,7 +194,7 @@ static void test_mistakes(void **state) {
         {"trian.epochs=3", "1:1: error: unknown key 'trian'; did you mean 'train'?"},
         {"train.bathc_size=3", "1:7: error: unknown key 'bathc_size' in train; did you mean 'batch_size'?"},
         {"train.accumulate=129", "1:18: error: accumulate (129) must not be above batch_size (128)"},
-        {"train.clip_norm=1", "1:17: error: clip_norm does not work yet; write 0 or leave it out"},
+        {"train.clip_norm=-1", "1:17: error: clip_norm must be a number of at least 0, but it is '-1'"},
         {"precision=float16", "1:11: error: precision float16 does not work yet; float32 does"},
         {"parallel.tensor=2", "1:17: error: the tensor axis has size 1 today; write 1 or leave it out"},
         {"parallel.pipeline=4", "1:19: error: the pipeline axis has size 1 today; write 1 or leave it out"},
@@ -191,9 +202,10 @@ static void test_mistakes(void **state) {
         {"data.mean=[0, 0, 0]", "1:11: error: mean has 3 numbers, but model.input.shape has 1 channel"},
         {"data.std=0", "1:10: error: std must be above 0"},
         {"data.path=''", "1:11: error: path is empty; give the folder of the shards"},
-        {"data.make=shapes", "1:11: error: make must be none or digits, but it is 'shapes'"},
+        {"data.make=faces",
+         "1:11: error: make must be none, digits, shapes, series, text or text_chars, but it "
+         "is 'faces'"},
         {"name=a/b", "1:6: error: 'a/b' cannot be the name of a run"},
-        {"model.input.dtype=tokens", "1:19: error: dtype tokens does not work yet; float32 does"},
         {"seed=-1", "1:6: error: seed must be a whole number"},
     };
     fixture *f = *state;
@@ -210,7 +222,7 @@ static void test_mistakes(void **state) {
 
 static void test_all_mistakes_in_one_go(void **state) {
     fixture *f = *state;
-    assert_int_equal(load(f, "seed: x\ntrain: {clip_norm: 1, epoch: 2}\nseed: 2\n", "run.audit=yes"),
+    assert_int_equal(load(f, "seed: x\ntrain: {clip_norm: -1, epoch: 2}\nseed: 2\n", "run.audit=yes"),
                      DL_ERR_USAGE);
     assert_null(f->config);
     assert_int_equal(f->diagnostics.n_errors, 6); /* seed twice, seed, epoch, audit, no model, clip_norm */
@@ -231,7 +243,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_defaults_are_the_contracts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_given_path_is_not_made, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_other_names_of_the_loss, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_choices_are_numbers_of_the_kinds, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_example_is_the_file, setup, teardown),
         cmocka_unit_test_setup_teardown(test_print_is_a_fixed_point, setup, teardown),
         cmocka_unit_test_setup_teardown(test_mistakes, setup, teardown),

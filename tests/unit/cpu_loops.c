@@ -135,8 +135,10 @@ static void updates(dl_device *device, const dl_op_desc *desc, int step_slot) {
     const int64_t n = dl_shape_elements(&desc->slot[0].shape);
     fill_blocks(&ours, step_slot);
     fill_blocks(&theirs, step_slot);
-    for (int64_t i = 0; desc->kind == DL_OP_ADAM_UPDATE && i < n; i++) { /* second moments are not negative */
-        ((float *)ours.slot[3])[i] = ((float *)theirs.slot[3])[i] = fabsf(((float *)ours.slot[3])[i]);
+    const int square = desc->kind == DL_OP_ADAM_UPDATE ? 3 : desc->kind == DL_OP_RMSPROP_UPDATE ? 2 : -1;
+    for (int64_t i = 0; square >= 0 && i < n; i++) { /* second moments are not negative */
+        ((float *)ours.slot[square])[i] = ((float *)theirs.slot[square])[i] =
+            fabsf(((float *)ours.slot[square])[i]);
     }
     for (int repeat = 0; repeat < 3; repeat++) {
         if (repeat == 2) {
@@ -177,6 +179,17 @@ static void updates_have_the_bits_of_ref(void **state) {
         updates(device, &sgd, 3);
         sgd.attr.u.sgd.nesterov = true;
         updates(device, &sgd, 3);
+        dl_op_desc rmsprop = {.kind = DL_OP_RMSPROP_UPDATE,
+                              .slot = {w, w, w, {0}, {0}, blocks[0], blocks[1], blocks[2]}};
+        rmsprop.attr.u.rmsprop =
+            (dl_rmsprop_attr){.capacity = 128, .rho = 0.9, .epsilon = 1e-7, .weight_decay = 0.01};
+        updates(device, &rmsprop, 5);
+        rmsprop.slot[4] = w;
+        rmsprop.attr.u.rmsprop.momentum = 0.9;
+        updates(device, &rmsprop, 5);
+        rmsprop.slot[3] = w;
+        rmsprop.attr.u.rmsprop.centered = true;
+        updates(device, &rmsprop, 5);
         dl_device_close(&device);
     }
 }

@@ -83,11 +83,13 @@ static void the_whole_set(void **state) {
     const char *folder = *state;
     const dl_maker *maker = dl_maker_find("digits");
     assert_non_null(maker);
-    assert_ok(maker->make(folder, 1, take_report));
+    dl_make_request request = {.folder = folder, .seed = 1, .n_shards = 1, .progress = take_report};
+    assert_ok(maker->make(&request));
     assert_true(n_reports > 10 && last_share >= 1.0);
     check_split(folder, "train", &maker->train, "e787bfc21f44c123d416430dc590af25");
     check_split(folder, "test", &maker->test, "8fdf286a0cd533ee30d9c96f508c3a03");
-    assert_error(maker->make(folder, 1, NULL), DL_ERR_USAGE, "already holds train-*.h5");
+    request.progress = NULL;
+    assert_error(maker->make(&request), DL_ERR_USAGE, "already holds train-*.h5");
 }
 
 int main(void) {

@@ -47,7 +47,9 @@ static const char *write_idx(const char *path, int rank, const uint32_t *dim, bo
 
 static dl_status import_pair(const char *images, const char *labels, const char *folder, int n_shards) {
     const char *const inputs[2] = {images, labels};
-    return dl_importer_find("idx")->import(inputs, 2, folder, "train", n_shards, NULL);
+    const dl_import_request request = {
+        .input = inputs, .n_inputs = 2, .folder = folder, .split = "train", .n_shards = n_shards};
+    return dl_importer_find("idx")->import(&request);
 }
 
 static void check_imported(const char *folder, int64_t n, const dl_shape *shape, int n_files) {
@@ -192,14 +194,18 @@ static void real_mnist(void **state) {
     const char *folder = *state;
     const char *const inputs[2] = {MNIST "train-images-idx3-ubyte.gz", MNIST "train-labels-idx1-ubyte.gz"};
     const char *const tests[2] = {MNIST "t10k-images-idx3-ubyte.gz", MNIST "t10k-labels-idx1-ubyte.gz"};
+    const dl_import_request request = {
+        .input = inputs, .n_inputs = 2, .folder = folder, .split = "train", .n_shards = 2};
+    const dl_import_request test_request = {
+        .input = tests, .n_inputs = 2, .folder = folder, .split = "test", .n_shards = 1};
     static const int64_t known[10] = {5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949};
     if (!dl_file_exists(inputs[0])) {
         print_message("skipped: there is no " MNIST "\n");
         skip();
     }
     const dl_importer *importer = dl_importer_find("idx");
-    assert_ok(importer->import(inputs, 2, folder, "train", 2, NULL));
-    assert_ok(importer->import(tests, 2, folder, "test", 1, NULL));
+    assert_ok(importer->import(&request));
+    assert_ok(importer->import(&test_request));
     dl_dataset *dataset = NULL;
     assert_ok(dl_dataset_open(folder, "test", &dataset));
     assert_int_equal(dl_dataset_info_of(dataset)->n_samples, 10000);

@@ -1,5 +1,6 @@
 /* The parameter table: counts of known networks, order, places, buckets, initial values. */
 #include "config/config.h"
+#include "model/scoring.h"
 #include "optim/optim.h"
 #include "program_kit.h"
 
@@ -8,7 +9,9 @@ static void load(kit *k, const char *path, dl_shape shape, int64_t n_classes) {
     const dl_option *table = NULL;
     dl_config *config = NULL;
     (void)snprintf(kit_context, sizeof kit_context, "%s", path);
-    KIT_OK(dl_config_table(dl_optimizer_kinds(), dl_schedule_kinds(), dl_layer_variants(), k->pool, &table));
+    const dl_config_kinds kinds = {dl_optimizer_kinds(), dl_schedule_kinds(), dl_layer_variants(),
+                                   dl_loss_variants(), dl_metric_variants()};
+    KIT_OK(dl_config_table(&kinds, k->pool, &table));
     KIT_OK(dl_config_load(path, NULL, 0, table, k->pool, &k->diagnostics, &config));
     const dl_model_data data = {.sample_shape = shape,
                                 .dtype = DL_U8,
@@ -148,8 +151,8 @@ static void initial_values_are_glorot(void **state) {
     KIT_OK(dl_alloc((size_t)table->trainable_elements, sizeof *a, &a));
     KIT_OK(dl_alloc((size_t)less->trainable_elements, sizeof *b, &b));
     KIT_OK(dl_alloc((size_t)table->frozen_elements, sizeof *frozen, &frozen));
-    dl_parameters_init(table, 3, &(dl_host_arenas){{a, frozen, NULL}});
-    dl_parameters_init(less, 3, &(dl_host_arenas){{b, NULL, NULL}});
+    KIT_OK(dl_parameters_init(table, 3, &(dl_host_arenas){{a, frozen, NULL}}));
+    KIT_OK(dl_parameters_init(less, 3, &(dl_host_arenas){{b, NULL, NULL}}));
     const dl_parameter *first = dl_parameter_find(table, "/first/weight");
     assert_memory_equal(a + first->offset, b + dl_parameter_find(less, "/first/weight")->offset,
                         (size_t)first->n_elements * sizeof *a);
@@ -168,7 +171,7 @@ static void initial_values_are_glorot(void **state) {
     }
     float *again = a + first->offset;
     const float before = again[1];
-    dl_parameters_init(table, 4, &(dl_host_arenas){{a, frozen, NULL}});
+    KIT_OK(dl_parameters_init(table, 4, &(dl_host_arenas){{a, frozen, NULL}}));
     assert_true(again[1] != before);
     dl_free(&a);
     dl_free(&b);

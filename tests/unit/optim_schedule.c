@@ -85,6 +85,66 @@ static void cosine_starts_after_the_warm_up(void **state) {
     assert_true(fabs(rate(&schedule, 10000) - 0.1) < 1e-16);
 }
 
+/* The rate after so many epochs of 1,000 samples. */
+static double rate_after(const dl_variant *schedule, double epochs) {
+    const dl_progress progress = {.samples_seen = (int64_t)round(1000 * epochs),
+                                  .batch_size = 100,
+                                  .total_samples = 10000,
+                                  .epoch_samples = 1000};
+    return dl_schedule_rate(schedule, 1, &progress);
+}
+
+/* torch.optim.lr_scheduler.MultiStepLR and StepLR, stepped at every epoch's end. */
+static void step_steps_down(void **state) {
+    const dl_variant at = chosen(*state, "schedule: {step: {epochs: [3, 6.5, 6.5], factor: 0.5}}");
+    assert_true(rate_after(&at, 0) == 1 && rate_after(&at, 2.9) == 1);
+    assert_true(rate_after(&at, 3) == 0.5 && rate_after(&at, 6.4) == 0.5);
+    assert_true(rate_after(&at, 6.5) == 0.125 && rate_after(&at, 9.9) == 0.125);
+    const dl_variant every = chosen(*state, "schedule: {step: {every: 3, factor: 0.1, warmup_steps: 5}}");
+    assert_true(rate_after(&every, 0) == 0.2 && rate_after(&every, 0.4) == 1);
+    assert_true(rate_after(&every, 2.9) == 1);
+    assert_true(fabs(rate_after(&every, 3) - 0.1) < 1e-16 && fabs(rate_after(&every, 5.9) - 0.1) < 1e-16);
+    assert_true(fabs(rate_after(&every, 9) - 0.001) < 1e-16);
+}
+
+static void step_needs_to_know_when(void **state) {
+    fixture *f = *state;
+    const dl_variant never = chosen(f, "schedule: step");
+    assert_int_equal(dl_schedule_check(&never, &f->diagnostics), DL_OK);
+    assert_int_equal(f->diagnostics.n_errors, 1);
+    f->diagnostics.n_errors = 0;
+    const dl_variant both = chosen(f, "schedule: {step: {every: 3, epochs: [2]}}");
+    assert_int_equal(dl_schedule_check(&both, &f->diagnostics), DL_OK);
+    assert_int_equal(f->diagnostics.n_errors, 1);
+    assert_non_null(strstr(f->said.data, "step needs either 'epochs'"));
+    f->diagnostics.n_errors = 0;
+    const dl_variant good = chosen(f, "schedule: cosine");
+    assert_int_equal(dl_schedule_check(&good, &f->diagnostics), DL_OK);
+    assert_int_equal(f->diagnostics.n_errors, 0);
+}
+
+/* torch.optim.lr_scheduler.ExponentialLR at whole epochs. */
+static void exponential_falls(void **state) {
+    const dl_variant smooth = chosen(*state, "schedule: {exponential: {factor: 0.25}}");
+    assert_true(rate_after(&smooth, 0) == 1 && rate_after(&smooth, 0.5) == 0.5);
+    assert_true(rate_after(&smooth, 1) == 0.25 && rate_after(&smooth, 2) == 0.0625);
+    const dl_variant late =
+        chosen(*state, "schedule: {exponential: {factor: 0.5, start: 4, every: 2, staircase: true}}");
+    assert_true(rate_after(&late, 4) == 1 && rate_after(&late, 5.9) == 1);
+    assert_true(rate_after(&late, 6) == 0.5 && rate_after(&late, 7.9) == 0.5 && rate_after(&late, 8) == 0.25);
+}
+
+/* torch.optim.lr_scheduler.PolynomialLR with total_iters at the end of training. */
+static void polynomial_reaches_its_end(void **state) {
+    const dl_variant line = chosen(*state, "schedule: polynomial");
+    assert_true(rate_after(&line, 0) == 1 && rate_after(&line, 5) == 0.5 && rate_after(&line, 10) == 0);
+    const dl_variant square =
+        chosen(*state, "schedule: {polynomial: {power: 2, final: 0.2, warmup_steps: 20}}");
+    assert_true(rate_after(&square, 0.9) == 0.5 && rate_after(&square, 2) == 1);
+    assert_true(fabs(rate_after(&square, 6) - 0.4) < 1e-16); /* 0.2 + 0.8 / 4 */
+    assert_true(fabs(rate_after(&square, 10) - 0.2) < 1e-16 && fabs(rate_after(&square, 12) - 0.2) < 1e-16);
+}
+
 static void odd_lengths_are_sane(void **state) {
     const dl_variant schedule = chosen(*state, "schedule: {cosine: {warmup_steps: 200}}");
     assert_true(rate(&schedule, 9900) == 0.25); /* training ends within the warm-up */
@@ -109,6 +169,10 @@ int main(void) {
         cmocka_unit_test_setup_teardown(warm_up_is_linear, set_up, tear_down),
         cmocka_unit_test_setup_teardown(cosine_falls_to_its_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(cosine_starts_after_the_warm_up, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(step_steps_down, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(step_needs_to_know_when, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(exponential_falls, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(polynomial_reaches_its_end, set_up, tear_down),
         cmocka_unit_test_setup_teardown(odd_lengths_are_sane, set_up, tear_down),
         cmocka_unit_test(every_row_is_complete),
     };

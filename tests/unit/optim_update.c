@@ -107,6 +107,32 @@ static void momentum_takes_a_slot(void **state) {
     assert_true(desc.attr.u.sgd.weight_decay == 1e-4 && desc.attr.u.sgd.capacity == 64);
 }
 
+static void rmsprop_takes_the_slots_it_needs(void **state) {
+    fixture *f = *state;
+    static const struct {
+        const char *text;
+        int n;
+        const char *slot[3];
+    } cases[] = {
+        {"optimizer: rmsprop", 1, {"square"}},
+        {"optimizer: {rmsprop: {centered: true}}", 2, {"square", "mean"}},
+        {"optimizer: {rmsprop: {momentum: 0.9}}", 2, {"square", "momentum"}},
+        {"optimizer: {rmsprop: {momentum: 0.9, centered: true}}", 3, {"square", "mean", "momentum"}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const dl_variant rmsprop = chosen(f, cases[i].text);
+        dl_op_desc desc;
+        assert_int_equal(dl_optimizer_slots(&rmsprop), cases[i].n);
+        for (int s = 0; s < cases[i].n; s++) {
+            assert_string_equal(dl_optimizer_slot_at(&rmsprop, s)->name, cases[i].slot[s]);
+        }
+        assert_int_equal(dl_optimizer_describe(&rmsprop, 64, 77, &desc), DL_OK);
+        assert_int_equal(dl_op_check(&desc), DL_OK);
+        assert_true(desc.attr.u.rmsprop.rho == 0.9 && desc.attr.u.rmsprop.epsilon == 1e-7);
+        assert_true(dl_optimizer_base_rate(&rmsprop) == 0.001);
+    }
+}
+
 static void nesterov_without_momentum_is_a_mistake(void **state) {
     fixture *f = *state;
     const dl_variant sgd = chosen(f, "optimizer: {sgd: {nesterov: true}}");
@@ -121,6 +147,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(every_row_is_complete, set_up, tear_down),
         cmocka_unit_test_setup_teardown(defaults_are_the_contract_s, set_up, tear_down),
         cmocka_unit_test_setup_teardown(momentum_takes_a_slot, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(rmsprop_takes_the_slots_it_needs, set_up, tear_down),
         cmocka_unit_test_setup_teardown(nesterov_without_momentum_is_a_mistake, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

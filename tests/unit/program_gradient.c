@@ -10,6 +10,7 @@ typedef struct network {
     dl_shape input;
     const char *layers;
     bool mixes; /* batch mates act on each other, so that dividing the batch changes the numbers */
+    bool tokens, any_length;
 } network;
 
 static const network networks[] = {
@@ -22,7 +23,7 @@ static const network networks[] = {
      "- flatten: {}\n"
      "- dense: {units: 11, activation: tanh}\n"
      "- dense: {units: 5, activation: softmax}\n",
-     false},
+     .tokens = false},
     {"relu and pooling",
      {3, {11, 10, 2}},
      "- conv2d: {filters: 16, kernel_size: 3, activation: relu}\n"
@@ -33,7 +34,7 @@ static const network networks[] = {
      "- flatten: {}\n"
      "- dense: {units: 9, activation: relu}\n"
      "- dense: {units: 5}\n",
-     false},
+     .tokens = false},
     {"branches and frozen layers",
      {3, {6, 6, 2}},
      "- conv2d: {filters: 4, kernel_size: 3, activation: tanh, name: a}\n"
@@ -44,7 +45,7 @@ static const network networks[] = {
      "- dense: {units: 8, activation: sigmoid, from: flat}\n"
      "- dropout: {rate: 0.5}\n"
      "- dense: {units: 5, activation: softmax}\n",
-     false},
+     .tokens = false},
     {"sums and joints",
      {3, {7, 8, 3}},
      "- conv2d: {filters: 16, kernel_size: 3, padding: 1, activation: tanh, name: a}\n"
@@ -59,7 +60,7 @@ static const network networks[] = {
      "- global_max_pooling2d: {from: f}\n"
      "- concatenate: {from: [above, g]}\n"
      "- dense: {units: 5}\n",
-     false},
+     .mixes = false},
     {"batch normalization",
      {3, {6, 5, 3}},
      "- conv2d: {filters: 16, kernel_size: 3, padding: 1, use_bias: false}\n"
@@ -73,7 +74,30 @@ static const network networks[] = {
      "- dense: {units: 7, use_bias: false}\n"
      "- batch_normalization: {activation: sigmoid}\n"
      "- dense: {units: 5}\n",
-     true},
+     .mixes = true},
+    {"tokens, an output at every position",
+     {1, {6}},
+     "- embedding: {input_dim: auto, output_dim: 7}\n"
+     "- lstm: {units: 8, return_sequences: true}\n"
+     "- dropout: {rate: 0.25}\n"
+     "- lstm: {units: 5, return_sequences: true}\n"
+     "- dense: {units: auto, activation: softmax}\n",
+     .tokens = true},
+    {"sequences of different lengths",
+     {2, {7, 3}},
+     "- dense: {units: 4, activation: tanh}\n"
+     "- lstm: {units: 6, bidirectional: true, return_sequences: true}\n"
+     "- lstm: {units: 9, go_backwards: true, return_sequences: true}\n"
+     "- lstm: {units: 5, bidirectional: true}\n"
+     "- dense: {units: 5}\n",
+     .any_length = true},
+    {"one label for a text, a frozen lstm",
+     {1, {4}},
+     "- embedding: {input_dim: 5, output_dim: 6}\n"
+     "- lstm: {units: 7, return_sequences: true, trainable: false}\n"
+     "- lstm: {units: 4, go_backwards: true}\n"
+     "- dense: {units: 5}\n",
+     .tokens = true},
 };
 enum { N_NETWORKS = sizeof networks / sizeof *networks };
 
@@ -104,6 +128,8 @@ static void open_trained(trained *t, const network *net, const kit_options *opti
     o.batch_size = SAMPLES;
     o.runnable = o.sgd = true;
     kit_open(&t->k);
+    t->k.tokens = net->tokens;
+    t->k.any_length = net->any_length;
     kit_model(&t->k, net->input, net->layers);
     kit_plan(&t->k, &o);
     if (own_layouts) {
@@ -138,7 +164,7 @@ static double loss_moved(trained *t, const dl_parameter *parameter, const float 
     KIT_OK(dl_plan_add(t->k.plan, DL_PROGRAM_REFRESH, 0, &refresh));
     KIT_OK(dl_execute(t->k.plan, refresh, NULL));
     kit_run(&t->k, t->program, &t->batch);
-    return kit_loss(&t->k, t->program) / SAMPLES;
+    return kit_loss(&t->k, t->program) / (double)(SAMPLES * t->k.model->output.rows);
 }
 
 /* A direction of length 1 in the space of one parameter: random, and partly along the gradient, so that the
@@ -164,7 +190,7 @@ static void draw_direction(const dl_parameter *parameter, const float *gradient,
  * largest of a window; then a shorter one does not. */
 static void check_direction(trained *t, const dl_parameter *parameter, const float *before,
                             const float *gradient, const float *direction) {
-    static const double steps[] = {1e-2, 3e-3, 1e-3, 3e-4};
+    static const double steps[] = {1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4};
     double told = 0.0, found = 0.0;
     for (int64_t i = 0; i < parameter->n_elements; i++) {
         told += (double)gradient[i] * (double)direction[i];

@@ -12,6 +12,7 @@
 
 #include "base/rng.h"
 #include "model/layer.h"
+#include "model/scoring.h"
 #include "program/program.h"
 
 #include <math.h>
@@ -35,21 +36,29 @@ typedef struct kit {
     dl_pool *pool;
     dl_text mistakes;
     dl_diagnostics diagnostics;
+    /* for kit_try_model; zeros: softmax cross entropy with accuracy */
+    const char *loss;
+    double label_smoothing;
+    int n_metrics;
+    const char *const *metrics;
     dl_model *model;
     dl_device *device;
     dl_comm *comm;
     dl_grid *grid;
     dl_plan *plan;
+    bool tokens, any_length; /* what kit_try_model's input is */
 } kit;
 
-/* What kit_plan makes; zeros: a dry plan on `ref` for one rank, adam, fused. */
+/* What kit_plan makes; zeros: a dry plan on `ref` for one rank, adam, fused, not clipped. */
 typedef struct kit_options {
     const char *backend;
     int n_threads;
     int64_t batch_size;
     int accumulate, n_ranks, rank;
     bool reproducible, unfused, measure;
-    bool sgd;      /* plain; else adam */
+    bool sgd;     /* plain */
+    bool rmsprop; /* with all its states */
+    double clip_norm, ema_decay;
     bool runnable; /* with a grid, of one rank */
 } kit_options;
 
@@ -89,12 +98,16 @@ static inline dl_status kit_try_model(kit *k, dl_shape input, const char *layers
                                 .mean = mean,
                                 .std = std};
     const dl_model_options options = {.input_shape = input,
+                                      .tokens = k->tokens,
+                                      .any_length = k->any_length,
                                       .layers = dl_node_get(root, "layers"),
                                       .data = &data,
                                       .seed = 7,
                                       .bucket_bytes = 2048,
-                                      .n_metrics = 1,
-                                      .metrics = metrics};
+                                      .loss = k->loss == NULL ? NULL : dl_loss_find(k->loss),
+                                      .label_smoothing = k->label_smoothing,
+                                      .n_metrics = k->metrics == NULL ? 1 : k->n_metrics,
+                                      .metrics = k->metrics == NULL ? metrics : k->metrics};
     dl_model_destroy(&k->model);
     return dl_model_build(&options, &k->diagnostics, &k->model);
 }
@@ -106,17 +119,23 @@ static inline void kit_model(kit *k, dl_shape input, const char *layers) {
 }
 
 static inline dl_update_rule kit_update(const kit_options *o) {
+    if (o->rmsprop) {
+        const dl_rmsprop_attr rmsprop = {(double)o->batch_size, 0.9, 1e-7, 0.9, 0, true};
+        return (dl_update_rule){
+            .kind = DL_OP_RMSPROP_UPDATE, .attr.u.rmsprop = rmsprop, .n_states = 3, .state = {"s", "m", "v"}};
+    }
     if (o->sgd) {
-        return (dl_update_rule){DL_OP_SGD_UPDATE, {.u.sgd.capacity = (double)o->batch_size}, 0};
+        return (dl_update_rule){.kind = DL_OP_SGD_UPDATE, .attr.u.sgd.capacity = (double)o->batch_size};
     }
     const dl_adam_attr adam = {
         .capacity = (double)o->batch_size, .beta_1 = 0.9, .beta_2 = 0.999, .epsilon = 1e-7};
-    return (dl_update_rule){DL_OP_ADAM_UPDATE, {.u.adam = adam}, 2};
+    return (dl_update_rule){
+        .kind = DL_OP_ADAM_UPDATE, .attr.u.adam = adam, .n_states = 2, .state = {"m", "v"}};
 }
 
 /* Opens the device and makes an empty plan for k->model. */
 static inline void kit_plan(kit *k, const kit_options *o) {
-    static const char *const fields[] = {"x", "y"};
+    static const char *const fields[] = {"x", "y", "lengths"};
     const dl_device_options device = {.n_threads = o->n_threads > 0 ? o->n_threads : 1};
     const dl_backend *backend = dl_backend_find(o->backend == NULL ? "ref" : o->backend);
     assert_non_null(backend);
@@ -137,7 +156,9 @@ static inline void kit_plan(kit *k, const kit_options *o) {
                                      .measure = o->measure,
                                      .fuse = !o->unfused,
                                      .update = kit_update(o),
-                                     .n_fields = 2,
+                                     .clip_norm = o->clip_norm,
+                                     .ema_decay = o->ema_decay,
+                                     .n_fields = 3,
                                      .fields = fields};
     KIT_OK(dl_plan_create(&options, &k->plan));
 }
@@ -152,10 +173,10 @@ static inline int kit_add(kit *k, dl_program_kind kind, int64_t n_samples) {
 
 /* A batch of samples that depend on their number alone. */
 typedef struct kit_batch {
-    float *x;
-    int32_t *y;
+    void *x; /* float or tokens */
+    int32_t *y, *lengths;
     int64_t *ids;
-    const void *field[2];
+    const void *field[3];
     dl_step_block step;
     dl_host_batch host;
 } kit_batch;
@@ -167,26 +188,38 @@ static inline double kit_random(uint64_t seed, uint64_t number) {
 }
 
 static inline void kit_batch_create(kit_batch *b, const dl_model *model, int64_t n, double learning_rate) {
-    const int64_t size = dl_shape_elements(&model->value[0].shape);
+    const int64_t size = dl_shape_elements(&model->value[0].shape), rows = model->output.rows;
     *b = (kit_batch){.step = {.step = 1, .t = 1, .weight = (double)n, .learning_rate = learning_rate}};
-    KIT_OK(dl_alloc((size_t)(n * size), sizeof *b->x, &b->x));
-    KIT_OK(dl_alloc((size_t)n, sizeof *b->y, &b->y));
+    KIT_OK(dl_alloc((size_t)(n * size), sizeof(float), &b->x));
+    KIT_OK(dl_alloc((size_t)(n * rows), sizeof *b->y, &b->y));
+    KIT_OK(dl_alloc((size_t)n, sizeof *b->lengths, &b->lengths));
     KIT_OK(dl_alloc((size_t)n, sizeof *b->ids, &b->ids));
     for (int64_t i = 0; i < n; i++) {
         b->ids[i] = 100 + i;
-        b->y[i] = (int32_t)(i * 7 % KIT_CLASSES);
+        b->lengths[i] = 1 + (int32_t)(i * 5 % model->value[0].shape.dim[0]);
+        for (int64_t r = 0; r < rows; r++) { /* with several rows some have no label */
+            const int64_t number = i * rows + r;
+            b->y[number] = rows > 1 && number % 5 == 3 ? -1 : (int32_t)(number * 7 % KIT_CLASSES);
+        }
         for (int64_t j = 0; j < size; j++) {
-            b->x[i * size + j] = (float)kit_random(3, (uint64_t)(i * size + j));
+            const double value = kit_random(3, (uint64_t)(i * size + j));
+            if (model->value[0].dtype == DL_I32) {
+                ((int32_t *)b->x)[i * size + j] = (int32_t)((value + 1.0) / 2.0 * KIT_CLASSES);
+            } else {
+                ((float *)b->x)[i * size + j] = (float)value;
+            }
         }
     }
     b->field[0] = b->x;
     b->field[1] = b->y;
+    b->field[2] = b->lengths;
     b->host = (dl_host_batch){.field = b->field, .ids = b->ids};
 }
 
 static inline void kit_batch_free(kit_batch *b) {
     dl_free(&b->x);
     dl_free(&b->y);
+    dl_free(&b->lengths);
     dl_free(&b->ids);
 }
 
@@ -205,7 +238,14 @@ static inline void kit_init_parameters(kit *k) {
     KIT_OK(dl_plan_add(k->plan, DL_PROGRAM_REFRESH, 0, &refresh));
     const dl_host_arenas arenas = {
         {kit_arena(k, DL_STORE_PARAMETER), kit_arena(k, DL_STORE_FROZEN), kit_arena(k, DL_STORE_STATISTICS)}};
-    dl_parameters_init(&k->model->table, 5, &arenas);
+    KIT_OK(dl_parameters_init(&k->model->table, 5, &arenas));
+    for (int i = 0; i < k->model->table.n;
+         i++) { /* embeddings as large as other values: differences see them */
+        const dl_parameter *parameter = &k->model->table.parameter[i];
+        for (int64_t e = 0; e < parameter->n_elements && parameter->init == DL_INIT_SMALL_UNIFORM; e++) {
+            dl_parameter_data(parameter, &arenas)[e] *= 20.0f;
+        }
+    }
     KIT_OK(dl_execute(k->plan, refresh, NULL));
 }
 

@@ -114,6 +114,19 @@ static void draw_layers(dice *d, dl_text *text) {
     KIT_OK(dl_text_append(text, "- dense: {units: auto, activation: %s}\n", pick(d, ends, 3)));
 }
 
+static void draw_loss(dice *d, kit *k) {
+    static const char *const losses[] = {"softmax_cross_entropy", "softmax_cross_entropy",
+                                         "softmax_cross_entropy", "mean_squared_error",
+                                         "mean_absolute_error"};
+    static const char *const of_classes[] = {"accuracy", "perplexity", "top_5_accuracy"},
+                             *const of_numbers[] = {"mae", "mse"};
+    k->loss = pick(d, losses, 5);
+    const bool classes = dl_loss_find(k->loss)->target == DL_TARGET_CLASSES;
+    k->metrics = classes ? of_classes : of_numbers;
+    k->n_metrics = (int)draw(d, 0, classes ? 3 : 2);
+    k->label_smoothing = classes && draw(d, 0, 1) ? 0.1 : 0;
+}
+
 /* Draws until the layers fit each other: a window may be larger than what is left of the image. */
 static void draw_model(dice *d, kit *k) {
     for (;;) {
@@ -122,6 +135,7 @@ static void draw_model(dice *d, kit *k) {
         draw_layers(d, &text);
         (void)snprintf(kit_context, sizeof kit_context, "seed %d, input %d x %d x %d:\n%s", (int)d->seed,
                        (int)input.dim[0], (int)input.dim[1], (int)input.dim[2], text.data);
+        draw_loss(d, k);
         const dl_status status = kit_try_model(k, input, text.data);
         dl_text_free(&text);
         dl_text_free(&k->mistakes);
@@ -151,7 +165,10 @@ static void draw_options(dice *d, const dl_model *model, kit_options *o) {
                        .n_ranks = draw(d, 0, 1) ? 1 : (int)draw(d, 2, 8),
                        .reproducible = draw(d, 0, 1) == 1,
                        .unfused = draw(d, 0, 2) == 0,
-                       .sgd = draw(d, 0, 1) == 1};
+                       .sgd = draw(d, 0, 1) == 1,
+                       .rmsprop = draw(d, 0, 2) == 0,
+                       .clip_norm = draw(d, 0, 1) ? 0 : 1,
+                       .ema_decay = draw(d, 0, 1) ? 0 : 0.9};
     while (o->reproducible && !dl_pieces_fit(o->n_ranks, o->accumulate)) {
         o->n_ranks = (int)draw(d, 1, 8);
         o->accumulate = (int)draw(d, 1, 4);

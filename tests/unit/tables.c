@@ -12,6 +12,7 @@
 #include "datasets/dataset.h"
 #include "kernels/backend.h"
 #include "model/layer.h"
+#include "model/scoring.h"
 #include "optim/optim.h"
 
 #include <ctype.h>
@@ -71,10 +72,17 @@ static void every_option_says_what_it_is(void **state) {
         layers[n_layers++] = &(*each)->variant;
     }
     assert_int_equal(dl_pool_create(&pool), DL_OK);
-    assert_int_equal(dl_config_table(dl_optimizer_kinds(), dl_schedule_kinds(), layers, pool, &table), DL_OK);
+    const dl_config_kinds kinds = {.optimizers = dl_optimizer_kinds(),
+                                   .schedules = dl_schedule_kinds(),
+                                   .layers = layers,
+                                   .losses = dl_loss_variants(),
+                                   .metrics = dl_metric_variants()};
+    assert_int_equal(dl_config_table(&kinds, pool, &table), DL_OK);
     n_entries = 0;
     assert_options("config", table);
     assert_kinds("layer", layers);
+    assert_kinds("loss", kinds.losses);
+    assert_kinds("metric", kinds.metrics);
     assert_true(n_entries > 60);
     dl_pool_destroy(&pool);
 }
@@ -92,6 +100,7 @@ static void every_layer_has_the_common_options(void **state) {
         assert_true(has_option((*each)->variant.options, "name"));
         assert_true(has_option((*each)->variant.options, "from"));
         assert_true(has_option((*each)->variant.options, "trainable"));
+        assert_true(has_option((*each)->variant.options, "learning_rate_factor"));
         assert_true((*each)->build != NULL && (*each)->min_inputs >= 1);
         assert_true((*each)->max_inputs >= (*each)->min_inputs);
     }

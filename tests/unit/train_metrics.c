@@ -95,6 +95,17 @@ static void all_kinds(void **state) {
         "\"test_accuracy\":0.9903,\"seconds\":30.2,\"weights\":\"5b\"}\n");
 }
 
+static void a_norm_that_was_measured(void **state) {
+    (void)state;
+    const double norm = 0.1 + 0.2;
+    const dl_step_report step = {
+        .epoch = 1, .step = 2, .samples = 3, .learning_rate = 0.5, .gradient_norm = &norm};
+    assert_int_equal(dl_metrics_step(metrics, &step), DL_OK);
+    expect_lines(
+        "{\"v\":1,\"kind\":\"step\",\"t\":,\"epoch\":1,\"step\":2,\"samples\":3,\"lr\":0.5,"
+        "\"grad_norm\":0.30000000000000004,\"step_ms\":0,\"samples_per_s\":0,\"data_wait\":0,\"seconds\":0}\n");
+}
+
 static void absent_and_not_finite(void **state) {
     (void)state;
     const dl_epoch_report epoch = {
@@ -122,6 +133,7 @@ static void a_full_disk_is_said(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(all_kinds, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_norm_that_was_measured, set_up, tear_down),
         cmocka_unit_test_setup_teardown(absent_and_not_finite, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_full_disk_is_said, set_up, tear_down),
     };

@@ -54,7 +54,7 @@ static void sample(const dl_dropout *dropout, int64_t step, int64_t id, int64_t 
     for (int64_t first = 0; first < n; first += NUMBERS) {
         uint32_t numbers[NUMBERS];
         const int64_t count = n - first < NUMBERS ? n - first : NUMBERS;
-        philox_lanes(dropout, (uint64_t)step, dl_dropout_counter(id, n, first / 4), numbers);
+        philox_lanes(dropout, (uint64_t)step, dl_dropout_counter(id, first / 4), numbers);
 #pragma omp simd
         for (int64_t i = 0; i < count; i++) {
             y[first + i] = dl_dropout_element(dropout, numbers[i], x[first + i]);

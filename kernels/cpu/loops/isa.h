@@ -36,7 +36,16 @@
     ENTRY(DL_OP_SOFTMAX_FORWARD, softmax_forward)                                                            \
     ENTRY(DL_OP_SOFTMAX_BACKWARD, softmax_backward)                                                          \
     ENTRY(DL_OP_SOFTMAX_CROSS_ENTROPY, softmax_cross_entropy)                                                \
+    ENTRY(DL_OP_EMBEDDING_FORWARD, embedding_forward)                                                        \
+    ENTRY(DL_OP_EMBEDDING_BACKWARD_WEIGHTS, embedding_backward_weights)                                      \
+    ENTRY(DL_OP_REVERSE_BY_LENGTH, reverse_by_length)                                                        \
+    ENTRY(DL_OP_REVERSE_BY_LENGTH_BACKWARD, reverse_by_length)                                               \
+    ENTRY(DL_OP_TAKE_LAST, take_last)                                                                        \
+    ENTRY(DL_OP_TAKE_LAST_BACKWARD, take_last_backward)                                                      \
     ENTRY(DL_OP_CHECK_FINITE, check_finite)                                                                  \
+    ENTRY(DL_OP_SUM_SQUARES, sum_squares)                                                                    \
+    ENTRY(DL_OP_RMSPROP_UPDATE, rmsprop_update)                                                              \
+    ENTRY(DL_OP_COMMIT, commit)                                                                              \
     ENTRY(DL_OP_SGD_UPDATE, sgd_update)                                                                      \
     ENTRY(DL_OP_ADAM_UPDATE, adam_update)
 
@@ -45,5 +54,8 @@
                           dl_range items);
 DL_CPU_LOOP_LIST(DL_CPU_DECLARE)
 #undef DL_CPU_DECLARE
+
+void DL_ISA(lstm_forward)(const dl_cpu_lstm_step *step, dl_range samples);
+void DL_ISA(lstm_backward)(const dl_cpu_lstm_step *step, dl_range samples);
 
 #endif

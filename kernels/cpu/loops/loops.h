@@ -41,9 +41,27 @@ typedef struct dl_cpu_loop {
 typedef void (*dl_cpu_part)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *const *slots,
                             dl_range items);
 
+/* One position of an LSTM over all samples: where sample 0 is, and how many floats lie between two samples. A
+ * stride of 0 gives all of them the same row (of zeros). Gates are 4 h values, i f g o. */
+typedef struct dl_cpu_lstm_step {
+    int64_t h;
+    const float *z, *recurrent, *c_before; /* forwards: the two parts of the sums; the cells before */
+    int64_t z_stride, recurrent_stride, c_before_stride;
+    float *gates;
+    int64_t gates_stride; /* of dz too */
+    float *c, *y;
+    int64_t y_stride;   /* of c and dy too */
+    float *h_now;       /* [n, h] the output once more; backwards: its gradient from the next position */
+    const float *dy;    /* the rest: backwards */
+    float *dz, *dz_now; /* dz_now: [n, 4 h] once more */
+    float *dc;          /* [n, h] of the cells: from the next position, then for the one before */
+} dl_cpu_lstm_step;
+
 typedef struct dl_cpu_loops {
     const char *isa;                 /* "avx512" */
     dl_cpu_part part[DL_N_OP_KINDS]; /* NULL: not done here */
+    void (*lstm_forward)(const dl_cpu_lstm_step *step, dl_range samples);
+    void (*lstm_backward)(const dl_cpu_lstm_step *step, dl_range samples);
 } dl_cpu_loops;
 
 extern const dl_cpu_loops dl_cpu_loops_base, dl_cpu_loops_avx2, dl_cpu_loops_avx512;

@@ -87,12 +87,49 @@ void DL_ISA(softmax_backward)(const dl_op_desc *desc, const dl_cpu_loop *loop, v
     }
 }
 
+/* sum of x - most: what a smoothed target adds to the loss. */
+static float distance_sum(const float *x, float most, int64_t n) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) {
+        sum += x[i] - most;
+    }
+    return sum;
+}
+
+/* -sum of t log p over the classes of a row; `sum` is that of exp(x - most). */
+static float row_loss(const float *x, int32_t label, double smoothing, float most, float sum, int64_t k) {
+    double expected = (1.0 - smoothing) * ((double)x[label] - (double)most);
+    if (smoothing > 0) {
+        expected += smoothing / (double)k * (double)distance_sum(x, most, k);
+    }
+    return (float)(log((double)sum) - expected);
+}
+
+/* dx = scale (e / sum - t) where dx holds e; a row without a label gets nothing, one with an impossible label
+ * NaN. */
+static void row_gradient(float *dx, int32_t label, const dl_loss_attr *attr, float sum, int64_t k) {
+    if (label < 0 || label >= k) {
+        const float value = label < 0 ? 0.0F : NAN;
+        for (int64_t i = 0; i < k; i++) {
+            dx[i] = value;
+        }
+        return;
+    }
+    const float factor = (float)attr->scale / sum, share = (float)(attr->scale * attr->smoothing / (double)k);
+#pragma omp simd
+    for (int64_t i = 0; i < k; i++) {
+        dx[i] = dx[i] * factor - share;
+    }
+    dx[label] -= (float)(attr->scale * (1.0 - attr->smoothing));
+}
+
 void DL_ISA(softmax_cross_entropy)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *const *slots,
                                    dl_range items) {
     const int64_t k = loop->row;
     const int32_t *labels = slots[1];
     float *losses = slots[2];
-    const float scale = (float)desc->attr.u.loss.scale;
+    const dl_loss_attr *attr = &desc->attr.u.loss;
     for (int64_t n = items.begin; n < items.end; n++) {
         const float *x = (const float *)slots[0] + n * k;
         float *dx = desc->slot[3].present ? (float *)slots[3] + n * k : NULL;
@@ -101,15 +138,13 @@ void DL_ISA(softmax_cross_entropy)(const dl_op_desc *desc, const dl_cpu_loop *lo
         const float most = largest(x, k);
         const float sum = e != NULL ? exponentials(x, e, most, k) : exponential_sum(x, most, k);
         const bool valid = labels[n] >= 0 && labels[n] < k;
-        losses[n] = valid ? (float)(log((double)sum) - ((double)x[labels[n]] - (double)most)) : NAN;
+        const float otherwise = labels[n] < 0 ? 0.0F : NAN;
+        losses[n] = valid ? row_loss(x, labels[n], attr->smoothing, most, sum, k) : otherwise;
         if (p != NULL) {
             multiply(e, 1.0F / sum, p, k);
         }
         if (dx != NULL) {
-            multiply(dx, valid ? scale / sum : NAN, dx, k);
-        }
-        if (dx != NULL && valid) {
-            dx[labels[n]] -= scale;
+            row_gradient(dx, labels[n], attr, sum, k);
         }
     }
 }

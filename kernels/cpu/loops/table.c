@@ -8,4 +8,6 @@ const dl_cpu_loops DL_ISA(loops) = {
             DL_CPU_LOOP_LIST(DL_CPU_ENTRY)
 #undef DL_CPU_ENTRY
         },
+    .lstm_forward = DL_ISA(lstm_forward),
+    .lstm_backward = DL_ISA(lstm_backward),
 };

@@ -11,7 +11,8 @@ void DL_ISA(sgd_update)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *c
     if (!dl_step_is_ok(slots[5])) {
         return;
     }
-    const dl_sgd_step step = dl_sgd_step_of(&desc->attr.u.sgd, slots[3], slots[4]);
+    const dl_sgd_step step =
+        dl_sgd_step_of(&desc->attr, slots[3], slots[4], desc->slot[6].present ? slots[6] : NULL);
     float *w = slots[0];
     const float *g = slots[1];
     float *v = desc->slot[2].present ? slots[2] : NULL;
@@ -36,7 +37,8 @@ void DL_ISA(adam_update)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *
     if (!dl_step_is_ok(slots[6])) {
         return;
     }
-    const dl_adam_step step = dl_adam_step_of(&desc->attr.u.adam, slots[4], slots[5]);
+    const dl_adam_step step =
+        dl_adam_step_of(&desc->attr, slots[4], slots[5], desc->slot[7].present ? slots[7] : NULL);
     float *w = slots[0];
     const float *g = slots[1];
     float *m = slots[2];
@@ -48,6 +50,97 @@ void DL_ISA(adam_update)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *
         w[i] = dl_adam_element(&step, w[i], g[i], &first, &second);
         m[i] = first;
         v[i] = second;
+    }
+}
+
+/* The four forms of rmsprop, each a loop of its own so that the compiler sees no branch in it. */
+static void rmsprop(const dl_rmsprop_step *step, float *w, const float *g, float *s, dl_range items) {
+#pragma omp simd
+    for (int64_t i = items.begin; i < items.end; i++) {
+        float square = s[i];
+        w[i] = dl_rmsprop_element(step, w[i], g[i], &square, NULL, NULL);
+        s[i] = square;
+    }
+}
+
+static void rmsprop_with(const dl_rmsprop_step *step, float *w, const float *g, float *s, float *m, float *v,
+                         dl_range items) {
+#pragma omp simd
+    for (int64_t i = items.begin; i < items.end; i++) {
+        float square = s[i];
+        float mean = m != NULL ? m[i] : 0.0F;
+        float momentum = v != NULL ? v[i] : 0.0F;
+        w[i] = dl_rmsprop_element(step, w[i], g[i], &square, m != NULL ? &mean : NULL,
+                                  v != NULL ? &momentum : NULL);
+        s[i] = square;
+        if (m != NULL) {
+            m[i] = mean;
+        }
+        if (v != NULL) {
+            v[i] = momentum;
+        }
+    }
+}
+
+void DL_ISA(rmsprop_update)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *const *slots,
+                            dl_range items) {
+    (void)loop;
+    if (!dl_step_is_ok(slots[7])) {
+        return;
+    }
+    const dl_rmsprop_step step =
+        dl_rmsprop_step_of(&desc->attr, slots[5], slots[6], desc->slot[8].present ? slots[8] : NULL);
+    float *m = desc->slot[3].present ? slots[3] : NULL;
+    float *v = desc->slot[4].present ? slots[4] : NULL;
+    if (m == NULL && v == NULL) {
+        rmsprop(&step, slots[0], slots[1], slots[2], items);
+    } else {
+        rmsprop_with(&step, slots[0], slots[1], slots[2], m, v, items);
+    }
+}
+
+/* Moving means; other commits are small and left to ref. */
+void DL_ISA(commit)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *const *slots, dl_range items) {
+    (void)loop;
+    if (!dl_step_is_ok(slots[2])) {
+        return;
+    }
+    const dl_average_step step = dl_average_step_of(&desc->attr, slots[3]);
+    float *state = slots[0];
+    const float *value = slots[1];
+#pragma omp simd
+    for (int64_t i = items.begin; i < items.end; i++) {
+        state[i] = dl_average_element(&step, state[i], value[i]);
+    }
+}
+
+/* Items are blocks. Eight sums side by side, added in one order: the bits do not depend on the vectors'
+ * width. */
+void DL_ISA(sum_squares)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *const *slots,
+                         dl_range items) {
+    (void)loop;
+    enum { SUMS = 8 };
+    const float *x = slots[0];
+    double *sums = slots[1];
+    int32_t *control = slots[2];
+    const int64_t n = dl_shape_elements(&desc->slot[0].shape);
+    for (int64_t block = items.begin; block < items.end; block++) {
+        const int64_t begin = block * DL_SQUARES_BLOCK;
+        const int64_t end = begin + DL_SQUARES_BLOCK < n ? begin + DL_SQUARES_BLOCK : n;
+        double sum[SUMS] = {0};
+        int64_t i = begin;
+        for (; i + SUMS <= end; i += SUMS) {
+            for (int j = 0; j < SUMS; j++) {
+                sum[j] += (double)x[i + j] * (double)x[i + j];
+            }
+        }
+        for (; i < end; i++) {
+            sum[i % SUMS] += (double)x[i] * (double)x[i];
+        }
+        sums[block] = ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+        if (!(sums[block] < INFINITY)) {
+            __atomic_store_n(&control[DL_CONTROL_NONFINITE], 1, __ATOMIC_RELAXED);
+        }
     }
 }
 

@@ -30,5 +30,6 @@ const dl_layer_kind dl_layer_activation = {
                 .n_bytes = sizeof(activation_options)},
     .min_inputs = 1,
     .max_inputs = 1,
+    .takes_any_length = true,
     .build = build_activation,
 };

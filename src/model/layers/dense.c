@@ -1,4 +1,4 @@
-/* dense: y = x W^T + b over vectors. */
+/* dense: y = x W^T + b over vectors, or over every position of a sequence. */
 #include "model/layer.h"
 
 typedef struct dense_options {
@@ -17,7 +17,7 @@ static const dl_option options[] = {
      .min = 1,
      .max = 1 << 28,
      .words = unit_words,
-     .doc = "number of outputs; auto: the number of classes of the data set"},
+     .doc = "number of outputs; auto: the number of classes (of a text: the vocabulary) of the data set"},
     {.name = "activation",
      .type = DL_TYPE_CHOICE,
      .offset = offsetof(dense_options, activation),
@@ -34,14 +34,16 @@ static const dl_option options[] = {
 };
 
 static dl_status emit(dl_layer_build *build, const dense_options *o, int input, int64_t units, int *output) {
-    const int64_t in = build->model->value[input].shape.dim[0];
+    dl_shape shape = build->model->value[input].shape;
+    const int64_t in = shape.dim[shape.n_dims - 1];
+    shape.dim[shape.n_dims - 1] = units;
     int weight = -1, bias = -1, y = -1;
     DL_RETURN_IF_ERROR(dl_layer_parameter(build, "weight", &DL_SHAPE(units, in), DL_INIT_GLOROT_UNIFORM,
                                           (double)in, (double)units, &weight));
     if (o->use_bias) {
         DL_RETURN_IF_ERROR(dl_layer_parameter(build, "bias", &DL_SHAPE(units), DL_INIT_ZERO, 0, 0, &bias));
     }
-    DL_RETURN_IF_ERROR(dl_layer_value(build, NULL, DL_F32, &DL_SHAPE(units), &y));
+    DL_RETURN_IF_ERROR(dl_layer_value(build, NULL, DL_F32, &shape, &y));
     const int slots[] = {input, weight, bias, y};
     DL_RETURN_IF_ERROR(dl_layer_op(build, DL_OP_DENSE_FORWARD, &(dl_op_attr){0}, slots, 4, NULL));
     return dl_layer_activate(build, o->activation, y, output);
@@ -52,7 +54,7 @@ static dl_status build_dense(dl_layer_build *build, const void *values, const in
     (void)n_inputs;
     const dense_options *o = values;
     const dl_shape *in = &build->model->value[inputs[0]].shape;
-    if (in->n_dims != 1) {
+    if (in->n_dims != 1 && in->n_dims != 2) {
         char text[DL_SHAPE_TEXT_BYTES];
         return dl_layer_mistake(build, "needs a vector, but gets %s from '%s'; put `- flatten: {}` before it",
                                 dl_shape_text(in, text), dl_layer_source_name(build, inputs[0]));
@@ -70,10 +72,11 @@ static dl_status build_dense(dl_layer_build *build, const void *values, const in
 
 const dl_layer_kind dl_layer_dense = {
     .variant = {.name = "dense",
-                .doc = "fully connected layer over vectors",
+                .doc = "fully connected layer over vectors, or over every position of a sequence",
                 .options = options,
                 .n_bytes = sizeof(dense_options)},
     .min_inputs = 1,
     .max_inputs = 1,
+    .takes_any_length = true,
     .build = build_dense,
 };

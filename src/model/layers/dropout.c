@@ -47,5 +47,6 @@ const dl_layer_kind dl_layer_dropout = {
                 .n_bytes = sizeof(dropout_options)},
     .min_inputs = 1,
     .max_inputs = 1,
+    .takes_any_length = true,
     .build = build_dropout,
 };

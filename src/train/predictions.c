@@ -1,0 +1,253 @@
+#define _GNU_SOURCE
+#include "train/predictions.h"
+
+#include "base/text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct dl_predictions {
+    dl_session *session;
+    char path[PATH_MAX], unfinished[PATH_MAX];
+    int fd; /* rank 0's, -1: not open */
+    bool classes;
+    int64_t n_rows, n_scores;         /* of a sample: rows, scores of a row */
+    size_t target_bytes, score_bytes; /* of a sample */
+    size_t sample_bytes;              /* in the buffers: id, targets, scores */
+    int64_t max_samples;              /* of a rank in a batch */
+    unsigned char *mine, *all;        /* [max_samples], [ranks][max_samples] */
+    dl_text line;
+};
+
+static dl_range share_of(const dl_predictions *p, int64_t global_samples, int rank) {
+    const dl_plan_options *options = &p->session->plan->options;
+    return dl_share_samples(global_samples, options->n_ranks, rank, 1, 0, options->reproducible);
+}
+
+static void measure(dl_predictions *p) {
+    const dl_model *model = p->session->model;
+    const dl_shape *scores = &model->value[model->output.scores].shape;
+    const dl_value *targets = &model->value[model->output.labels];
+    p->classes = model->output.classes;
+    p->n_scores = scores->dim[scores->n_dims - 1];
+    p->n_rows = dl_shape_elements(scores) / p->n_scores;
+    p->score_bytes = (size_t)dl_shape_elements(scores) * sizeof(float);
+    p->target_bytes = (size_t)dl_shape_elements(&targets->shape) * dl_dtype_bytes(targets->dtype);
+    p->sample_bytes = sizeof(int64_t) + p->target_bytes + p->score_bytes;
+    const int64_t batch = p->session->plan->options.batch_size;
+    for (int64_t n = batch; n > 0 && n > batch - DL_PIECES * 2;
+         n--) { /* shares of shorter batches may be larger */
+        for (int rank = 0; rank < p->session->plan->options.n_ranks; rank++) {
+            const dl_range share = share_of(p, n, rank);
+            p->max_samples =
+                share.end - share.begin > p->max_samples ? share.end - share.begin : p->max_samples;
+        }
+    }
+}
+
+static dl_status begin_file(dl_predictions *p, const char *path) {
+    if (p->session->world->rank != 0) {
+        return DL_OK;
+    }
+    const int n = snprintf(p->path, sizeof p->path, "%s", path);
+    const int m = snprintf(p->unfinished, sizeof p->unfinished, "%s.unfinished", path);
+    DL_RETURN_ERROR_IF(n < 1 || m < 0 || (size_t)m >= sizeof p->unfinished, DL_ERR_USAGE,
+                       "'%.60s' cannot be the name of a file for predictions", path);
+    p->fd = open(p->unfinished, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    DL_RETURN_ERROR_IF(p->fd < 0, DL_ERR_IO, "cannot create %s: %s", p->unfinished, strerror(errno));
+    return DL_OK;
+}
+
+static dl_status begin(dl_predictions *p, const char *path) {
+    DL_RETURN_IF_ERROR(dl_alloc((size_t)p->max_samples, p->sample_bytes, &p->mine));
+    DL_RETURN_IF_ERROR(
+        dl_alloc((size_t)p->max_samples * (size_t)p->session->world->size, p->sample_bytes, &p->all));
+    return begin_file(p, path);
+}
+
+dl_status dl_predictions_create(dl_session *session, const char *path, dl_predictions **out) {
+    dl_predictions *p = NULL;
+    *out = NULL;
+    dl_status status = dl_alloc(1, sizeof *p, &p);
+    if (status == DL_OK) {
+        p->session = session;
+        p->fd = -1;
+        measure(p);
+        status = begin(p, path);
+    }
+    status = dl_comm_agree(session->world, status, NULL);
+    if (status != DL_OK) {
+        dl_predictions_destroy(&p);
+        return status;
+    }
+    *out = p;
+    return DL_OK;
+}
+
+/* --- lines --- */
+
+static dl_status append_number(dl_text *line, float value) {
+    return isfinite(value) ? dl_text_append(line, "%.9g", (double)value) : dl_text_append(line, "null");
+}
+
+static dl_status append_numbers(dl_text *line, const float *values, int64_t n) {
+    DL_RETURN_IF_ERROR(dl_text_append(line, "["));
+    for (int64_t i = 0; i < n; i++) {
+        DL_RETURN_IF_ERROR(dl_text_append(line, i > 0 ? "," : ""));
+        DL_RETURN_IF_ERROR(append_number(line, values[i]));
+    }
+    return dl_text_append(line, "]");
+}
+
+/* "KEY": and one value for each row, in a list where a sample has several. */
+static dl_status append_rows(dl_predictions *p, const char *key, const void *values,
+                             dl_status (*append)(const dl_predictions *p, dl_text *line, const void *values,
+                                                 int64_t row)) {
+    DL_RETURN_IF_ERROR(dl_text_append(&p->line, ",\"%s\":%s", key, p->n_rows > 1 ? "[" : ""));
+    for (int64_t row = 0; row < p->n_rows; row++) {
+        DL_RETURN_IF_ERROR(dl_text_append(&p->line, row > 0 ? "," : ""));
+        DL_RETURN_IF_ERROR(append(p, &p->line, values, row));
+    }
+    return dl_text_append(&p->line, p->n_rows > 1 ? "]" : "");
+}
+
+static dl_status append_label(const dl_predictions *p, dl_text *line, const void *values, int64_t row) {
+    (void)p;
+    int32_t label = 0;
+    memcpy(&label, (const char *)values + (size_t)row * sizeof label, sizeof label);
+    return dl_text_append(line, "%d", (int)label);
+}
+
+static dl_status append_scores(const dl_predictions *p, dl_text *line, const void *values, int64_t row) {
+    return append_numbers(line, (const float *)values + row * p->n_scores, p->n_scores);
+}
+
+/* The first of the largest, as the metric has it; a row with NaN says nothing. */
+static dl_status append_prediction(const dl_predictions *p, dl_text *line, const void *values, int64_t row) {
+    const float *scores = (const float *)values + row * p->n_scores;
+    int64_t best = 0;
+    for (int64_t k = 0; k < p->n_scores; k++) {
+        if (isnan(scores[k])) {
+            return dl_text_append(line, "null");
+        }
+        best = scores[k] > scores[best] ? k : best;
+    }
+    return dl_text_append(line, "%lld", (long long)best);
+}
+
+static dl_status append_sample(dl_predictions *p, const unsigned char *sample, float *scores,
+                               float *targets) {
+    int64_t id = 0;
+    memcpy(&id, sample, sizeof id);
+    memcpy(targets, sample + sizeof id, p->target_bytes);
+    memcpy(scores, sample + sizeof id + p->target_bytes, p->score_bytes);
+    DL_RETURN_IF_ERROR(dl_text_append(&p->line, "{\"id\":%lld", (long long)id));
+    if (p->classes) {
+        DL_RETURN_IF_ERROR(append_rows(p, "label", targets, append_label));
+        DL_RETURN_IF_ERROR(append_rows(p, "prediction", scores, append_prediction));
+        DL_RETURN_IF_ERROR(append_rows(p, "probabilities", scores, append_scores));
+    } else {
+        DL_RETURN_IF_ERROR(append_rows(p, "target", targets, append_scores));
+        DL_RETURN_IF_ERROR(append_rows(p, "output", scores, append_scores));
+    }
+    return dl_text_append(&p->line, "}\n");
+}
+
+/* The gathered samples, rank by rank: ranks take the samples of a batch in their order. */
+static dl_status write_batch(dl_predictions *p, int64_t global_samples) {
+    float *scores = NULL, *targets = NULL;
+    dl_status status = DL_OK;
+    dl_text_clear(&p->line);
+    DL_GOTO_IF_ERROR(status, dl_alloc(1, p->score_bytes, &scores), end);
+    DL_GOTO_IF_ERROR(status, dl_alloc(1, p->target_bytes, &targets), end);
+    for (int rank = 0; rank < p->session->world->size; rank++) {
+        const dl_range share = share_of(p, global_samples, rank);
+        const unsigned char *theirs = p->all + (size_t)rank * (size_t)p->max_samples * p->sample_bytes;
+        for (int64_t i = 0; i < share.end - share.begin; i++) {
+            DL_GOTO_IF_ERROR(status, append_sample(p, theirs + (size_t)i * p->sample_bytes, scores, targets),
+                             end);
+        }
+    }
+    DL_GOTO_IF_ERROR(status, dl_write_all(p->fd, p->unfinished, p->line.data, p->line.size), end);
+end:
+    dl_free(&scores);
+    dl_free(&targets);
+    return status;
+}
+
+/* --- batches --- */
+
+/* This rank's samples into its buffer: id, targets, scores of each. */
+static dl_status collect(dl_predictions *p, int number, const dl_batch *batch) {
+    const dl_session *session = p->session;
+    const dl_program *program = session->plan->program[number];
+    float *scores = NULL;
+    DL_RETURN_ERROR_IF(batch->n_samples > p->max_samples, DL_ERR_INTERNAL,
+                       "%lld samples of a rank, room for %lld", (long long)batch->n_samples,
+                       (long long)p->max_samples);
+    if (batch->n_samples == 0) {
+        return DL_OK;
+    }
+    DL_RETURN_ERROR_IF(program->result < 0, DL_ERR_INTERNAL, "the program keeps no results");
+    DL_RETURN_IF_ERROR(dl_alloc((size_t)batch->n_samples, p->score_bytes, &scores));
+    const dl_status status = session->device->backend->download(
+        session->device, scores, dl_slot_address(session->plan, program, program->result),
+        (size_t)batch->n_samples * p->score_bytes, NULL);
+    const unsigned char *targets = batch->field[1]; /* y */
+    for (int64_t i = 0; i < batch->n_samples && status == DL_OK; i++) {
+        unsigned char *sample = p->mine + (size_t)i * p->sample_bytes;
+        memcpy(sample, &batch->ids[i], sizeof batch->ids[i]);
+        memcpy(sample + sizeof(int64_t), targets + (size_t)i * p->target_bytes, p->target_bytes);
+        memcpy(sample + sizeof(int64_t) + p->target_bytes,
+               scores + (size_t)i * p->score_bytes / sizeof *scores, p->score_bytes);
+    }
+    dl_free(&scores);
+    return status;
+}
+
+dl_status dl_predictions_add(dl_predictions *p, int program, const dl_batch *batch, int64_t global_samples) {
+    dl_comm *world = p->session->world;
+    DL_RETURN_IF_ERROR(dl_comm_agree(world, collect(p, program, batch), NULL));
+    DL_RETURN_IF_ERROR(
+        world->functions->all_gather(world, p->mine, (size_t)p->max_samples * p->sample_bytes, p->all));
+    return dl_comm_agree(world, world->rank == 0 ? write_batch(p, global_samples) : DL_OK, NULL);
+}
+
+static dl_status finish(dl_predictions *p) {
+    if (p->fd < 0) {
+        return DL_OK;
+    }
+    const int failed = close(p->fd);
+    p->fd = -1;
+    DL_RETURN_ERROR_IF(failed != 0, DL_ERR_IO, "cannot write %s: %s", p->unfinished, strerror(errno));
+    DL_RETURN_ERROR_IF(rename(p->unfinished, p->path) != 0, DL_ERR_IO, "cannot rename %s to %s: %s",
+                       p->unfinished, p->path, strerror(errno));
+    p->unfinished[0] = '\0';
+    return DL_OK;
+}
+
+dl_status dl_predictions_finish(dl_predictions *p) {
+    return dl_comm_agree(p->session->world, finish(p), NULL);
+}
+
+void dl_predictions_destroy(dl_predictions **predictions) {
+    if (*predictions == NULL) {
+        return;
+    }
+    dl_predictions *p = *predictions;
+    if (p->fd >= 0) {
+        (void)close(p->fd);
+    }
+    if (p->unfinished[0] != '\0' && p->session->world->rank == 0) {
+        (void)unlink(p->unfinished);
+    }
+    dl_free(&p->mine);
+    dl_free(&p->all);
+    dl_text_free(&p->line);
+    dl_free(predictions);
+}

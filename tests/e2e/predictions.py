@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+# TEST tier=quick timeout=240 needs=python
+"""`eval --predictions`: the same bytes at np 1, 2, 3, 5, one line for each sample in their order, and NumPy finds the
+loss and every metric from them, to 1e-9 of what eval says; also of an eval without predictions."""
+import json
+import math
+import os
+
+import dltest
+import numpy
+
+SMOOTHING = 0.1
+METRICS = 'accuracy, top_3_accuracy, top_5_accuracy, perplexity'
+
+
+def figures(lines):
+    """Loss and metrics by NumPy, from the rows of the file alone."""
+    p = numpy.array([line['probabilities'] for line in lines], 'f8')
+    labels = numpy.array([line['label'] for line in lines])
+    rows, classes = numpy.arange(len(p)), p.shape[1]
+    target = numpy.full(p.shape, SMOOTHING / classes)
+    target[rows, labels] += 1 - SMOOTHING
+    first_best = numpy.argsort(-p, axis=1, kind='stable')
+    if [line['prediction'] for line in lines] != first_best[:, 0].tolist():
+        dltest.fail('a prediction is not the most probable class')
+    found = {'test_loss': -(target * numpy.log(p)).sum(axis=1).mean(),
+             'test_perplexity': math.exp(-numpy.log(p[rows, labels]).mean())}
+    for k in (1, 3, 5):
+        name = 'test_accuracy' if k == 1 else f'test_top_{k}_accuracy'
+        found[name] = (first_best[:, :k] == labels[:, None]).any(axis=1).mean()
+    return found
+
+
+def compare(said, found, where):
+    worst = 0
+    for name, value in found.items():
+        worst = max(worst, abs(said[name] - value))
+        if not abs(said[name] - value) <= 1e-9:
+            dltest.fail(f'{where}: eval says {name} {said[name]}, NumPy {value}')
+    return worst
+
+
+def main():
+    data = dltest.small_digits()
+    dltest.run(dltest.MNIST_CNN, f'data.path={data}', 'train.epochs=2', 'train.batch_size=97', 'run.dir=r',
+               f'train.label_smoothing={SMOOTHING}', f'train.metrics=[{METRICS}]')
+    worst, first = 0, None
+    for ranks in (1, 2, 3, 5):
+        done = dltest.run('eval', 'r', '--json', '--predictions', f'{ranks}.jsonl', ranks=ranks, DLTRAIN_THREADS='1')
+        said = json.loads(done.stdout.strip().split('\n')[-1])
+        text = open(f'{ranks}.jsonl', 'rb').read()
+        first = first or text
+        if text != first:
+            dltest.fail(f'the predictions at np {ranks} are not those at np 1')
+        lines = [json.loads(line) for line in text.decode().splitlines()]
+        if [line['id'] for line in lines] != list(range(500)):
+            dltest.fail('not every sample once, in order')
+        worst = max(worst, compare(said, figures(lines), f'np {ranks}'))
+    labels = dltest.read_split(data, 'test', 500)['y']
+    if [line['label'] for line in lines] != labels.tolist():
+        dltest.fail('the labels are not those of the data set')
+    said = json.loads(dltest.run('eval', 'r', '--json').stdout.strip().split('\n')[-1])
+    compare(said, figures(lines), 'eval without predictions')
+    dltest.run('eval', 'r', '--split', 'valid', '--predictions', 'valid.jsonl', DLTRAIN_THREADS='1')
+    if open('valid.jsonl', 'rb').read() != first:  # this set has no validation split of its own
+        dltest.fail('the predictions of split valid are not those of test')
+    done = dltest.run('eval', 'r', '--predictions', 'no/such/folder.jsonl', ranks=2, code=None)
+    if done.returncode != 74 or done.stderr.count('error:') != 1 or 'no/such/folder.jsonl' not in done.stderr:
+        dltest.fail(f'a folder that is not there: exit status {done.returncode}: {done.stderr}')
+    if [name for name in os.listdir('.') if 'unfinished' in name]:
+        dltest.fail('an unfinished file is left')
+    print(f'largest difference from NumPy {worst:.1e}')
+
+
+main()
