@@ -21,7 +21,6 @@ typedef struct dl_compile {
     int *gradient_of;      /* [n_values] slot of its gradient so far, -1 */
     bool *needs_gradient;  /* [n_values] */
     int *gradient_written; /* [n_parameters * n_blocks] contributions so far */
-    int made_gradient[DL_OP_MAX_SLOTS]; /* of the operation at hand: its slots' gradients so far, -1 */
     int n_carries;
     dl_carry *carry; /* of all micro-batches */
     int64_t capacity_carries;
