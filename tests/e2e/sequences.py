@@ -4,6 +4,7 @@
 for a stateful language model, a stacked LSTM with dropout over shuffled windows (short last batch) and ragged samples in
 buckets; in the fast mode ranks and accumulation agree with one rank to 1e-5. A loss is a mean over all predictions: that
 of the model before training is log(vocabulary), however the rows of the text end."""
+import json
 import math
 
 import h5py
@@ -16,7 +17,7 @@ MODELS = {
     'stateful': '''
 data: {path: data/text}
 model:
-  input: {shape: [7], dtype: tokens}
+  input: {shape: [8], dtype: tokens}
   layers:
     - embedding: {input_dim: auto, output_dim: 12}
     - lstm: {units: 24, return_sequences: true, stateful: true}
@@ -113,6 +114,11 @@ def main():
             dltest.fail(f'the loss of an untrained model is {loss}, not {math.log(VOCABULARY):.4f}')
     if dltest.metrics('runs/stateful-1x1', 'epoch')[-1]['loss'] > 2.7:
         dltest.fail('the language model learns nothing')
+    # a pass over a split begins without what another one carried
+    done = dltest.run('eval', 'runs/stateful-1x1', '--split', 'valid', '--json')
+    again, valid = json.loads(done.stdout)['valid_loss'], dltest.metrics('runs/stateful-1x1', 'epoch')[-1]['valid_loss']
+    if abs(again - valid) > 1e-6 * valid:
+        dltest.fail(f'eval gives {again}, the end of the last epoch {valid}')
     print(f'{len(MODELS)} models, {len(GRIDS)} grids, one file each; fast: max |dw| / max |w| = {worst:.2e}')
 
 
