@@ -8,9 +8,10 @@
  * compiler needs nothing else.
  *
  * Meaning of tensors: images [N, H, W, C]; vectors [N, F]; sequences [N, T, F]; tokens [N, T]; convolution
- * weights [K, C/groups, R, S]; dense weights [out, in]. Dimension 0 of a `batched` slot counts samples. Losses
- * and metrics go row by row: scores [N, ..., K] are rows of K values, any number of them for each sample,
- * labels [N, ...] one number a row; a label below 0 is none: no loss, no gradient, nothing counted. */
+ * weights [K, C/groups, R, S]; dense weights [out, in]. Dimension 0 of a `batched` slot counts samples.
+ * Losses and metrics go row by row: scores [N, ..., K] are rows of K values, any number of them for each
+ * sample, labels [N, ...] one number a row; a label below 0 is none: no loss, no gradient, nothing counted.
+ */
 #ifndef DLTRAIN_KERNELS_OP_H
 #define DLTRAIN_KERNELS_OP_H
 

@@ -3,7 +3,8 @@
  * Not oneDNN's LSTM: its workspace belongs to a whole batch, so a reproducible sum in pieces would have to
  * walk through time piece by piece, and its gradient kind adds to weights that must be cleared first. The
  * products here are the dense layer's primitives, so what holds there (packed weights, rows that keep their
- * bits whatever the batch) holds here. The product for all positions' inputs is a dense_forward of its own. */
+ * bits whatever the batch) holds here. The product for all positions' inputs is a dense_forward of its own.
+ */
 #include "kernels/cpu/cpu.h"
 
 #include "base/mem.h"
@@ -55,8 +56,8 @@ static float *at(void *workspace, size_t offset) {
 }
 
 /* Where the cells before position t are. */
-static void set_cells_before(const lstm_op *op, const float *cells, const float *c0, const float *zeros, int64_t t,
-                             dl_cpu_lstm_step *step) {
+static void set_cells_before(const lstm_op *op, const float *cells, const float *c0, const float *zeros,
+                             int64_t t, dl_cpu_lstm_step *step) {
     const float *first = c0 != NULL ? c0 : zeros;
     step->c_before = t > 0 ? cells + (t - 1) * op->s.h : first;
     step->c_before_stride = t > 0 ? op->s.t * op->s.h : c0 != NULL ? op->s.h : 0;
@@ -71,7 +72,8 @@ static dl_status run_forward(const dl_op *base, void *const *slots, dl_stream *s
     float *h_now = at(workspace, op->a_at), *recurrent = at(workspace, op->b_at);
     memset(zeros, 0, (size_t)(4 * h) * sizeof *zeros);
     for (int64_t t = 0; t < t_all; t++) {
-        void *const product[] = {t > 0 ? h_now : h0, slots[1], NULL, recurrent, at(workspace, op->product_at)};
+        void *const product[] = {t > 0 ? h_now : h0, slots[1], NULL, recurrent,
+                                 at(workspace, op->product_at)};
         const bool multiply = t > 0 || h0 != NULL;
         if (multiply) {
             DL_RETURN_IF_ERROR(op->product->functions->run(op->product, product, stream));
@@ -179,7 +181,8 @@ static dl_op_desc product_desc(const lstm_op *op, const dl_op_desc *desc, int *w
     wide.shape.dim[1] = 4 * s.h;
     if (desc->kind == DL_OP_LSTM_FORWARD) {
         *weights = 1;
-        return (dl_op_desc){.kind = DL_OP_DENSE_FORWARD, .slot = {[0] = narrow, [1] = desc->slot[1], [3] = wide}};
+        return (dl_op_desc){.kind = DL_OP_DENSE_FORWARD,
+                            .slot = {[0] = narrow, [1] = desc->slot[1], [3] = wide}};
     }
     if (desc->kind == DL_OP_LSTM_BACKWARD_DATA) {
         *weights = 2;
@@ -229,8 +232,8 @@ dl_status dl_cpu_prepare_lstm(dl_device *device, const dl_op_desc *desc, const d
         return status;
     }
     for (int i = 0; i < dl_op_info_of(desc->kind)->n_slots; i++) { /* what is saved is plain */
-        op->base.layout[i] = i == weights ? op->product->layout[desc->kind == DL_OP_LSTM_BACKWARD_WEIGHTS ? 2 : 1]
-                                          : NULL;
+        op->base.layout[i] =
+            i == weights ? op->product->layout[desc->kind == DL_OP_LSTM_BACKWARD_WEIGHTS ? 2 : 1] : NULL;
         op->base.desc.slot[i].layout = op->base.layout[i];
     }
     op->base.batch_invariant = op->product->batch_invariant;

@@ -25,7 +25,8 @@ static const dl_slot_info backward_weights_slots[] = {
 /* x and y have the same dimensions but for the last. */
 static dl_status check_rows(const dl_op_desc *desc, const char *x, const char *y) {
     const dl_op_info *info = dl_op_info_of(desc->kind);
-    const dl_shape *in = &desc->slot[dl_op_slot(info, x)].shape, *out = &desc->slot[dl_op_slot(info, y)].shape;
+    const dl_shape *in = &desc->slot[dl_op_slot(info, x)].shape,
+                   *out = &desc->slot[dl_op_slot(info, y)].shape;
     DL_RETURN_ERROR_IF(in->n_dims < 2, DL_ERR_INTERNAL, "%s: slot '%s' has %d dimensions, not two or more",
                        info->name, x, in->n_dims);
     dl_shape wanted = *in;

@@ -53,7 +53,8 @@ static dl_status check(const dl_op_desc *desc) {
     const dl_lstm_sizes s = dl_lstm_sizes_of(desc);
     DL_RETURN_ERROR_IF(s.t < 1 || s.h < 1, DL_ERR_INTERNAL, "%s: no position or no unit", info->name);
     const char *const positions[] = {"y", "dy", "cells", NULL}, *const gates[] = {"z", "dz", "gates", NULL},
-                      *const ends[] = {"h0", "c0", "hn", "cn", NULL}, *const weights[] = {"w_hh", "dw_hh", NULL};
+                      *const ends[] = {"h0", "c0", "hn", "cn", NULL},
+                      *const weights[] = {"w_hh", "dw_hh", NULL};
     DL_RETURN_IF_ERROR(check_names(desc, positions, DL_SHAPE(s.n, s.t, s.h)));
     DL_RETURN_IF_ERROR(check_names(desc, gates, DL_SHAPE(s.n, s.t, 4 * s.h)));
     DL_RETURN_IF_ERROR(check_names(desc, ends, DL_SHAPE(s.n, s.h)));

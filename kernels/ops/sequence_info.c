@@ -97,7 +97,8 @@ const dl_op_info dl_op_info_embedding_backward_weights = {
 
 const dl_op_info dl_op_info_reverse_by_length = {
     .name = "reverse_by_length",
-    .doc = "y[n,t] = x[n, length - 1 - t] below the length of sample n, x[n,t] from there on; no lengths: all",
+    .doc =
+        "y[n,t] = x[n, length - 1 - t] below the length of sample n, x[n,t] from there on; no lengths: all",
     .batch = DL_BATCH_PER_SAMPLE,
     .n_slots = DL_N_SLOTS(reverse_slots),
     .slots = reverse_slots,

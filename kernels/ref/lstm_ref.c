@@ -7,7 +7,8 @@
 
 /* What comes before position t of sample n: row t - 1 of its sequence, `first` (row n) at the start, NULL for
  * zeros. */
-static const float *row_before(dl_lstm_sizes s, const float *sequence, const float *first, int64_t n, int64_t t) {
+static const float *row_before(dl_lstm_sizes s, const float *sequence, const float *first, int64_t n,
+                               int64_t t) {
     if (t > 0) {
         return sequence + (n * s.t + t - 1) * s.h;
     }
@@ -27,9 +28,9 @@ static float gate_sum(int64_t h_size, const float *z, const float *h, const floa
 static void forward_row(int64_t h, const float *z, const float *w_hh, const float *h_before,
                         const float *c_before, float *gates, float *c, float *y) {
     for (int64_t k = 0; k < h; k++) {
-        const dl_lstm_gates sums = {
-            gate_sum(h, z, h_before, w_hh, k), gate_sum(h, z, h_before, w_hh, h + k),
-            gate_sum(h, z, h_before, w_hh, 2 * h + k), gate_sum(h, z, h_before, w_hh, 3 * h + k)};
+        const dl_lstm_gates sums = {gate_sum(h, z, h_before, w_hh, k), gate_sum(h, z, h_before, w_hh, h + k),
+                                    gate_sum(h, z, h_before, w_hh, 2 * h + k),
+                                    gate_sum(h, z, h_before, w_hh, 3 * h + k)};
         const dl_lstm_gates a = dl_lstm_activate(sums);
         c[k] = dl_lstm_cell(a, c_before == NULL ? 0.0f : c_before[k]);
         y[k] = a.o * dl_tanh(c[k]);
@@ -49,8 +50,9 @@ void dl_lstm_forward_ref(const dl_op *op, void *const *slots) {
     for (int64_t n = 0; n < s.n; n++) {
         for (int64_t t = 0; t < s.t; t++) {
             const int64_t row = n * s.t + t;
-            forward_row(s.h, z + row * 4 * s.h, w_hh, row_before(s, y, h0, n, t), row_before(s, cells, c0, n, t),
-                        gates == NULL ? NULL : gates + row * 4 * s.h, cells + row * s.h, y + row * s.h);
+            forward_row(s.h, z + row * 4 * s.h, w_hh, row_before(s, y, h0, n, t),
+                        row_before(s, cells, c0, n, t), gates == NULL ? NULL : gates + row * 4 * s.h,
+                        cells + row * s.h, y + row * s.h);
         }
         const int64_t last = (n + 1) * s.t - 1;
         if (hn != NULL) {
@@ -82,8 +84,8 @@ void dl_lstm_backward_data_ref(const dl_op *op, void *const *slots) {
             const float *a = gates + row * 4 * s.h, *c_before = row_before(s, cells, c0, n, t);
             float *d = dz + row * 4 * s.h; /* may be a */
             for (int64_t k = 0; k < s.h; k++) {
-                const float dh =
-                    (float)((double)dy[row * s.h + k] + from_next(s.h, t + 1 < s.t ? d + 4 * s.h : NULL, w_hh, k));
+                const float dh = (float)((double)dy[row * s.h + k] +
+                                         from_next(s.h, t + 1 < s.t ? d + 4 * s.h : NULL, w_hh, k));
                 const dl_lstm_gates activated = {a[k], a[s.h + k], a[2 * s.h + k], a[3 * s.h + k]};
                 const dl_lstm_gates sums = dl_lstm_backward(activated, c_before == NULL ? 0.0f : c_before[k],
                                                             cells[row * s.h + k], dh, dc + k);

@@ -83,8 +83,9 @@ static const dl_option input_options[] = {
      .min_items = 1,
      .max_items = 5,
      .item_words = open_words,
-     .doc = "of one sample, channels last: [height, width, channels], [length], or [steps, features]; null for "
-            "steps where samples differ in length"},
+     .doc =
+         "of one sample, channels last: [height, width, channels], [length], or [steps, features]; null for "
+         "steps where samples differ in length"},
     {.name = "dtype",
      .type = DL_TYPE_CHOICE,
      .offset = offsetof(dl_input_config, dtype),

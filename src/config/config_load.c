@@ -74,7 +74,8 @@ static dl_status check_text(const check *c) {
         return dl_diagnose(c->diagnostics, config->input_place,
                            "with dtype tokens the shape is one number: how many tokens a sample has");
     }
-    if (config->data.window != DL_WORD(0) && config->data.window != 0 && config->data.window != shape->value[0]) {
+    if (config->data.window != DL_WORD(0) && config->data.window != 0 &&
+        config->data.window != shape->value[0]) {
         return dl_diagnose(c->diagnostics, place_of(c, "data", "window"),
                            "window is %" PRId64 ", but model.input.shape is [%" PRId64 "]; leave window out",
                            config->data.window, shape->value[0]);

@@ -172,7 +172,9 @@ static dl_status read_ints(const reader *r, dl_node *node, dl_int_list *out) {
         }
     }
     for (int64_t i = 0; i < n; i++) {
-        const char *word = i > 0 || !is_plain(items[i]) ? "" : dl_node_is_nothing(items[i]) ? "null" : items[i]->text;
+        const char *word = i > 0 || !is_plain(items[i])   ? ""
+                           : dl_node_is_nothing(items[i]) ? "null"
+                                                          : items[i]->text;
         const int item = dl_find_word(r->option->item_words, word);
         if (item >= 0) {
             list.value[list.n++] = DL_WORD(item);

@@ -156,7 +156,8 @@ static dl_status check_inputs(builder *b, dl_layer_build *build, const dl_layer_
 }
 
 /* Tokens and sequences of any length go into the kinds that say so. */
-static dl_status check_input_kinds(dl_layer_build *build, const dl_layer_kind *kind, const int *inputs, int n) {
+static dl_status check_input_kinds(dl_layer_build *build, const dl_layer_kind *kind, const int *inputs,
+                                   int n) {
     for (int i = 0; i < n; i++) {
         const dl_value *value = &build->model->value[inputs[i]];
         build->any_length = build->any_length || value->any_length;

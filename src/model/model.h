@@ -17,7 +17,7 @@ typedef enum dl_value_kind {
     DL_VALUE_PARAMETER,
     DL_VALUE_COMPUTED, /* written by one operation */
     DL_VALUE_VIEW,     /* the bytes of another value under another shape (flatten) */
-    DL_VALUE_STATE,    /* carried from step to step, one of `shape` for each row of the batch; zeros at first */
+    DL_VALUE_STATE, /* carried from step to step, one of `shape` for each row of the batch; zeros at first */
 } dl_value_kind;
 
 /* A tensor of the graph. */
@@ -107,7 +107,8 @@ typedef struct dl_model_data {
 typedef struct dl_model_options {
     dl_shape input_shape;
     bool tokens;     /* the input is tokens (int32, not normalised) */
-    bool any_length; /* samples are sequences of different lengths; dimension 0 of input_shape is the longest */
+    bool any_length; /* samples are sequences of different lengths; dimension 0 of input_shape is the longest
+                      */
     const dl_node *layers; /* the config's list */
     dl_place place;        /* of the model in the config, for messages */
     dl_place input_place;  /* of the input's shape */

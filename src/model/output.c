@@ -86,8 +86,8 @@ static int stateful_layer(const dl_model *model) {
     return model->value[v].layer;
 }
 
-static dl_status check_shape(dl_model *model, int last, const dl_shape *shape, const dl_model_options *options,
-                             dl_diagnostics *diagnostics) {
+static dl_status check_shape(dl_model *model, int last, const dl_shape *shape,
+                             const dl_model_options *options, dl_diagnostics *diagnostics) {
     char text[DL_SHAPE_TEXT_BYTES];
     const bool classes = options->loss->target == DL_TARGET_CLASSES;
     if (shape->n_dims != 1 && shape->n_dims != 2) {
@@ -97,16 +97,18 @@ static dl_status check_shape(dl_model *model, int last, const dl_shape *shape, c
             dl_shape_text(shape, text), classes ? "class" : "target");
     }
     if (model->value[last].any_length) {
-        return dl_diagnose(diagnostics, last_place(model),
-                           "the model ends with sequences of different lengths, but a sample has one target; end the "
-                           "last lstm with return_sequences: false");
+        return dl_diagnose(
+            diagnostics, last_place(model),
+            "the model ends with sequences of different lengths, but a sample has one target; end the "
+            "last lstm with return_sequences: false");
     }
     if (model->stateful && shape->n_dims == 1) {
         const dl_layer *layer = &model->layer[stateful_layer(model)];
-        return dl_diagnose(diagnostics, layer->place,
-                           "%s '%s' is stateful, but the model ends in one vector for each window, and such windows "
-                           "are shuffled; use return_sequences: true up to the output",
-                           layer->kind, layer->name);
+        return dl_diagnose(
+            diagnostics, layer->place,
+            "%s '%s' is stateful, but the model ends in one vector for each window, and such windows "
+            "are shuffled; use return_sequences: true up to the output",
+            layer->kind, layer->name);
     }
     return classes ? check_classes(model, shape, options, diagnostics)
                    : check_values(model, shape, options, diagnostics);

@@ -184,7 +184,8 @@ static dl_status init_one(const dl_parameter *parameter, uint64_t seed, float *o
     return DL_OK;
 }
 
-dl_status dl_parameters_init(const dl_parameter_table *table, uint64_t seed, float *trainable, float *frozen) {
+dl_status dl_parameters_init(const dl_parameter_table *table, uint64_t seed, float *trainable,
+                             float *frozen) {
     for (int i = 0; i < table->n; i++) {
         const dl_parameter *parameter = &table->parameter[i];
         DL_RETURN_IF_ERROR(init_one(parameter, seed, dl_parameter_data(parameter, trainable, frozen)));

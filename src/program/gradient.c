@@ -126,7 +126,8 @@ static bool has_output_gradient(const dl_compile *c, const dl_model_op *op, cons
         if (dl_op_slot(info, name) < 0 && s >= 0 && info->slots[s].role == DL_SLOT_OUT) {
             return op->slot[s] >= 0 && c->gradient_of[op->slot[s]] >= 0;
         }
-        if (s >= 0 && kind_info->slots[i].role == DL_SLOT_IN) { /* of an input: made by another kind, or not */
+        if (s >= 0 &&
+            kind_info->slots[i].role == DL_SLOT_IN) { /* of an input: made by another kind, or not */
             return op->slot[s] >= 0 && c->gradient_of[op->slot[s]] >= 0;
         }
     }

@@ -20,7 +20,8 @@ static size_t bytes_below(const dl_plan *plan, int end) {
     size_t n_bytes = 0;
     for (int v = 0; v < end; v++) {
         if (model->value[v].kind == DL_VALUE_STATE) {
-            n_bytes += dl_round_up((size_t)(rows_of(plan) * dl_shape_elements(&model->value[v].shape)) * sizeof(float),
+            n_bytes += dl_round_up((size_t)(rows_of(plan) * dl_shape_elements(&model->value[v].shape)) *
+                                       sizeof(float),
                                    alignment(plan));
         }
     }

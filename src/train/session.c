@@ -159,9 +159,9 @@ static dl_status make_plan(dl_session *session, const dl_session_options *option
         "share; use ranks x accumulate <= %d",
         DL_PIECES, plan.n_ranks, plan.accumulate, DL_PIECES);
     dl_op_desc update;
-    DL_RETURN_IF_ERROR(
-        dl_optimizer_describe(&config->train.optimizer,
-                              (double)(config->train.batch_size * session->model->output.rows), 1, &update));
+    DL_RETURN_IF_ERROR(dl_optimizer_describe(&config->train.optimizer,
+                                             (double)(config->train.batch_size * session->model->output.rows),
+                                             1, &update));
     plan.update = (dl_update_rule){
         .kind = update.kind, .attr = update.attr, .n_states = dl_optimizer_slots(&config->train.optimizer)};
     for (int i = 0; i < plan.update.n_states; i++) {

@@ -25,13 +25,13 @@ typedef struct dl_session {
     int n_threads;
     dl_grid *grid;
     dl_dataset *train_files, *valid_files, *test_files;
-    dl_dataset_info train_info; /* of the files; of the maker where there are none yet (check) */
+    dl_dataset_info train_info;     /* of the files; of the maker where there are none yet (check) */
     int64_t n_samples[DL_N_SPLITS]; /* of an epoch; of a text: windows (times rows) */
     dl_split_data split[DL_N_SPLITS];
-    dl_view *view[DL_N_SPLITS];           /* NULL where there are no files */
-    dl_view_info view_info[DL_N_SPLITS];  /* the forms of batches; what would be, where there are no files */
-    bool data_unknown;  /* dry: neither files nor a maker that fits the model */
-    bool valid_is_test; /* there is no validation split: epochs are validated on test */
+    dl_view *view[DL_N_SPLITS];          /* NULL where there are no files */
+    dl_view_info view_info[DL_N_SPLITS]; /* the forms of batches; what would be, where there are no files */
+    bool data_unknown;                   /* dry: neither files nor a maker that fits the model */
+    bool valid_is_test;                  /* there is no validation split: epochs are validated on test */
     dl_model *model;
     dl_device *device;
     dl_plan *plan;

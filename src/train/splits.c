@@ -117,10 +117,11 @@ static dl_status describe_without_files(dl_session *session) {
         divide(session, maker->train.n_samples, maker->valid.n_samples, maker->test.n_samples);
         return DL_OK;
     }
-    DL_RETURN_ERROR_IF(open, DL_ERR_USAGE,
-                       "model.input.shape leaves the length of samples open, but there is no data set in '%s' to "
-                       "take it from",
-                       session->config->data.path);
+    DL_RETURN_ERROR_IF(
+        open, DL_ERR_USAGE,
+        "model.input.shape leaves the length of samples open, but there is no data set in '%s' to "
+        "take it from",
+        session->config->data.path);
     session->data_unknown = true;
     session->train_info.n_fields = 2;
     session->train_info.field[0] = (dl_field){.name = "x",

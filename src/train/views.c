@@ -55,9 +55,10 @@ static dl_status check_fields(const dl_session *session, dl_split split) {
     static const char *const names[] = {"x", "y", "lengths"};
     const dl_view_info *info = &session->view_info[split], *train = &session->view_info[DL_SPLIT_TRAIN];
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        DL_RETURN_ERROR_IF(dl_view_field(info, names[i]) != dl_view_field(train, names[i]), DL_ERR_DATA,
-                           "%s: the splits train and %s have different fields beside x and y; give both the same",
-                           session->config->data.path, dl_split_name(split));
+        DL_RETURN_ERROR_IF(
+            dl_view_field(info, names[i]) != dl_view_field(train, names[i]), DL_ERR_DATA,
+            "%s: the splits train and %s have different fields beside x and y; give both the same",
+            session->config->data.path, dl_split_name(split));
     }
     return DL_OK;
 }
@@ -67,8 +68,8 @@ static dl_status open_view(dl_session *session, dl_split split, const dl_view_op
     const dl_split_data *data = &session->split[split];
     options.first = data->first;
     options.n = data->n;
-    DL_RETURN_IF_ERROR_DOING(dl_view_open(data->dataset, &options, &session->view[split]),
-                             "reading split %s", dl_split_name(split));
+    DL_RETURN_IF_ERROR_DOING(dl_view_open(data->dataset, &options, &session->view[split]), "reading split %s",
+                             dl_split_name(split));
     session->view_info[split] = *dl_view_info_of(session->view[split]);
     session->n_samples[split] = session->view_info[split].n_samples;
     return check_fields(session, split);
@@ -89,7 +90,8 @@ static void add_field(dl_view_info *info, const char *name) {
     (void)snprintf(info->field[info->n_fields++].name, DL_FIELD_NAME_BYTES, "%s", name);
 }
 
-/* What a view would say of a split of so many samples (tokens), the ragged ones all of the greatest length. */
+/* What a view would say of a split of so many samples (tokens), the ragged ones all of the greatest length.
+ */
 static void describe(dl_session *session, dl_split split, const dl_view_options *options) {
     dl_view_info *info = &session->view_info[split];
     const int64_t batch = options->batch_size;
@@ -99,7 +101,8 @@ static void describe(dl_session *session, dl_split split, const dl_view_options 
     add_field(info, "y");
     if (options->kind == DL_VIEW_STREAM) {
         const int64_t longest = (n - 1 + batch - 1) / batch;
-        add_shape(info, options->window, n > 1 ? batch : 0, (longest + options->window - 1) / options->window);
+        add_shape(info, options->window, n > 1 ? batch : 0,
+                  (longest + options->window - 1) / options->window);
     } else {
         if (options->kind == DL_VIEW_NEXT) {
             n = n > options->window ? (n - options->window - 1) / options->stride + 1 : 0;
@@ -107,7 +110,8 @@ static void describe(dl_session *session, dl_split split, const dl_view_options 
         if (options->kind == DL_VIEW_RAGGED) {
             add_field(info, "lengths");
         }
-        const int64_t length = options->kind == DL_VIEW_RAGGED ? dl_views_max_length(session) : options->window;
+        const int64_t length =
+            options->kind == DL_VIEW_RAGGED ? dl_views_max_length(session) : options->window;
         add_shape(info, length, batch, n / batch);
         add_shape(info, length, n % batch, 1);
     }

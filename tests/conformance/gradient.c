@@ -137,7 +137,8 @@ static dl_status check_problem(dlc_suite *suite, const dlc_case *test, const dlc
 /* Where the kind reads what another gradient kind made, that one has the gradients of the outputs. */
 static dl_status check_chain(dlc_suite *suite, const dlc_case *test, const dlc_problem *problem) {
     int slot = -1;
-    const int k = problem->has_forward ? dlc_source_gradient(&problem->desc, problem->forward.kind, &slot) : -1;
+    const int k =
+        problem->has_forward ? dlc_source_gradient(&problem->desc, problem->forward.kind, &slot) : -1;
     if (k < 0) {
         return check_problem(suite, test, problem, problem);
     }

@@ -103,7 +103,8 @@ int dlc_source_gradient(const dl_op_desc *desc, dl_op_kind forward_kind, int *sl
 }
 
 /* A gradient of an input that another gradient kind of the same operation writes: as ref computes it. */
-static dl_status fill_from_source(dl_device *ref, const dlc_case *test, dlc_problem *problem, int64_t n_samples) {
+static dl_status fill_from_source(dl_device *ref, const dlc_case *test, dlc_problem *problem,
+                                  int64_t n_samples) {
     int slot = -1;
     const int k = dlc_source_gradient(&problem->desc, problem->forward.kind, &slot);
     if (k < 0) {
@@ -115,7 +116,8 @@ static dl_status fill_from_source(dl_device *ref, const dlc_case *test, dlc_prob
     DL_RETURN_IF_ERROR(dlc_problem_create(ref, test, (dlc_which){k, false}, n_samples, &source));
     DL_RETURN_IF_ERROR(dlc_values_create(&source.desc, &made));
     const dl_status status = dlc_execute(ref, &source, (dlc_way){.once = true}, &made, &ignored);
-    const int of = dl_op_slot(dl_op_info_of(source.desc.kind), dl_op_info_of(problem->desc.kind)->slots[slot].name);
+    const int of =
+        dl_op_slot(dl_op_info_of(source.desc.kind), dl_op_info_of(problem->desc.kind)->slots[slot].name);
     memcpy(problem->in.slot[slot], made.slot[of], made.n_bytes[of]);
     dlc_values_destroy(&made);
     dlc_problem_destroy(&source);

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # TEST tier=default timeout=500 needs=python
-"""Texts and ragged samples over ranks. reproducible: true gives byte-equal weights.h5 at np 1, 2, 3, 4, 8 and 1 or 2 threads
-for a stateful language model, a stacked LSTM with dropout over shuffled windows (short last batch) and ragged samples in
-buckets; in the fast mode ranks and accumulation agree with one rank to 1e-5. A loss is a mean over all predictions: that
-of the model before training is log(vocabulary), however the rows of the text end."""
+"""Texts and ragged samples over ranks. reproducible: true gives byte-equal weights.h5 at np 1, 2, 3, 4, 8 and 1 or 2
+threads for a stateful language model, a stacked LSTM with dropout over shuffled windows (short last batch) and ragged
+samples in buckets; in the fast mode ranks and accumulation agree with one rank to 1e-5. A loss is a mean over all
+predictions: that of the model before training is log(vocabulary), however the rows of the text end."""
 import json
 import math
 
@@ -58,7 +58,8 @@ def write_text(random):
     for split, n in (('train', 3001), ('valid', 500)):
         text = np.zeros(n, np.uint16)
         for i in range(1, n):
-            text[i] = follows[text[i - 1], random.integers(0, 2)] if random.random() < 0.9 else random.integers(0, VOCABULARY)
+            known = random.random() < 0.9
+            text[i] = follows[text[i - 1], random.integers(0, 2)] if known else random.integers(0, VOCABULARY)
         dltest.write_shards('data/text', split, {'tokens': text})
         with h5py.File(f'data/text/{split}-00000.h5', 'a') as f:
             f['tokens'].attrs['vocab_size'] = VOCABULARY
@@ -67,11 +68,11 @@ def write_text(random):
 def write_ragged(random):
     for split, n in (('train', 171), ('test', 60)):
         lengths, labels = random.integers(1, 20, n), random.integers(0, 4, n)
-        steps = [np.outer(np.sin(np.arange(1, length + 1) * (label + 1)), np.arange(1, 6)) + 0.3 * random.standard_normal((length, 5))
-                 for length, label in zip(lengths, labels)]
+        steps = [np.outer(np.sin(np.arange(1, length + 1) * (label + 1)), np.arange(1, 6))
+                 + 0.3 * random.standard_normal((length, 5)) for length, label in zip(lengths, labels)]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        dltest.write_shards('data/ragged', split, {'x/values': np.concatenate(steps).astype(np.float32), 'x/offsets': offsets,
-                                                   'y': labels.astype(np.int32)})
+        dltest.write_shards('data/ragged', split, {'x/values': np.concatenate(steps).astype(np.float32),
+                                                   'x/offsets': offsets, 'y': labels.astype(np.int32)})
 
 
 def check_reproducible(name):
@@ -107,7 +108,8 @@ def main():
             f.write(text)
         check_reproducible(name)
         worst = max(worst, check_fast(name))
-    dltest.run('stateful.yaml', 'run.dir=runs/start', 'train.optimizer={sgd: {learning_rate: 1.0e-9}}', 'train.epochs=1', ranks=2)
+    dltest.run('stateful.yaml', 'run.dir=runs/start', 'train.optimizer={sgd: {learning_rate: 1.0e-9}}',
+               'train.epochs=1', ranks=2)
     epoch = dltest.metrics('runs/start', 'epoch')[0]
     for loss in (epoch['loss'], epoch['valid_loss']):
         if abs(loss - math.log(VOCABULARY)) > 0.02:

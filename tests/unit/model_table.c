@@ -225,7 +225,8 @@ static void initial_values_of_sequences(void **state) {
     float *w = NULL;
     KIT_OK(dl_alloc((size_t)k.model->table.trainable_elements, sizeof *w, &w));
     KIT_OK(dl_parameters_init(&k.model->table, 3, w, NULL));
-    const float *recurrent = w + find(&k, "/lstm/weight_hh")->offset, *bias = w + find(&k, "/lstm/bias")->offset;
+    const float *recurrent = w + find(&k, "/lstm/weight_hh")->offset,
+                *bias = w + find(&k, "/lstm/bias")->offset;
     for (int a = 0; a < UNITS; a++) {
         for (int b = 0; b < UNITS; b++) {
             double product = 0.0;
@@ -254,12 +255,9 @@ static void initial_values_of_sequences(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(initial_values_of_sequences),
-        cmocka_unit_test(known_networks_have_their_parameters),
-        cmocka_unit_test(last_layers_come_first),
-        cmocka_unit_test(tensors_are_aligned_and_apart),
-        cmocka_unit_test(buckets_cover_the_arena),
-        cmocka_unit_test(initial_values_are_glorot),
+        cmocka_unit_test(initial_values_of_sequences), cmocka_unit_test(known_networks_have_their_parameters),
+        cmocka_unit_test(last_layers_come_first),      cmocka_unit_test(tensors_are_aligned_and_apart),
+        cmocka_unit_test(buckets_cover_the_arena),     cmocka_unit_test(initial_values_are_glorot),
         cmocka_unit_test(mistakes_have_their_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
-/* Whole networks of LSTMs against PyTorch's numbers (tests/golden/make_sequences.py): loss and all gradients. */
-#include "golden.h"
+/* Whole networks of LSTMs against PyTorch's numbers (tests/golden/make_sequences.py): loss and all gradients.
+ */
 #include "program_kit.h"
+#include "tests/golden/golden.h"
 
 static const char *const path = "tests/golden/sequences.bin";
 static const double allowed = 3e-6;
@@ -85,9 +86,9 @@ static void compare(const kit *k, const network *net, int program) {
     }
     for (int i = 0; i < k->model->table.n; i++) {
         const dl_parameter *parameter = &k->model->table.parameter[i];
-        const double d = golden_difference(parameter->n_elements,
-                                           kit_arena(k, DL_STORE_GRADIENT) + parameter->offset,
-                                           record(net, "d", parameter->path)->values);
+        const double d =
+            golden_difference(parameter->n_elements, kit_arena(k, DL_STORE_GRADIENT) + parameter->offset,
+                              record(net, "d", parameter->path)->values);
         if (!(d <= allowed)) {
             fail_msg("%s: the gradient of %s differs by %g", kit_context, parameter->path, d);
         }

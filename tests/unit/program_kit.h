@@ -239,7 +239,8 @@ static inline void kit_init_parameters(kit *k) {
     float *frozen = kit_arena(k, DL_STORE_FROZEN);
     float *trainable = kit_arena(k, DL_STORE_PARAMETER);
     KIT_OK(dl_parameters_init(&k->model->table, 5, trainable, frozen));
-    for (int i = 0; i < k->model->table.n; i++) { /* embeddings as large as other values: differences see them */
+    for (int i = 0; i < k->model->table.n;
+         i++) { /* embeddings as large as other values: differences see them */
         const dl_parameter *parameter = &k->model->table.parameter[i];
         for (int64_t e = 0; e < parameter->n_elements && parameter->init == DL_INIT_SMALL_UNIFORM; e++) {
             dl_parameter_data(parameter, trainable, frozen)[e] *= 20.0f;

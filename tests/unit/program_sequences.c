@@ -3,17 +3,15 @@
 
 enum { ROWS = 6, WINDOW = 3, FEATURES = 2, STEPS = 4 };
 
-static const char *const carried =
-    "- embedding: {input_dim: 5, output_dim: 4}\n"
-    "- lstm: {units: 6, return_sequences: true, stateful: true}\n"
-    "- lstm: {units: 5, return_sequences: true, stateful: true}\n"
-    "- dense: {units: 5}\n";
+static const char *const carried = "- embedding: {input_dim: 5, output_dim: 4}\n"
+                                   "- lstm: {units: 6, return_sequences: true, stateful: true}\n"
+                                   "- lstm: {units: 5, return_sequences: true, stateful: true}\n"
+                                   "- dense: {units: 5}\n";
 
-static const char *const whole =
-    "- embedding: {input_dim: 5, output_dim: 4}\n"
-    "- lstm: {units: 6, return_sequences: true}\n"
-    "- lstm: {units: 5, return_sequences: true}\n"
-    "- dense: {units: 5}\n";
+static const char *const whole = "- embedding: {input_dim: 5, output_dim: 4}\n"
+                                 "- lstm: {units: 6, return_sequences: true}\n"
+                                 "- lstm: {units: 5, return_sequences: true}\n"
+                                 "- dense: {units: 5}\n";
 
 static int32_t token_at(int64_t row, int64_t position) {
     return (int32_t)((row * 31 + position * position * 7 + position) % KIT_CLASSES);
@@ -81,12 +79,13 @@ static double loss_of_windows(text_net *n, int program) {
 /* Windows with carried state are the text in one piece; evaluation in between takes nothing from training. */
 static void windows_go_on_where_others_ended(void **state) {
     (void)state;
-    static const kit_options ways[] = {{.backend = "ref"},
-                                       {.backend = "ref:strict"},
-                                       {.backend = "cpu"},
-                                       {.backend = "ref", .accumulate = 3},
-                                       {.backend = "ref", .reproducible = true},
-                                       {.backend = "cpu", .accumulate = 2, .reproducible = true, .n_threads = 2}};
+    static const kit_options ways[] = {
+        {.backend = "ref"},
+        {.backend = "ref:strict"},
+        {.backend = "cpu"},
+        {.backend = "ref", .accumulate = 3},
+        {.backend = "ref", .reproducible = true},
+        {.backend = "cpu", .accumulate = 2, .reproducible = true, .n_threads = 2}};
     const double expected = loss_of_whole("ref");
     for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
         (void)snprintf(kit_context, sizeof kit_context, "way %d", (int)w);
@@ -140,14 +139,13 @@ static void a_bad_step_carries_nothing(void **state) {
 
 enum { SAMPLES = 5, LONGEST = 12, LENGTH = 6 };
 
-static const char *const ragged =
-    "- dense: {units: 4, activation: tanh}\n"
-    "- dropout: {rate: 0.25}\n"
-    "- lstm: {units: 6, bidirectional: true, return_sequences: true}\n"
-    "- lstm: {units: 5, go_backwards: true, return_sequences: true}\n"
-    "- dropout: {rate: 0.5}\n"
-    "- lstm: {units: 4, bidirectional: true}\n"
-    "- dense: {units: 5, activation: softmax}\n";
+static const char *const ragged = "- dense: {units: 4, activation: tanh}\n"
+                                  "- dropout: {rate: 0.25}\n"
+                                  "- lstm: {units: 6, bidirectional: true, return_sequences: true}\n"
+                                  "- lstm: {units: 5, go_backwards: true, return_sequences: true}\n"
+                                  "- dropout: {rate: 0.5}\n"
+                                  "- lstm: {units: 4, bidirectional: true}\n"
+                                  "- dense: {units: 5, activation: softmax}\n";
 
 /* Loss and gradients of one sample among others that have no label. */
 typedef struct alone {
@@ -156,7 +154,8 @@ typedef struct alone {
     int64_t n;
 } alone;
 
-/* Sample `at` is always the same; the others are drawn by `mates`. Padding is zero, as the reader leaves it. */
+/* Sample `at` is always the same; the others are drawn by `mates`. Padding is zero, as the reader leaves it.
+ */
 static void fill_ragged(kit_batch *b, int64_t length, int at, uint64_t mates) {
     for (int64_t i = 0; i < SAMPLES; i++) {
         const bool own = i == at;
@@ -165,7 +164,8 @@ static void fill_ragged(kit_batch *b, int64_t length, int at, uint64_t mates) {
         b->lengths[i] = own ? LENGTH : 1 + (int32_t)((uint64_t)i * mates % (uint64_t)length);
         for (int64_t t = 0; t < length; t++) {
             for (int64_t f = 0; f < FEATURES; f++) {
-                const double value = kit_random(own ? 1 : 50 + mates, (uint64_t)((own ? 0 : i * 1000) + t * 10 + f));
+                const double value =
+                    kit_random(own ? 1 : 50 + mates, (uint64_t)((own ? 0 : i * 1000) + t * 10 + f));
                 ((float *)b->x)[(i * length + t) * FEATURES + f] = t < b->lengths[i] ? (float)value : 0.0f;
             }
         }
@@ -222,8 +222,9 @@ static void padding_and_mates_change_nothing(void **state) {
         int64_t length;
         int at;
         uint64_t mates;
-    } cases[] = {{"ref", LENGTH, 0, 1},  {"ref", 9, 0, 1},         {"ref", LONGEST, 0, 1}, {"ref", LONGEST, 0, 2},
-                 {"ref", LONGEST, 4, 3}, {"ref:strict", 9, 2, 3}, {"cpu", 9, 2, 3},       {"cpu", LONGEST, 4, 5}};
+    } cases[] = {{"ref", LENGTH, 0, 1},  {"ref", 9, 0, 1},       {"ref", LONGEST, 0, 1},
+                 {"ref", LONGEST, 0, 2}, {"ref", LONGEST, 4, 3}, {"ref:strict", 9, 2, 3},
+                 {"cpu", 9, 2, 3},       {"cpu", LONGEST, 4, 5}};
     alone first;
     run_ragged("ref", LENGTH, 0, 9, &first);
     assert_true(first.loss > 0.1);
@@ -234,8 +235,8 @@ static void padding_and_mates_change_nothing(void **state) {
         if (strcmp(cases[c].backend, "cpu") == 0) {
             assert_true(fabs(first.loss - other.loss) < 2e-6 * first.loss && distance(&first, &other) < 2e-6);
         } else if (!equal_values(&first, &other)) {
-            fail_msg("%s: losses %.17g and %.17g, gradients differ by %g", kit_context, first.loss, other.loss,
-                     distance(&first, &other));
+            fail_msg("%s: losses %.17g and %.17g, gradients differ by %g", kit_context, first.loss,
+                     other.loss, distance(&first, &other));
         }
         dl_free(&other.gradients);
     }

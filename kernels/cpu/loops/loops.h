@@ -50,9 +50,9 @@ typedef struct dl_cpu_lstm_step {
     float *gates;
     int64_t gates_stride; /* of dz too */
     float *c, *y;
-    int64_t y_stride; /* of c and dy too */
-    float *h_now;     /* [n, h] the output once more; backwards: its gradient from the next position */
-    const float *dy;  /* the rest: backwards */
+    int64_t y_stride;   /* of c and dy too */
+    float *h_now;       /* [n, h] the output once more; backwards: its gradient from the next position */
+    const float *dy;    /* the rest: backwards */
     float *dz, *dz_now; /* dz_now: [n, 4 h] once more */
     float *dc;          /* [n, h] of the cells: from the next position, then for the one before */
 } dl_cpu_lstm_step;

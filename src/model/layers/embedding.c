@@ -33,8 +33,8 @@ static dl_status find_vocabulary(dl_layer_build *build, const embedding_options 
     if (o->input_dim == DL_WORD(0)) {
         *vocabulary = n;
         if (n <= 0) {
-            return dl_layer_mistake(build,
-                                    "input_dim: auto needs a data set with a vocabulary; give the number instead");
+            return dl_layer_mistake(
+                build, "input_dim: auto needs a data set with a vocabulary; give the number instead");
         }
     } else if (n > o->input_dim) {
         return dl_layer_mistake(build,

@@ -34,7 +34,8 @@ static const dl_option options[] = {
      .type = DL_TYPE_BOOL,
      .offset = offsetof(lstm_options, bidirectional),
      .fallback = "false",
-     .doc = "a second lstm goes backwards; its outputs, in the order of the sequence, stand behind the first's"},
+     .doc =
+         "a second lstm goes backwards; its outputs, in the order of the sequence, stand behind the first's"},
     DL_LAYER_COMMON_OPTIONS,
     DL_OPTION_END,
 };
@@ -44,12 +45,15 @@ typedef struct direction {
     const char *weight_ih, *weight_hh, *bias, *sums, *gates, *cells, *positions, *last;
 } direction;
 
-static const direction forwards = {"weight_ih", "weight_hh", "bias", "sums", "gates", "cells", "positions", "last"};
-static const direction backwards = {"weight_ih_reverse", "weight_hh_reverse", "bias_reverse",      "sums_reverse",
-                                    "gates_reverse",     "cells_reverse",     "positions_reverse", "last_reverse"};
+static const direction forwards = {"weight_ih", "weight_hh", "bias",      "sums",
+                                   "gates",     "cells",     "positions", "last"};
+static const direction backwards = {"weight_ih_reverse", "weight_hh_reverse", "bias_reverse",
+                                    "sums_reverse",      "gates_reverse",     "cells_reverse",
+                                    "positions_reverse", "last_reverse"};
 
 /* All positions' inputs to the gates, x W_ih^T + b. Keras draws W_ih as one matrix [inputs, 4 units]. */
-static dl_status emit_sums(dl_layer_build *build, const lstm_options *o, const direction *d, int x, int *sums) {
+static dl_status emit_sums(dl_layer_build *build, const lstm_options *o, const direction *d, int x,
+                           int *sums) {
     const dl_shape shape = build->model->value[x].shape;
     const int64_t in = shape.dim[1], gates = 4 * o->units;
     int weight = -1, bias = -1;
@@ -88,7 +92,8 @@ static dl_status emit_last(dl_layer_build *build, const direction *d, int x, int
 }
 
 /* The outputs at all positions of x, as they come. */
-static dl_status emit_recurrence(dl_layer_build *build, const lstm_options *o, const direction *d, int x, int *y) {
+static dl_status emit_recurrence(dl_layer_build *build, const lstm_options *o, const direction *d, int x,
+                                 int *y) {
     const int64_t length = build->model->value[x].shape.dim[0], h = o->units;
     int sums = -1, weight = -1, gates = -1, cells = -1, state[4] = {-1, -1, -1, -1};
     DL_RETURN_IF_ERROR(emit_sums(build, o, d, x, &sums));
@@ -105,8 +110,8 @@ static dl_status emit_recurrence(dl_layer_build *build, const lstm_options *o, c
 }
 
 /* One direction with its output: of all positions or the last one. */
-static dl_status emit_direction(dl_layer_build *build, const lstm_options *o, const direction *d, bool reversed,
-                                int x, int *y) {
+static dl_status emit_direction(dl_layer_build *build, const lstm_options *o, const direction *d,
+                                bool reversed, int x, int *y) {
     int in = x;
     if (reversed) {
         DL_RETURN_IF_ERROR(emit_reverse(build, "reversed", x, &in));
@@ -137,19 +142,20 @@ static dl_status build_lstm(dl_layer_build *build, const void *values, const int
     const dl_shape *in = &build->model->value[inputs[0]].shape;
     if (in->n_dims != 2) {
         char text[DL_SHAPE_TEXT_BYTES];
-        return dl_layer_mistake(build,
-                                "needs a sequence [positions, features], but gets %s from '%s'; an lstm above "
-                                "it gives one with return_sequences: true",
-                                dl_shape_text(in, text), dl_layer_source_name(build, inputs[0]));
+        return dl_layer_mistake(
+            build,
+            "needs a sequence [positions, features], but gets %s from '%s'; an lstm above "
+            "it gives one with return_sequences: true",
+            dl_shape_text(in, text), dl_layer_source_name(build, inputs[0]));
     }
     if (o->bidirectional && o->go_backwards) {
         return dl_layer_mistake(build, "is bidirectional: it goes backwards already; leave go_backwards out");
     }
     if (o->stateful && (o->bidirectional || o->go_backwards || build->any_length)) {
-        return dl_layer_mistake(build,
-                                "cannot be stateful: what it carries on is the state at the last position, %s",
-                                build->any_length ? "but here samples differ in length"
-                                                  : "but it begins there when it goes backwards");
+        return dl_layer_mistake(
+            build, "cannot be stateful: what it carries on is the state at the last position, %s",
+            build->any_length ? "but here samples differ in length"
+                              : "but it begins there when it goes backwards");
     }
     if (o->bidirectional) {
         return emit_both(build, o, inputs[0], output);
