@@ -14,14 +14,13 @@ typedef struct dl_compile {
     dl_plan *plan;
     dl_program *program;
     const dl_model *model;
-    int micro;                          /* being emitted */
-    int64_t micro_samples;              /* of it */
-    dl_range micro_range;               /* in the rank's batch */
-    int *slot_of;                       /* [n_values] slot of a value in this micro-batch, -1 */
-    int *gradient_of;                   /* [n_values] slot of its gradient so far, -1 */
-    bool *needs_gradient;               /* [n_values] */
-    int *gradient_written;              /* [n_parameters * n_blocks] contributions so far */
-    int made_gradient[DL_OP_MAX_SLOTS]; /* of the operation at hand: its slots' gradients so far, -1 */
+    int micro;             /* being emitted */
+    int64_t micro_samples; /* of it */
+    dl_range micro_range;  /* in the rank's batch */
+    int *slot_of;          /* [n_values] slot of a value in this micro-batch, -1 */
+    int *gradient_of;      /* [n_values] slot of its gradient so far, -1 */
+    bool *needs_gradient;  /* [n_values] */
+    int *gradient_written; /* [n_parameters * n_blocks] contributions so far */
     int n_carries;
     dl_carry *carry; /* of all micro-batches */
     int64_t capacity_carries;

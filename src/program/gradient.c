@@ -88,12 +88,8 @@ static dl_status match_slot(dl_compile *c, const dl_model_op *op, const dl_slot_
     if (v < 0) {
         return DL_OK;
     }
-    if (info->slots[s].role == DL_SLOT_OUT) {
+    if (info->slots[s].role == DL_SLOT_OUT || own->role == DL_SLOT_IN) {
         *slot = c->gradient_of[v];
-        return DL_OK;
-    }
-    if (own->role == DL_SLOT_IN) { /* another gradient kind of this operation has made it */
-        *slot = c->made_gradient[s];
         return DL_OK;
     }
     if (!c->needs_gradient[v]) {
@@ -107,7 +103,6 @@ static dl_status match_slot(dl_compile *c, const dl_model_op *op, const dl_slot_
                                    &tensor.shape, slot));
     c->program->slot[*slot].parameter = of.parameter;
     *made = v;
-    c->made_gradient[s] = *slot;
     return DL_OK;
 }
 
@@ -145,7 +140,7 @@ static bool has_output_gradient(const dl_compile *c, const dl_model_op *op, cons
         }
         if (s >= 0 &&
             kind_info->slots[i].role == DL_SLOT_IN) { /* of an input: made by another kind, or not */
-            return c->made_gradient[s] >= 0;
+            return op->slot[s] >= 0 && c->gradient_of[op->slot[s]] >= 0;
         }
     }
     return writes_value(op, c->model->output.loss);
@@ -232,9 +227,6 @@ dl_status dl_emit_backward(dl_compile *c) {
             continue;
         }
         const int forward = forward_instruction(c, op, 0);
-        for (int s = 0; s < DL_OP_MAX_SLOTS; s++) {
-            c->made_gradient[s] = -1;
-        }
         /* weights first: their bucket can leave while the data gradient is computed */
         for (int g = info->n_gradients - 1; g >= 0; g--) {
             DL_RETURN_IF_ERROR(emit_gradient(c, op, &info->gradients[g], forward));

@@ -4,9 +4,10 @@
     python3 tests/golden/make_sequences.py            (needs torch and numpy; the file is kept in the repository)
 
 PyTorch computes in float64; parameters and inputs are float32 values. Records as in make_golden.py: for each network
-NAME/x, NAME/y (labels, -1: none), NAME/lengths where samples differ, NAME/loss (the sum over all rows), NAME/w/LAYER/TENSOR
-and NAME/d/LAYER/TENSOR (gradients of the sum over all labels divided by the number of rows). Where state is carried x and y
-have one more dimension in front: windows after each other, loss and gradients are those of the last one.
+NAME/x, NAME/y (labels, -1: none), NAME/lengths where samples differ, NAME/loss (the sum over all rows),
+NAME/w/LAYER/TENSOR and NAME/d/LAYER/TENSOR (gradients of the sum over all labels divided by the number of rows). Where
+state is carried x and y have one more dimension in front: windows after each other, loss and gradients are those of
+the last one.
 """
 import os
 

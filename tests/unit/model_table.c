@@ -211,13 +211,57 @@ static void mistakes_have_their_place(void **state) {
     }
 }
 
+static const dl_parameter *find(const kit *k, const char *path) {
+    const dl_parameter *parameter = dl_parameter_find(&k->model->table, path);
+    assert_non_null(parameter);
+    return parameter;
+}
+
+/* Keras's: W_hh with orthonormal columns, the forget gate open, small embeddings. */
+static void initial_values_of_sequences(void **state) {
+    (void)state;
+    enum { UNITS = 13 };
+    kit k;
+    kit_open(&k);
+    k.tokens = true;
+    kit_model(&k, DL_SHAPE(4),
+              "- embedding: {input_dim: 50, output_dim: 9}\n- lstm: {units: 13}\n- dense: {units: 5}\n");
+    float *w = NULL;
+    KIT_OK(dl_alloc((size_t)k.model->table.trainable_elements, sizeof *w, &w));
+    KIT_OK(dl_parameters_init(&k.model->table, 3, w, NULL));
+    const float *recurrent = w + find(&k, "/lstm/weight_hh")->offset,
+                *bias = w + find(&k, "/lstm/bias")->offset;
+    for (int a = 0; a < UNITS; a++) {
+        for (int b = 0; b < UNITS; b++) {
+            double product = 0.0;
+            for (int j = 0; j < 4 * UNITS; j++) {
+                product += (double)recurrent[j * UNITS + a] * (double)recurrent[j * UNITS + b];
+            }
+            assert_true(fabs(product - (a == b ? 1.0 : 0.0)) < 1e-6);
+        }
+    }
+    for (int j = 0; j < 4 * UNITS; j++) {
+        assert_true(bias[j] == (j / UNITS == 1 ? 1.0f : 0.0f));
+    }
+    const dl_parameter *embedding = find(&k, "/embedding/weight"), *input = find(&k, "/lstm/weight_ih");
+    const double limits[] = {0.05, sqrt(6.0 / (9 + 4 * UNITS))};
+    const dl_parameter *const uniform[] = {embedding, input};
+    for (int i = 0; i < 2; i++) {
+        double largest = 0.0;
+        for (int64_t e = 0; e < uniform[i]->n_elements; e++) {
+            largest = fmax(largest, fabs((double)w[uniform[i]->offset + e]));
+        }
+        assert_true(largest <= limits[i] && largest > 0.95 * limits[i]);
+    }
+    dl_free(&w);
+    kit_close(&k);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(known_networks_have_their_parameters),
-        cmocka_unit_test(last_layers_come_first),
-        cmocka_unit_test(tensors_are_aligned_and_apart),
-        cmocka_unit_test(buckets_cover_the_arena),
-        cmocka_unit_test(initial_values_are_glorot),
+        cmocka_unit_test(initial_values_of_sequences), cmocka_unit_test(known_networks_have_their_parameters),
+        cmocka_unit_test(last_layers_come_first),      cmocka_unit_test(tensors_are_aligned_and_apart),
+        cmocka_unit_test(buckets_cover_the_arena),     cmocka_unit_test(initial_values_are_glorot),
         cmocka_unit_test(mistakes_have_their_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

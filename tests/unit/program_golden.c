@@ -1,7 +1,7 @@
 /* Whole networks of LSTMs against PyTorch's numbers (tests/golden/make_sequences.py): loss and all gradients.
  */
-#include "golden.h"
 #include "program_kit.h"
+#include "tests/golden/golden.h"
 
 static const char *const path = "tests/golden/sequences.bin";
 static const double allowed = 3e-6;

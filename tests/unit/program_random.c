@@ -127,8 +127,39 @@ static void draw_loss(dice *d, kit *k) {
     k->label_smoothing = classes && draw(d, 0, 1) ? 0.1 : 0;
 }
 
+/* Tokens or sequences of different lengths through one to three LSTMs. */
+static void draw_sequences(dice *d, kit *k) {
+    dl_text text = {0};
+    k->tokens = draw(d, 0, 1) == 1;
+    k->any_length = !k->tokens;
+    if (k->tokens) {
+        KIT_OK(dl_text_append(&text, "- embedding: {input_dim: 5, output_dim: %d, trainable: %s}\n",
+                              (int)draw(d, 1, 20), draw(d, 0, 3) > 0 ? "true" : "false"));
+    }
+    for (int64_t n = draw(d, 0, 2); n > 0; n--) {
+        static const char *const ways[] = {"", ", bidirectional: true", ", go_backwards: true"};
+        KIT_OK(dl_text_append(&text, "- lstm: {units: %d, return_sequences: true%s, trainable: %s}\n",
+                              (int)draw(d, 1, 17), pick(d, ways, 3), draw(d, 0, 5) > 0 ? "true" : "false"));
+        if (draw(d, 0, 1) == 1) {
+            KIT_OK(dl_text_append(&text, "- dropout: {rate: 0.3}\n"));
+        }
+    }
+    const bool every_position = k->tokens && draw(d, 0, 1) == 1;
+    KIT_OK(dl_text_append(&text, "- lstm: {units: %d, return_sequences: %s}\n- dense: {units: auto}\n",
+                          (int)draw(d, 1, 17), every_position ? "true" : "false"));
+    const dl_shape input = k->tokens ? DL_SHAPE(draw(d, 1, 9)) : DL_SHAPE(draw(d, 1, 9), draw(d, 1, 5));
+    (void)snprintf(kit_context, sizeof kit_context, "seed %d, %d positions:\n%s", (int)d->seed,
+                   (int)input.dim[0], text.data);
+    kit_model(k, input, text.data);
+    dl_text_free(&text);
+}
+
 /* Draws until the layers fit each other: a window may be larger than what is left of the image. */
 static void draw_model(dice *d, kit *k) {
+    if (draw(d, 0, 3) == 0) {
+        draw_sequences(d, k);
+        return;
+    }
     for (;;) {
         dl_text text = {0};
         const dl_shape input = DL_SHAPE(draw(d, 3, 12), draw(d, 3, 12), 2 * draw(d, 1, 2));
