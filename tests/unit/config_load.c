@@ -191,7 +191,9 @@ static void test_mistakes(void **state) {
         {"data.mean=[0, 0, 0]", "1:11: error: mean has 3 numbers, but model.input.shape has 1 channel"},
         {"data.std=0", "1:10: error: std must be above 0"},
         {"data.path=''", "1:11: error: path is empty; give the folder of the shards"},
-        {"data.make=shapes", "1:11: error: make must be none or digits, but it is 'shapes'"},
+        {"data.make=shape",
+         "1:11: error: make must be none, digits, shapes, series, text or text_chars, but it is "
+         "'shape'"},
         {"name=a/b", "1:6: error: 'a/b' cannot be the name of a run"},
         {"model.input.dtype=tokens", "1:19: error: dtype tokens does not work yet; float32 does"},
         {"seed=-1", "1:6: error: seed must be a whole number"},
