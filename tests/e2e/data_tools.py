@@ -5,6 +5,7 @@ files of h5py are accepted in every form and named where they are wrong; one see
 import json
 import math
 import os
+import re
 import shutil
 
 import dltest
@@ -181,6 +182,22 @@ def check_makers():
     dltest.run('data', 'make', 'series', '--tokens', 'chars', '--out', 'bytes', code=2)
 
 
+def check_examples():
+    """The examples of FORMAT.md write data sets."""
+    blocks = open(os.path.join(dltest.ROOT, 'datasets', 'FORMAT.md')).read().split('```python\n')[1:]
+    parts = [part for block in blocks for part in re.split('\n(?=words = )', block.split('```')[0])]
+    kinds = [('x', 1000), ('x', 100), ('tokens', 6)]
+    if len(parts) != len(kinds):
+        fail(f'{len(parts)} examples in FORMAT.md')
+    names = {'h5py': h5py, 'np': numpy}
+    for part, (field, n) in zip(parts, kinds):
+        exec(part, names)
+        s = report('info', 'train-0.h5')['file']
+        if s['samples'] != n or s['fields'][0]['name'] != field:
+            fail(f'an example of FORMAT.md: {s}')
+
+
+check_examples()
 check_stats()
 check_bad()
 check_damage()
