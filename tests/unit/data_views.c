@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "data_support.h"
 
-enum { RANKS = 5, STEP = 3 };
+enum { RANKS = 8, STEP = 3 };
 
 /* --- files --- */
 
