@@ -29,8 +29,11 @@ static dl_status count_records(const char *path, int64_t *n) {
     DL_RETURN_ERROR_IF(info.st_size == 0 || info.st_size % RECORD_BYTES != 0, DL_ERR_DATA,
                        "%s has %" PRId64
                        " bytes, which is no multiple of %d (a label, 3 x 32 x 32 pixels): it is cut "
-                       "off, packed, or not CIFAR-10's binary version",
-                       path, (int64_t)info.st_size, RECORD_BYTES);
+                       "off, packed, or not CIFAR-10's binary version%s",
+                       path, (int64_t)info.st_size, RECORD_BYTES,
+                       info.st_size > 0 && info.st_size % (RECORD_BYTES + 1) == 0
+                           ? " (CIFAR-100's, with two labels, is not supported)"
+                           : "");
     *n = info.st_size / RECORD_BYTES;
     return DL_OK;
 }

@@ -32,7 +32,7 @@ static void make_class(int class_number, curve out[N_FEATURES]) {
     for (int f = 0; f < N_FEATURES; f++) {
         out[f].start = dl_stream_uniform(&random, -0.25, 0.25);
         for (int i = 0; i < 3; i++) {
-            out[f].bend[i] = dl_stream_uniform(&random, -0.8, 0.8);
+            out[f].bend[i] = dl_stream_uniform(&random, -0.6, 0.6);
         }
     }
 }
@@ -50,10 +50,10 @@ static void draw(uint64_t seed, uint64_t sample, int class_number, int64_t lengt
     dl_stream random = {.seed = seed, .sample = sample, .block = 1}; /* block 0 chose the length */
     make_class(class_number, curves);
     const double scale = dl_stream_uniform(&random, 0.6, 1.4), from = dl_stream_uniform(&random, 0, 0.25);
-    const double to = dl_stream_uniform(&random, 0.75, 1), noise = dl_stream_uniform(&random, 0.05, 0.35);
+    const double to = dl_stream_uniform(&random, 0.75, 1), noise = dl_stream_uniform(&random, 0.15, 0.6);
     double shift[N_FEATURES];
     for (int f = 0; f < N_FEATURES; f++) {
-        shift[f] = 0.3 * dl_stream_bell(&random);
+        shift[f] = 0.7 * dl_stream_bell(&random);
     }
     for (int64_t step = 0; step < length; step++) {
         const double t = from + (to - from) * (double)step / (double)(length - 1);

@@ -84,7 +84,8 @@ static dl_status make(const dl_make_request *request) {
 
 const dl_maker dl_maker_text = {
     .name = "text",
-    .doc = "stories from a grammar: 54,000 words to train and 6,000 to validate, a vocabulary of 264",
+    .doc = "stories from a grammar: 54,000 words to train and 6,000 to validate, a vocabulary of 264; no "
+           "model does better than 1.68 nats a word",
     .options = options,
     .train = DL_TEXT_INFO(DL_TEXT_WORDS - DL_TEXT_WORDS / 10, DL_TEXT_WORD_TYPES),
     .valid = DL_TEXT_INFO(DL_TEXT_WORDS / 10, DL_TEXT_WORD_TYPES),

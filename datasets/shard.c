@@ -106,7 +106,8 @@ static dl_status take_x(dl_shard *shard, const dl_h5_dataset *all, int n) {
         x = *values;
         DL_RETURN_IF_ERROR(add_field(shard, &x));
         dl_field *field = &shard->field[0];
-        memcpy(field->name, "x", sizeof "x");
+        memset(field->name, 0, sizeof field->name);
+        field->name[0] = 'x';
         field->kind = DL_FIELD_RAGGED;
         return DL_OK;
     }

@@ -2,13 +2,11 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "datasets/dataset.h"
-#include "launcher/command.h"
+#include "launcher/data_report.h"
 
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 enum { MAX_LISTED_CLASSES = 1000 };
 
@@ -49,10 +47,19 @@ static json_t *json_of_split(const char *split, const dl_dataset_info *info, con
     for (int64_t i = 0; count != NULL && i < info->n_classes; i++) {
         (void)json_array_append_new(counts, json_integer(count[i]));
     }
-    return json_pack("{s:s, s:I, s:I, s:i, s:b, s:s, s:o, s:o}", "split", split, "samples",
-                     (json_int_t)info->n_samples, "classes", (json_int_t)info->n_classes, "files",
-                     info->n_files, "mapped", (int)info->mapped, "digest", info->digest, "fields", fields,
-                     "class_counts", counts);
+    json_t *all = json_pack("{s:s, s:I, s:I, s:i, s:b, s:s, s:o, s:o}", "split", split, "samples",
+                            (json_int_t)info->n_samples, "classes", (json_int_t)info->n_classes, "files",
+                            info->n_files, "mapped", (int)info->mapped, "digest", info->digest, "fields",
+                            fields, "class_counts", counts);
+    if (all != NULL && info->n_steps > 0) {
+        (void)json_object_set_new(
+            all, "lengths", json_pack("[I, I]", (json_int_t)info->min_length, (json_int_t)info->max_length));
+    }
+    if (all != NULL && info->vocab_size > 0) {
+        (void)json_object_set_new(all, "vocab_size", json_integer(info->vocab_size));
+        (void)json_object_set_new(all, "unk_id", json_integer(info->unk_id));
+    }
+    return all;
 }
 
 /* --- for people --- */
@@ -81,10 +88,16 @@ static dl_status print_counts(const dl_dataset_info *info, const int64_t *count)
 
 static dl_status print_split(const char *split, const dl_dataset_info *info, const int64_t *count) {
     char text[DL_SHAPE_TEXT_BYTES], number[32];
+    const bool text_set = info->vocab_size > 0;
     bool good =
-        printf("  %-8s %s samples, %lld classes, %d file%s, %s\n", split,
-               dl_thousands(info->n_samples, number), (long long)info->n_classes, info->n_files,
-               info->n_files == 1 ? "" : "s", info->mapped ? "mapped" : "read through HDF5 (slower)") > 0;
+        printf("  %-8s %s %s, %lld %s, %d file%s, %s\n", split, dl_thousands(info->n_samples, number),
+               text_set ? "tokens" : "samples", (long long)info->n_classes,
+               text_set ? "in the vocabulary" : "classes", info->n_files, info->n_files == 1 ? "" : "s",
+               info->mapped ? "mapped" : "read through HDF5 (slower)") > 0;
+    if (info->n_steps > 0 && good) {
+        good = printf("           sequences of %lld to %lld steps, %s in all\n", (long long)info->min_length,
+                      (long long)info->max_length, dl_thousands(info->n_steps, number)) > 0;
+    }
     for (int i = 0; i < info->n_fields && good; i++) {
         const dl_field *field = &info->field[i];
         good = printf("           %-8s %s%s%s\n", field->name, dl_dtype_name(field->dtype),
@@ -101,76 +114,23 @@ static dl_status print_split(const char *split, const dl_dataset_info *info, con
 
 /* --- both --- */
 
-/* Reports an open data set: into `list` when there is one, else to stdout. Closes it. */
-static dl_status report(dl_dataset *dataset, const char *split, json_t *list) {
+/* Into the list when there is one (context), else to stdout. */
+static dl_status report(const char *split, dl_dataset *dataset, void *context) {
     const dl_dataset_info *info = dl_dataset_info_of(dataset);
     int64_t *count = NULL;
     dl_status status = count_classes(dataset, &count);
-    if (status == DL_OK && list == NULL) {
+    if (status == DL_OK && context == NULL) {
         status = print_split(split, info, count);
-    } else if (status == DL_OK && json_array_append_new(list, json_of_split(split, info, count)) != 0) {
+    } else if (status == DL_OK && json_array_append_new(context, json_of_split(split, info, count)) != 0) {
         status =
             dl_error_raise(DL_ERR_MEMORY, __FILE__, __LINE__, __func__, "cannot describe split %s", split);
     }
     dl_free(&count);
-    dl_dataset_close(&dataset);
-    return status;
-}
-
-static dl_status report_folder(const char *folder, json_t *list) {
-    char split[DL_MAX_SPLITS][DL_SPLIT_NAME_BYTES];
-    int n = 0;
-    DL_RETURN_IF_ERROR(dl_dataset_splits(folder, split, &n));
-    DL_RETURN_ERROR_IF(n == 0, DL_ERR_USAGE,
-                       "%s holds no data set: no file is called SPLIT-*.h5, train-0.h5 say", folder);
-    for (int i = 0; i < n; i++) {
-        dl_dataset *dataset = NULL;
-        DL_RETURN_IF_ERROR(dl_dataset_open(folder, split[i], &dataset));
-        DL_RETURN_IF_ERROR(report(dataset, split[i], list));
-    }
-    return DL_OK;
-}
-
-static dl_status report_path(const char *path, json_t *list) {
-    struct stat info;
-    DL_RETURN_ERROR_IF(stat(path, &info) != 0, DL_ERR_USAGE, "there is no file or folder %s", path);
-    if (S_ISDIR(info.st_mode)) {
-        return report_folder(path, list);
-    }
-    dl_dataset *dataset = NULL;
-    DL_RETURN_IF_ERROR(dl_dataset_open_file(path, &dataset));
-    return report(dataset, "file", list);
-}
-
-static dl_status print_json(const char *path) {
-    json_t *list = json_array();
-    dl_status status = report_path(path, list);
-    if (status != DL_OK) {
-        json_decref(list);
-        return status;
-    }
-    json_t *all = json_pack("{s:s, s:o}", "path", path, "splits", list);
-    char *text = all == NULL ? NULL : json_dumps(all, JSON_COMPACT);
-    if (text == NULL) {
-        status =
-            dl_error_raise(DL_ERR_MEMORY, __FILE__, __LINE__, __func__, "cannot describe %s as JSON", path);
-    } else if (printf("%s\n", text) < 0 || fflush(stdout) != 0) {
-        status = dl_error_raise(DL_ERR_IO, __FILE__, __LINE__, __func__, "cannot write to stdout");
-    }
-    free(text);
-    json_decref(all);
     return status;
 }
 
 static dl_status run(const dl_arguments *arguments) {
-    const char *path = arguments->positional[0];
-    if (dl_arguments_flag(arguments, "json") != NULL) {
-        return print_json(path);
-    }
-    DL_RETURN_ERROR_IF(printf("%s\n", path) < 0, DL_ERR_IO, "cannot write to stdout");
-    DL_RETURN_IF_ERROR(report_path(path, NULL));
-    DL_RETURN_ERROR_IF(fflush(stdout) != 0, DL_ERR_IO, "cannot write to stdout");
-    return DL_OK;
+    return dl_data_report(arguments, report);
 }
 
 const dl_command dl_command_data_info = {

@@ -3,8 +3,11 @@
 #include "base/text.h"
 #include "datasets/dataset.h"
 
+#include <jansson.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 dl_status dl_data_unknown(const char *kind, const char *name, const char *const *names, size_t n) {
     const char *near = dl_nearest_name(name, names, n);
@@ -95,4 +98,64 @@ bool dl_data_print_options(const dl_data_option *options) {
         good = printf("      --%s %s: %s\n", options->name, options->value_name, options->doc) > 0;
     }
     return good;
+}
+
+static dl_status report_folder(const char *folder, dl_data_reporter report, json_t *list) {
+    char split[DL_MAX_SPLITS][DL_SPLIT_NAME_BYTES];
+    int n = 0;
+    DL_RETURN_IF_ERROR(dl_dataset_splits(folder, split, &n));
+    DL_RETURN_ERROR_IF(n == 0, DL_ERR_USAGE,
+                       "%s holds no data set: no file is called SPLIT-*.h5, train-0.h5 say", folder);
+    for (int i = 0; i < n; i++) {
+        dl_dataset *dataset = NULL;
+        DL_RETURN_IF_ERROR(dl_dataset_open(folder, split[i], &dataset));
+        const dl_status status = report(split[i], dataset, list);
+        dl_dataset_close(&dataset);
+        DL_RETURN_IF_ERROR(status);
+    }
+    return DL_OK;
+}
+
+static dl_status report_path(const char *path, dl_data_reporter report, json_t *list) {
+    struct stat info;
+    DL_RETURN_ERROR_IF(stat(path, &info) != 0, DL_ERR_USAGE, "there is no file or folder %s", path);
+    if (S_ISDIR(info.st_mode)) {
+        return report_folder(path, report, list);
+    }
+    dl_dataset *dataset = NULL;
+    DL_RETURN_IF_ERROR(dl_dataset_open_file(path, &dataset));
+    const dl_status status = report("file", dataset, list);
+    dl_dataset_close(&dataset);
+    return status;
+}
+
+static dl_status print_json(const char *path, dl_data_reporter report) {
+    json_t *list = json_array();
+    dl_status status = report_path(path, report, list);
+    if (status != DL_OK) {
+        json_decref(list);
+        return status;
+    }
+    json_t *all = json_pack("{s:s, s:o}", "path", path, "splits", list);
+    char *text = all == NULL ? NULL : json_dumps(all, JSON_COMPACT);
+    if (text == NULL) {
+        status =
+            dl_error_raise(DL_ERR_MEMORY, __FILE__, __LINE__, __func__, "cannot describe %s as JSON", path);
+    } else if (printf("%s\n", text) < 0 || fflush(stdout) != 0) {
+        status = dl_error_raise(DL_ERR_IO, __FILE__, __LINE__, __func__, "cannot write to stdout");
+    }
+    free(text);
+    json_decref(all);
+    return status;
+}
+
+dl_status dl_data_report(const dl_arguments *arguments, dl_data_reporter report) {
+    const char *path = arguments->positional[0];
+    if (dl_arguments_flag(arguments, "json") != NULL) {
+        return print_json(path, report);
+    }
+    DL_RETURN_ERROR_IF(printf("%s\n", path) < 0, DL_ERR_IO, "cannot write to stdout");
+    DL_RETURN_IF_ERROR(report_path(path, report, NULL));
+    DL_RETURN_ERROR_IF(fflush(stdout) != 0, DL_ERR_IO, "cannot write to stdout");
+    return DL_OK;
 }

@@ -24,4 +24,12 @@ DL_NODISCARD dl_status dl_data_take_options(const dl_arguments *arguments, const
 /* Prints options for a list of importers or makers; false when stdout fails. */
 bool dl_data_print_options(const dl_data_option *options);
 
+/* Reports one open split: into the JSON list `context`, or to stdout when that is NULL. */
+typedef dl_status (*dl_data_reporter)(const char *split, dl_dataset *dataset, void *context);
+
+/* Opens every split of the folder, or the file, that is the command's first word, and reports each: as text,
+ * or with
+ * --json as one object {"path":..., "splits":[...]}. */
+DL_NODISCARD dl_status dl_data_report(const dl_arguments *arguments, dl_data_reporter report);
+
 #endif

@@ -228,7 +228,7 @@ static void initial_values_of_sequences(void **state) {
               "- embedding: {input_dim: 50, output_dim: 9}\n- lstm: {units: 13}\n- dense: {units: 5}\n");
     float *w = NULL;
     KIT_OK(dl_alloc((size_t)k.model->table.trainable_elements, sizeof *w, &w));
-    KIT_OK(dl_parameters_init(&k.model->table, 3, w, NULL));
+    KIT_OK(dl_parameters_init(&k.model->table, 3, &(dl_host_arenas){{w, NULL, NULL}}));
     const float *recurrent = w + find(&k, "/lstm/weight_hh")->offset,
                 *bias = w + find(&k, "/lstm/bias")->offset;
     for (int a = 0; a < UNITS; a++) {

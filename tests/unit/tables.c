@@ -106,17 +106,36 @@ static void every_layer_has_the_common_options(void **state) {
     }
 }
 
+static void assert_data_options(const char *name, const dl_data_option *options) {
+    for (; options != NULL && options->name != NULL; options++) {
+        assert_true(options->value_name != NULL && options->value_name[0] != '\0');
+        assert_says(name, options->name, options->doc);
+    }
+}
+
+static bool is_configurable(const char *maker) {
+    for (const char *const *each = dl_config_makers; *each != NULL; each++) {
+        if (strcmp(*each, maker) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void every_data_kind_says_what_it_is(void **state) {
     (void)state;
     for (const dl_maker *const *each = dl_makers(); *each != NULL; each++) {
         assert_says("maker", (*each)->name, (*each)->doc);
         assert_ptr_equal(dl_maker_find((*each)->name), *each);
         assert_true((*each)->train.n_samples > 0 && (*each)->make != NULL);
+        assert_true(is_configurable((*each)->name));
+        assert_data_options((*each)->name, (*each)->options);
     }
     for (const dl_importer *const *each = dl_importers(); *each != NULL; each++) {
         assert_says("importer", (*each)->name, (*each)->doc);
         assert_says("importer", (*each)->name, (*each)->usage);
         assert_ptr_equal(dl_importer_find((*each)->name), *each);
+        assert_data_options((*each)->name, (*each)->options);
         assert_true((*each)->import != NULL && (*each)->min_inputs <= (*each)->max_inputs);
     }
 }
