@@ -198,8 +198,26 @@ def losses():
         put(prefix + "dx", x.grad)
 
 
+def averages():
+    """An exponential moving average of parameters: w[step] are the parameters, average[step] their average after it."""
+    decay, steps, n = 0.9, 8, 37
+    holder = torch.nn.Module()
+    holder.w = torch.nn.Parameter(torch.zeros(n, dtype=torch.float64))
+    average = torch.optim.swa_utils.AveragedModel(
+        holder, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(decay))
+    w, found = made(steps, n).detach(), []
+    for step in range(steps):
+        holder.w.data = w[step].clone()
+        average.update_parameters(holder)
+        found.append(average.module.w.detach().clone())
+    put("average/ema/decay", [decay])
+    put("average/ema/w", w)
+    put("average/ema/average", torch.stack(found))
+
+
 def main():
-    for part in (convolutions, denses, poolings, activations, softmaxes, network, optimizers, losses):
+    for part in (convolutions, denses, poolings, activations, softmaxes, network, optimizers, losses,
+                 averages):
         part()
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden.bin")
     with open(path, "wb") as file:
