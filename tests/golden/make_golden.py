@@ -215,9 +215,29 @@ def averages():
     put("average/ema/average", torch.stack(found))
 
 
+def schedules():
+    """rate[epoch]: the learning rate of PyTorch's schedulers in ten epochs, from 0.5."""
+    kinds = torch.optim.lr_scheduler
+    cases = {
+        "step_epochs": lambda o: kinds.MultiStepLR(o, [3, 7], 0.5),
+        "step_every": lambda o: kinds.StepLR(o, 4, 0.1),
+        "exponential": lambda o: kinds.ExponentialLR(o, 0.8),
+        "polynomial": lambda o: kinds.PolynomialLR(o, 10, 2.0),
+        "cosine": lambda o: kinds.CosineAnnealingLR(o, 10),
+    }
+    for name, make in cases.items():
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+        scheduler, rates = make(optimizer), []
+        for _ in range(10):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+        put(f"schedule/{name}/rate", rates)
+
+
 def main():
     for part in (convolutions, denses, poolings, activations, softmaxes, network, optimizers, losses,
-                 averages):
+                 averages, schedules):
         part()
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden.bin")
     with open(path, "wb") as file:
