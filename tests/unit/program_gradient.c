@@ -9,6 +9,9 @@ typedef struct network {
     const char *name;
     dl_shape input;
     const char *layers;
+    const char *loss; /* NULL: softmax cross entropy */
+    double label_smoothing;
+    const char *metrics[2]; /* that have the kind of a loss; NULL: accuracy */
 } network;
 
 static const network networks[] = {
@@ -20,7 +23,10 @@ static const network networks[] = {
      "- dropout: {rate: 0.25}\n"
      "- flatten: {}\n"
      "- dense: {units: 11, activation: tanh}\n"
-     "- dense: {units: 5, activation: softmax}\n"},
+     "- dense: {units: 5, activation: softmax}\n",
+     NULL,
+     0,
+     {NULL}},
     {"relu and pooling",
      {3, {11, 10, 2}},
      "- conv2d: {filters: 16, kernel_size: 3, activation: relu}\n"
@@ -30,7 +36,10 @@ static const network networks[] = {
      "- activation: {function: relu}\n"
      "- flatten: {}\n"
      "- dense: {units: 9, activation: relu}\n"
-     "- dense: {units: 5}\n"},
+     "- dense: {units: 5}\n",
+     NULL,
+     0,
+     {NULL}},
     {"branches and frozen layers",
      {3, {6, 6, 2}},
      "- conv2d: {filters: 4, kernel_size: 3, activation: tanh, name: a}\n"
@@ -40,7 +49,28 @@ static const network networks[] = {
      "- dense: {units: 6, name: unused_too}\n"
      "- dense: {units: 8, activation: sigmoid, from: flat}\n"
      "- dropout: {rate: 0.5}\n"
-     "- dense: {units: 5, activation: softmax}\n"},
+     "- dense: {units: 5, activation: softmax}\n",
+     NULL,
+     0,
+     {NULL}},
+    {"smoothed labels, perplexity",
+     {3, {4, 3, 2}},
+     "- flatten: {}\n- dense: {units: 7, activation: tanh}\n- dense: {units: 5, activation: softmax}\n",
+     NULL,
+     0.2,
+     {"perplexity", "accuracy"}},
+    {"squared errors",
+     {3, {4, 3, 2}},
+     "- flatten: {}\n- dense: {units: 7, activation: tanh}\n- dense: {units: 3}\n",
+     "mse",
+     0,
+     {"mae", "mse"}},
+    {"absolute errors",
+     {3, {4, 3, 2}},
+     "- flatten: {}\n- dense: {units: 7, activation: sigmoid}\n- dense: {units: 2, activation: tanh}\n",
+     "mae",
+     0,
+     {"mse", "mae"}},
 };
 enum { N_NETWORKS = sizeof networks / sizeof *networks };
 
@@ -71,6 +101,10 @@ static void open_trained(trained *t, const network *net, const kit_options *opti
     o.batch_size = SAMPLES;
     o.runnable = o.sgd = true;
     kit_open(&t->k);
+    t->k.loss = net->loss;
+    t->k.label_smoothing = net->label_smoothing;
+    t->k.metrics = net->metrics[0] == NULL ? NULL : net->metrics;
+    t->k.n_metrics = 2;
     kit_model(&t->k, net->input, net->layers);
     kit_plan(&t->k, &o);
     if (own_layouts) {

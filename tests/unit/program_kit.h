@@ -170,7 +170,7 @@ static inline int kit_add(kit *k, dl_program_kind kind, int64_t n_samples) {
 
 /* A batch of samples that depend on their number alone. */
 typedef struct kit_batch {
-    float *x;
+    float *x, *targets; /* of losses of numbers: in place of y */
     int32_t *y;
     int64_t *ids;
     const void *field[2];
@@ -186,25 +186,31 @@ static inline double kit_random(uint64_t seed, uint64_t number) {
 
 static inline void kit_batch_create(kit_batch *b, const dl_model *model, int64_t n, double learning_rate) {
     const int64_t size = dl_shape_elements(&model->value[0].shape);
+    const int64_t n_targets = n * dl_shape_elements(&model->value[model->output.labels].shape);
     *b = (kit_batch){.step = {.step = 1, .t = 1, .weight = (double)n, .learning_rate = learning_rate}};
     KIT_OK(dl_alloc((size_t)(n * size), sizeof *b->x, &b->x));
-    KIT_OK(dl_alloc((size_t)n, sizeof *b->y, &b->y));
+    KIT_OK(dl_alloc((size_t)n_targets, sizeof *b->y, &b->y));
+    KIT_OK(dl_alloc((size_t)n_targets, sizeof *b->targets, &b->targets));
+    for (int64_t i = 0; i < n_targets; i++) {
+        b->y[i] = (int32_t)(i * 7 % KIT_CLASSES);
+        b->targets[i] = (float)kit_random(4, (uint64_t)i);
+    }
     KIT_OK(dl_alloc((size_t)n, sizeof *b->ids, &b->ids));
     for (int64_t i = 0; i < n; i++) {
         b->ids[i] = 100 + i;
-        b->y[i] = (int32_t)(i * 7 % KIT_CLASSES);
         for (int64_t j = 0; j < size; j++) {
             b->x[i * size + j] = (float)kit_random(3, (uint64_t)(i * size + j));
         }
     }
     b->field[0] = b->x;
-    b->field[1] = b->y;
+    b->field[1] = model->output.classes ? (const void *)b->y : (const void *)b->targets;
     b->host = (dl_host_batch){.field = b->field, .ids = b->ids};
 }
 
 static inline void kit_batch_free(kit_batch *b) {
     dl_free(&b->x);
     dl_free(&b->y);
+    dl_free(&b->targets);
     dl_free(&b->ids);
 }
 
