@@ -19,9 +19,9 @@ void dl_console_append(dl_console_text *line, const char *format, ...) {
 }
 
 /* Four decimals suit most losses; very small and very large ones keep their leading digits. */
-static void append_loss(dl_console_text *line, const char *prefix, double loss) {
-    const bool usual = loss == 0 || (fabs(loss) >= 1e-3 && fabs(loss) < 1e5);
-    dl_console_append(line, usual ? "  %sloss %.4f" : "  %sloss %.3e", prefix, loss);
+static void append_figure(dl_console_text *line, const char *prefix, const char *name, double value) {
+    const bool usual = value == 0 || (fabs(value) >= 1e-3 && fabs(value) < 1e5);
+    dl_console_append(line, usual ? "  %s%s %.4f" : "  %s%s %.3e", prefix, name, value);
 }
 
 void dl_console_append_score(dl_console_text *line, const char *prefix, const char *const *names, int n_names,
@@ -29,8 +29,12 @@ void dl_console_append_score(dl_console_text *line, const char *prefix, const ch
     if (!score->present) {
         return;
     }
-    append_loss(line, prefix, score->loss);
+    append_figure(line, prefix, "loss", score->loss);
     for (int i = 0; i < n_names; i++) {
+        if (strstr(names[i], "accuracy") == NULL) {
+            append_figure(line, prefix, names[i], score->metric[i]);
+            continue;
+        }
         const char *name = strcmp(names[i], "accuracy") == 0 ? "acc" : names[i];
         dl_console_append(line, "  %s%s %.*f", prefix, name, decimals, score->metric[i]);
     }

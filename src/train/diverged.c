@@ -21,7 +21,7 @@ static void describe(const dl_session *session, const dl_program *program, int a
                    "the first bad value came from %s in the %s pass of layer '%s'",
                    dl_instruction_name(instruction, name), dl_phase_name(instruction->phase), layer);
     if (instruction->kind == DL_OP_SOFTMAX_CROSS_ENTROPY ||
-        instruction->kind == DL_OP_CROSS_ENTROPY_FORWARD) {
+        instruction->kind == DL_OP_CROSS_ENTROPY_FORWARD || instruction->kind == DL_OP_ERROR_FORWARD) {
         (void)snprintf(out->text, sizeof out->text, "the first bad value is the loss");
     }
 }

@@ -91,8 +91,9 @@ dl_status dl_predictions_create(dl_session *session, const char *path, dl_predic
 
 /* --- lines --- */
 
+/* As a double: nine digits would do for a reader of single precision only. */
 static dl_status append_number(dl_text *line, float value) {
-    return isfinite(value) ? dl_text_append(line, "%.9g", (double)value) : dl_text_append(line, "null");
+    return isfinite(value) ? dl_text_append(line, "%.17g", (double)value) : dl_text_append(line, "null");
 }
 
 static dl_status append_numbers(dl_text *line, const float *values, int64_t n) {

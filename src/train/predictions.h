@@ -5,8 +5,8 @@
  *
  * `id` is the sample's number in its files, `prediction` the first of the most probable classes. With several
  * rows a sample (sequences) label and prediction are lists and probabilities and outputs lists of lists; a
- * label of -1 is none. Numbers read back as exactly the float32 that was computed; what is not finite is
- * null. */
+ * label of -1 is none. Numbers read back, in single and in double precision, as exactly the float32 that was
+ * computed; what is not finite is null. */
 #ifndef DLTRAIN_TRAIN_PREDICTIONS_H
 #define DLTRAIN_TRAIN_PREDICTIONS_H
 

@@ -15,6 +15,7 @@ static dl_status run(const char *name, const char *path, golden_score *score) {
     DL_RETURN_IF_ERROR(golden_check_kinds(device, &file, score));
     DL_RETURN_IF_ERROR(golden_check_network(device, &file, score));
     DL_RETURN_IF_ERROR(golden_check_optimizers(device, &file, score));
+    DL_RETURN_IF_ERROR(golden_check_schedules(&file, score));
     dl_device_close(&device);
     golden_free(&file);
     return DL_OK;

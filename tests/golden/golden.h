@@ -58,4 +58,6 @@ DL_NODISCARD dl_status golden_check_network(dl_device *device, const golden_file
 DL_NODISCARD dl_status golden_check_optimizers(dl_device *device, const golden_file *file,
                                                golden_score *score);
 
+DL_NODISCARD dl_status golden_check_schedules(const golden_file *file, golden_score *score);
+
 #endif

@@ -137,9 +137,33 @@ static dl_status check(dl_device *device, const golden_file *file, const struct 
     return DL_OK;
 }
 
+static dl_status check_average(dl_device *device, const golden_file *file, golden_score *score) {
+    static const char prefix[] = "average/ema/";
+    const golden_record *w = golden_find(file, prefix, "w");
+    const double decay = decimal(golden_find(file, prefix, "decay")->values[0]);
+    const int64_t n_steps = w->shape.dim[0], n = w->shape.dim[1];
+    float trace[32 * MAX_N];
+    blocks b = {.step = {.weight = WEIGHT}};
+    for (int64_t t = 0; t < n_steps; t++) {
+        golden_op op;
+        b.step.step = b.step.t = t + 1;
+        golden_begin(&op, device, DL_OP_COMMIT);
+        op.desc.attr.u.commit.decay = decay;
+        golden_bind(&op, "state", DL_F32, DL_SHAPE(n), b.w);
+        golden_bind(&op, "value", DL_F32, DL_SHAPE(n), w->values + t * n);
+        golden_bind(&op, "control", DL_I32, DL_SHAPE(DL_N_CONTROLS), b.control);
+        golden_bind(&op, "step", DL_U8, DL_SHAPE((int64_t)sizeof b.step), &b.step);
+        DL_RETURN_IF_ERROR(golden_run(&op, NULL));
+        golden_end(&op);
+        memcpy(trace + t * n, b.w, (size_t)n * sizeof(float));
+    }
+    golden_compare(score, file, prefix, "average", trace, allowed);
+    return DL_OK;
+}
+
 dl_status golden_check_optimizers(dl_device *device, const golden_file *file, golden_score *score) {
     for (size_t i = 0; i < sizeof optimizers / sizeof optimizers[0]; i++) {
         DL_RETURN_IF_ERROR(check(device, file, &optimizers[i], score));
     }
-    return DL_OK;
+    return check_average(device, file, score);
 }

@@ -198,8 +198,46 @@ def losses():
         put(prefix + "dx", x.grad)
 
 
+def averages():
+    """An exponential moving average of parameters: w[step] are the parameters, average[step] their average after it."""
+    decay, steps, n = 0.9, 8, 37
+    holder = torch.nn.Module()
+    holder.w = torch.nn.Parameter(torch.zeros(n, dtype=torch.float64))
+    average = torch.optim.swa_utils.AveragedModel(
+        holder, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(decay))
+    w, found = made(steps, n).detach(), []
+    for step in range(steps):
+        holder.w.data = w[step].clone()
+        average.update_parameters(holder)
+        found.append(average.module.w.detach().clone())
+    put("average/ema/decay", [decay])
+    put("average/ema/w", w)
+    put("average/ema/average", torch.stack(found))
+
+
+def schedules():
+    """rate[epoch]: the learning rate of PyTorch's schedulers in ten epochs, from 0.5."""
+    kinds = torch.optim.lr_scheduler
+    cases = {
+        "step_epochs": lambda o: kinds.MultiStepLR(o, [3, 7], 0.5),
+        "step_every": lambda o: kinds.StepLR(o, 4, 0.1),
+        "exponential": lambda o: kinds.ExponentialLR(o, 0.8),
+        "polynomial": lambda o: kinds.PolynomialLR(o, 10, 2.0),
+        "cosine": lambda o: kinds.CosineAnnealingLR(o, 10),
+    }
+    for name, make in cases.items():
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+        scheduler, rates = make(optimizer), []
+        for _ in range(10):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            scheduler.step()
+        put(f"schedule/{name}/rate", rates)
+
+
 def main():
-    for part in (convolutions, denses, poolings, activations, softmaxes, network, optimizers, losses):
+    for part in (convolutions, denses, poolings, activations, softmaxes, network, optimizers, losses,
+                 averages, schedules):
         part()
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden.bin")
     with open(path, "wb") as file:

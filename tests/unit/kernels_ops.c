@@ -263,6 +263,42 @@ static void labels_outside_are_not_followed(void **state) {
     }
 }
 
+/* By hand: of equal scores the first stands before the others, rows without a label and rows with NaN count
+ * nothing. */
+static void accuracy_ranks_ties_and_masks(void **state) {
+    (void)state;
+    static const float x[7][4] = {{1, 3, 3, 2}, {1, 3, 3, 2}, {1, 3, 3, 2},  {1, 3, 3, 2},
+                                  {0, 0, 0, 0}, {9, 1, 2, 3}, {1, NAN, 0, 0}};
+    static const int32_t labels[7] = {1, 2, 3, 0, 3, -1, 0};
+    /* how many stand before the label: 0 1 2 3 3, none, never */
+    static const float expected[4][7] = {
+        {1, 0, 0, 0, 0, 0, 0}, {1, 1, 0, 0, 0, 0, 0}, {1, 1, 1, 0, 0, 0, 0}, {1, 1, 1, 1, 1, 0, 0}};
+    for (const dl_backend *const *backend = dl_backends(); *backend != NULL; backend++) {
+        dl_device *device = NULL;
+        const dl_device_options options = {.n_threads = 1};
+        assert_int_equal(dl_device_open(*backend, &options, &device), DL_OK);
+        for (int k = 1; k <= 4; k++) {
+            dl_op_desc desc = {.kind = DL_OP_ACCURACY, .attr = {.u.accuracy.k = k}};
+            desc.slot[0] = floats(DL_SHAPE(7, 4));
+            desc.slot[1] = (dl_tensor_desc){.present = true, .dtype = DL_I32, .shape = DL_SHAPE(7)};
+            desc.slot[2] = floats(DL_SHAPE(7));
+            dl_op *op = NULL;
+            float correct[7] = {0}, scores[7][4];
+            int32_t asked[7];
+            memcpy(scores, x, sizeof x);
+            memcpy(asked, labels, sizeof labels);
+            void *slots[] = {scores, asked, correct, NULL};
+            assert_int_equal(dl_op_prepare(device, &desc, NULL, &op), DL_OK);
+            assert_int_equal(op->functions->run(op, slots, NULL), DL_OK);
+            for (int n = 0; n < 7; n++) {
+                assert_true(correct[n] == expected[k - 1][n]);
+            }
+            dl_op_destroy(&op);
+        }
+        dl_device_close(&device);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kind_is_whole),
@@ -275,6 +311,7 @@ int main(void) {
         cmocka_unit_test(what_a_backend_does_not_take_is_delegated),
         cmocka_unit_test(dropout_masks_are_independent),
         cmocka_unit_test(labels_outside_are_not_followed),
+        cmocka_unit_test(accuracy_ranks_ties_and_masks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

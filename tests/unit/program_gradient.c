@@ -11,6 +11,9 @@ typedef struct network {
     const char *layers;
     bool mixes; /* batch mates act on each other, so that dividing the batch changes the numbers */
     bool tokens, any_length;
+    const char *loss; /* NULL: softmax cross entropy */
+    double label_smoothing;
+    const char *metrics[2]; /* that have the kind of a loss; NULL: accuracy */
 } network;
 
 static const network networks[] = {
@@ -98,6 +101,21 @@ static const network networks[] = {
      "- lstm: {units: 4, go_backwards: true}\n"
      "- dense: {units: 5}\n",
      .tokens = true},
+    {"smoothed labels, perplexity",
+     {3, {4, 3, 2}},
+     "- flatten: {}\n- dense: {units: 7, activation: tanh}\n- dense: {units: 5, activation: softmax}\n",
+     .label_smoothing = 0.2,
+     .metrics = {"perplexity", "accuracy"}},
+    {"squared errors",
+     {3, {4, 3, 2}},
+     "- flatten: {}\n- dense: {units: 7, activation: tanh}\n- dense: {units: 3}\n",
+     .loss = "mse",
+     .metrics = {"mae", "mse"}},
+    {"absolute errors",
+     {3, {4, 3, 2}},
+     "- flatten: {}\n- dense: {units: 7, activation: sigmoid}\n- dense: {units: 2, activation: tanh}\n",
+     .loss = "mae",
+     .metrics = {"mse", "mae"}},
 };
 enum { N_NETWORKS = sizeof networks / sizeof *networks };
 
@@ -130,6 +148,10 @@ static void open_trained(trained *t, const network *net, const kit_options *opti
     kit_open(&t->k);
     t->k.tokens = net->tokens;
     t->k.any_length = net->any_length;
+    t->k.loss = net->loss;
+    t->k.label_smoothing = net->label_smoothing;
+    t->k.metrics = net->metrics[0] == NULL ? NULL : net->metrics;
+    t->k.n_metrics = 2;
     kit_model(&t->k, net->input, net->layers);
     kit_plan(&t->k, &o);
     if (own_layouts) {

@@ -175,6 +175,7 @@ static inline int kit_add(kit *k, dl_program_kind kind, int64_t n_samples) {
 typedef struct kit_batch {
     void *x; /* float or tokens */
     int32_t *y, *lengths;
+    float *targets; /* of losses of numbers: in place of y */
     int64_t *ids;
     const void *field[3];
     dl_step_block step;
@@ -189,18 +190,20 @@ static inline double kit_random(uint64_t seed, uint64_t number) {
 
 static inline void kit_batch_create(kit_batch *b, const dl_model *model, int64_t n, double learning_rate) {
     const int64_t size = dl_shape_elements(&model->value[0].shape), rows = model->output.rows;
+    const int64_t n_targets = n * dl_shape_elements(&model->value[model->output.labels].shape);
     *b = (kit_batch){.step = {.step = 1, .t = 1, .weight = (double)n, .learning_rate = learning_rate}};
     KIT_OK(dl_alloc((size_t)(n * size), sizeof(float), &b->x));
-    KIT_OK(dl_alloc((size_t)(n * rows), sizeof *b->y, &b->y));
+    KIT_OK(dl_alloc((size_t)n_targets, sizeof *b->y, &b->y));
+    KIT_OK(dl_alloc((size_t)n_targets, sizeof *b->targets, &b->targets));
     KIT_OK(dl_alloc((size_t)n, sizeof *b->lengths, &b->lengths));
     KIT_OK(dl_alloc((size_t)n, sizeof *b->ids, &b->ids));
+    for (int64_t i = 0; i < n_targets; i++) { /* with several rows some have no label */
+        b->y[i] = rows > 1 && i % 5 == 3 ? -1 : (int32_t)(i * 7 % KIT_CLASSES);
+        b->targets[i] = (float)kit_random(4, (uint64_t)i);
+    }
     for (int64_t i = 0; i < n; i++) {
         b->ids[i] = 100 + i;
         b->lengths[i] = 1 + (int32_t)(i * 5 % model->value[0].shape.dim[0]);
-        for (int64_t r = 0; r < rows; r++) { /* with several rows some have no label */
-            const int64_t number = i * rows + r;
-            b->y[number] = rows > 1 && number % 5 == 3 ? -1 : (int32_t)(number * 7 % KIT_CLASSES);
-        }
         for (int64_t j = 0; j < size; j++) {
             const double value = kit_random(3, (uint64_t)(i * size + j));
             if (model->value[0].dtype == DL_I32) {
@@ -211,7 +214,7 @@ static inline void kit_batch_create(kit_batch *b, const dl_model *model, int64_t
         }
     }
     b->field[0] = b->x;
-    b->field[1] = b->y;
+    b->field[1] = model->output.classes ? (const void *)b->y : (const void *)b->targets;
     b->field[2] = b->lengths;
     b->host = (dl_host_batch){.field = b->field, .ids = b->ids};
 }
@@ -220,6 +223,7 @@ static inline void kit_batch_free(kit_batch *b) {
     dl_free(&b->x);
     dl_free(&b->y);
     dl_free(&b->lengths);
+    dl_free(&b->targets);
     dl_free(&b->ids);
 }
 

@@ -14,7 +14,7 @@ static const char layers[] = "- conv2d: {filters: 4, kernel_size: 3, activation:
                              "- conv2d: {filters: 6, kernel_size: 2, activation: tanh, padding: same}\n"
                              "- dropout: {rate: 0.4}\n"
                              "- flatten: {}\n"
-                             "- dense: {units: 12, activation: relu}\n"
+                             "- dense: {units: 12, activation: relu, learning_rate_factor: 0.5}\n"
                              "- dense: {units: 5}\n";
 
 /* A plan that can be run, with one batch: program 0 trains, program 1 evaluates. */
@@ -29,6 +29,8 @@ static void open_ready(ready *r, const char *backend, int accumulate, bool repro
                                  .accumulate = accumulate,
                                  .reproducible = reproducible,
                                  .unfused = true,
+                                 .clip_norm = 0.1,
+                                 .ema_decay = 0.9,
                                  .runnable = true};
     kit_open(&r->k);
     kit_model(&r->k, DL_SHAPE(7, 8, 2), layers);
@@ -66,6 +68,8 @@ static void strict_gives_the_same_bits(void **state) {
                             n_bytes);
         assert_memory_equal(kit_arena(&ref.k, DL_STORE_OPTIMIZER), kit_arena(&strict.k, DL_STORE_OPTIMIZER),
                             2 * n_bytes);
+        assert_memory_equal((char *)ref.k.plan->memory[DL_STORE_STATE] + DL_EMA_OFFSET,
+                            (char *)strict.k.plan->memory[DL_STORE_STATE] + DL_EMA_OFFSET, n_bytes);
         kit_run(&ref.k, 1, &ref.batch);
         kit_run(&strict.k, 1, &strict.batch);
         assert_true(kit_loss(&ref.k, 1) == kit_loss(&strict.k, 1));

@@ -53,30 +53,26 @@ void DL_ISA(adam_update)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *
     }
 }
 
-/* The four forms of rmsprop, each a loop of its own so that the compiler sees no branch in it. */
-static void rmsprop(const dl_rmsprop_step *step, float *w, const float *g, float *s, dl_range items) {
+/* The forms of rmsprop are this loop with constants for `centered` and `moves`: no branch is left in it. */
+static inline __attribute__((always_inline)) void rmsprop(const dl_rmsprop_step *step, void *const *slots,
+                                                          bool centered, bool moves, dl_range items) {
+    float *w = slots[0];
+    const float *g = slots[1];
+    float *s = slots[2];
+    float *m = centered ? slots[3] : slots[2]; /* of no use otherwise */
+    float *v = moves ? slots[4] : slots[2];
 #pragma omp simd
     for (int64_t i = items.begin; i < items.end; i++) {
         float square = s[i];
-        w[i] = dl_rmsprop_element(step, w[i], g[i], &square, NULL, NULL);
+        float mean = centered ? m[i] : 0.0F;
+        float momentum = moves ? v[i] : 0.0F;
+        w[i] =
+            dl_rmsprop_element(step, w[i], g[i], &square, centered ? &mean : NULL, moves ? &momentum : NULL);
         s[i] = square;
-    }
-}
-
-static void rmsprop_with(const dl_rmsprop_step *step, float *w, const float *g, float *s, float *m, float *v,
-                         dl_range items) {
-#pragma omp simd
-    for (int64_t i = items.begin; i < items.end; i++) {
-        float square = s[i];
-        float mean = m != NULL ? m[i] : 0.0F;
-        float momentum = v != NULL ? v[i] : 0.0F;
-        w[i] = dl_rmsprop_element(step, w[i], g[i], &square, m != NULL ? &mean : NULL,
-                                  v != NULL ? &momentum : NULL);
-        s[i] = square;
-        if (m != NULL) {
+        if (centered) {
             m[i] = mean;
         }
-        if (v != NULL) {
+        if (moves) {
             v[i] = momentum;
         }
     }
@@ -90,12 +86,16 @@ void DL_ISA(rmsprop_update)(const dl_op_desc *desc, const dl_cpu_loop *loop, voi
     }
     const dl_rmsprop_step step =
         dl_rmsprop_step_of(&desc->attr, slots[5], slots[6], desc->slot[8].present ? slots[8] : NULL);
-    float *m = desc->slot[3].present ? slots[3] : NULL;
-    float *v = desc->slot[4].present ? slots[4] : NULL;
-    if (m == NULL && v == NULL) {
-        rmsprop(&step, slots[0], slots[1], slots[2], items);
+    const bool centered = desc->slot[3].present;
+    const bool moves = desc->slot[4].present;
+    if (centered && moves) {
+        rmsprop(&step, slots, true, true, items);
+    } else if (centered) {
+        rmsprop(&step, slots, true, false, items);
+    } else if (moves) {
+        rmsprop(&step, slots, false, true, items);
     } else {
-        rmsprop_with(&step, slots[0], slots[1], slots[2], m, v, items);
+        rmsprop(&step, slots, false, false, items);
     }
 }
 
