@@ -131,7 +131,9 @@ static dl_status cpu_prepare(dl_device *device, const dl_op_desc *desc, const dl
     const taker *found = taker_of(device, desc);
     DL_RETURN_ERROR_IF(found == NULL, DL_ERR_INTERNAL, "the cpu backend does not take %s in this form",
                        dl_op_info_of(desc->kind)->name);
-    return found->prepare(device, desc, forward, out);
+    DL_RETURN_IF_ERROR(found->prepare(device, desc, forward, out));
+    dl_small_blocks_top_up();
+    return DL_OK;
 }
 
 static dl_status cpu_memory_create(dl_device *device, size_t n_bytes, void **out) {

@@ -23,9 +23,13 @@ bool dl_small_blocks_in_use(void) {
     return false; /* sanitizers bring their own operators */
 }
 
+void dl_small_blocks_top_up(void) {
+}
+
 #else
 
 enum { CLASS_BYTES = 64, N_CLASSES = 16, HEADER_BYTES = 16, BLOCKS_AT_ONCE = 32 };
+enum { BLOCKS_IN_FLIGHT = 16 }; /* more than threads hold of one class amid their executions */
 
 /* In front of the caller's bytes; as large as malloc's alignment, so that those keep it. */
 typedef struct block {
@@ -35,6 +39,7 @@ typedef struct block {
 _Static_assert(sizeof(block) == HEADER_BYTES, "the header keeps the alignment of 16");
 
 static block *free_blocks[N_CLASSES];
+static int n_free[N_CLASSES];
 static pthread_mutex_t free_blocks_lock = PTHREAD_MUTEX_INITIALIZER;
 
 void *_Znwm(size_t n_bytes);
@@ -55,7 +60,18 @@ static void refill(size_t size_class) {
         block *fresh = (block *)(void *)(memory + (size_t)i * n_bytes);
         *fresh = (block){.size_class = size_class, .next = free_blocks[size_class]};
         free_blocks[size_class] = fresh;
+        n_free[size_class]++;
     }
+}
+
+void dl_small_blocks_top_up(void) {
+    (void)pthread_mutex_lock(&free_blocks_lock);
+    for (size_t size_class = 0; size_class < N_CLASSES; size_class++) {
+        if (n_free[size_class] < BLOCKS_IN_FLIGHT) {
+            refill(size_class);
+        }
+    }
+    (void)pthread_mutex_unlock(&free_blocks_lock);
 }
 
 static block *take_small(size_t size_class) {
@@ -66,6 +82,7 @@ static block *take_small(size_t size_class) {
     block *found = free_blocks[size_class];
     if (found != NULL) {
         free_blocks[size_class] = found->next;
+        n_free[size_class]--;
     }
     (void)pthread_mutex_unlock(&free_blocks_lock);
     return found;
@@ -97,6 +114,7 @@ static void give(void *memory) {
     (void)pthread_mutex_lock(&free_blocks_lock);
     returned->next = free_blocks[returned->size_class];
     free_blocks[returned->size_class] = returned;
+    n_free[returned->size_class]++;
     (void)pthread_mutex_unlock(&free_blocks_lock);
 }
 
