@@ -55,8 +55,6 @@ static dl_status check_trainable(const dl_session *session) {
     }
     DL_RETURN_ERROR_IF(info->n_fields < 2 || strcmp(info->field[1].name, "y") != 0, DL_ERR_DATA,
                        "%s: split train needs the fields x and y", path);
-    DL_RETURN_ERROR_IF(info->field[1].dtype != DL_I32, DL_ERR_USAGE,
-                       "%s: /y holds real targets, this loss wants class numbers", path);
     return DL_OK;
 }
 
