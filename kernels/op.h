@@ -109,6 +109,14 @@ typedef struct dl_dropout_attr {
     uint32_t purpose; /* DL_RNG_DROPOUT + the layer's number */
 } dl_dropout_attr;
 
+/* A random change of images: number 0..3 of counter (step, sample) of the key (seed, purpose). */
+typedef struct dl_augment_attr {
+    int64_t cells[2]; /* random_crop: moves by up to so many rows, columns */
+    bool columns;     /* random_flip: left and right change places, else top and bottom */
+    uint64_t seed;
+    uint32_t purpose; /* DL_RNG_AUGMENT + the place in the list of augmentations */
+} dl_augment_attr;
+
 typedef struct dl_loss_attr {
     double scale; /* gradients are multiplied by this: 1 / capacity of the global batch */
     double
@@ -162,6 +170,7 @@ typedef struct dl_op_attr {
         dl_concatenate_attr concatenate;
         dl_norm_attr norm;
         dl_dropout_attr dropout;
+        dl_augment_attr augment;
         dl_loss_attr loss;
         dl_accuracy_attr accuracy;
         dl_normalize_attr normalize;

@@ -2,6 +2,7 @@
 #include "launcher/setup.h"
 
 #include "base/log.h"
+#include "model/augment.h"
 #include "model/scoring.h"
 #include "optim/optim.h"
 
@@ -17,6 +18,7 @@ dl_config_kinds dl_setup_kinds(void) {
     return (dl_config_kinds){.optimizers = dl_optimizer_kinds(),
                              .schedules = dl_schedule_kinds(),
                              .layers = dl_layer_variants(),
+                             .augmentations = dl_augmentation_variants(),
                              .losses = dl_loss_variants(),
                              .metrics = dl_metric_variants()};
 }

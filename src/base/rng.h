@@ -12,7 +12,7 @@ typedef enum dl_rng_purpose {
     DL_RNG_INIT = 1,    /* counter: parameter number, element */
     DL_RNG_SHUFFLE = 2, /* counter: epoch, position */
     DL_RNG_MAKE = 3,    /* counter: sample, draw (made data sets) */
-    DL_RNG_AUGMENT = 4, /* counter: epoch, sample */
+    DL_RNG_AUGMENT = 4, /* + 256 times the place in the list; counter: step, sample */
     DL_RNG_TEST = 5,
     DL_RNG_DROPOUT = 1 << 16, /* counter: step, sample, element */
 } dl_rng_purpose;

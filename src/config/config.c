@@ -70,8 +70,9 @@ static const dl_option data_options[] = {
     {.name = "augment",
      .type = DL_TYPE_NODE,
      .offset = offsetof(dl_data_config, augment),
+     .entry = "augmentation",
      .fallback = "[]",
-     .doc = "random changes of the training samples; none is known yet"},
+     .doc = "random changes of the training images, one after the other"},
     DL_OPTION_END,
 };
 
@@ -105,6 +106,7 @@ static const dl_option model_options[] = {
     {.name = "layers",
      .type = DL_TYPE_NODE,
      .offset = offsetof(dl_model_config, layers),
+     .entry = "layer",
      .min_items = 1,
      .doc = "from the input to the output; each takes the output of the one above it"},
     {.name = "top",
@@ -385,15 +387,18 @@ static dl_status name_choices(dl_option *option, const dl_variant_kind *const *k
 }
 
 dl_status dl_config_table(const dl_config_kinds *kinds, dl_pool *pool, const dl_option **out) {
-    dl_option *model = NULL, *train = NULL, *root = NULL;
+    dl_option *data = NULL, *model = NULL, *train = NULL, *root = NULL;
+    DL_RETURN_IF_ERROR(copy_table(data_options, sizeof data_options / sizeof *data, pool, &data));
     DL_RETURN_IF_ERROR(copy_table(model_options, sizeof model_options / sizeof *model, pool, &model));
     DL_RETURN_IF_ERROR(copy_table(train_options, sizeof train_options / sizeof *train, pool, &train));
     DL_RETURN_IF_ERROR(copy_table(root_options, sizeof root_options / sizeof *root, pool, &root));
     DL_RETURN_IF_ERROR(with_expansions(kinds->layers, pool, &row(model, "layers")->variants));
+    row(data, "augment")->variants = kinds->augmentations;
     row(train, "optimizer")->variants = kinds->optimizers;
     row(train, "schedule")->variants = kinds->schedules;
     DL_RETURN_IF_ERROR(name_choices(row(train, "loss"), kinds->losses, pool));
     DL_RETURN_IF_ERROR(name_choices(row(train, "metrics"), kinds->metrics, pool));
+    row(root, "data")->group = data;
     row(root, "model")->group = model;
     row(root, "train")->group = train;
     *out = root;

@@ -94,6 +94,7 @@ typedef struct dl_config {
 /* The kinds that other modules bring, NULL-terminated: config knows nobody. */
 typedef struct dl_config_kinds {
     const dl_variant_kind *const *optimizers, *const *schedules, *const *layers;
+    const dl_variant_kind *const *augmentations;
     const dl_variant_kind *const *losses, *const *metrics; /* names and docs; they have no options */
 } dl_config_kinds;
 

@@ -57,11 +57,6 @@ static dl_status check_data(const check *c) {
             break;
         }
     }
-    const dl_node *augment = data->augment;
-    if (augment != NULL && (augment->kind != DL_NODE_LIST || augment->n_children > 0)) {
-        DL_RETURN_IF_ERROR(
-            dl_diagnose(d, augment->place, "augment must be an empty list; no augmentation is known yet"));
-    }
     return DL_OK;
 }
 

@@ -193,14 +193,18 @@ dl_status dl_model_expand(dl_node *root, dl_pool *pool, dl_diagnostics *diagnost
     }
     const dl_node *top = dl_node_get(model, "top");
     expansion e = {.pool = pool, .diagnostics = diagnostics};
+    const int calls = diagnostics->n_calls;
     dl_node expanded = *layers;
     expanded.child = NULL;
     expanded.n_children = expanded.capacity = 0;
     DL_RETURN_IF_ERROR(expand_list(&e, layers, &expanded));
     if (top != NULL && top->kind == DL_NODE_LIST) {
         DL_RETURN_IF_ERROR(expand_list(&e, top, &expanded));
+    }
+    if (diagnostics->n_calls ==
+        calls) { /* after a mistake the list stays as it was, for its other mistakes */
+        *layers = expanded;
         (void)take_key(model, "top");
     }
-    *layers = expanded;
     return DL_OK;
 }

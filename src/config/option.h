@@ -54,6 +54,7 @@ typedef struct dl_option {
     const char *const *item_words; /* DL_TYPE_INTS: words that the first item may be, stored as DL_WORD(i) */
     const struct dl_option *group; /* DL_TYPE_GROUP */
     const struct dl_variant_kind *const *variants; /* DL_TYPE_VARIANT, DL_TYPE_NODE; NULL-terminated */
+    const char *entry; /* DL_TYPE_NODE: what one of the variants is called in messages: "layer" */
 } dl_option;
 
 /* Ends a table. */

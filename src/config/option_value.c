@@ -244,8 +244,8 @@ static dl_status read_node(const reader *r, const dl_node *node, const dl_node *
     }
     for (int64_t i = 0; i < node->n_children; i++) {
         dl_variant ignored = {0};
-        DL_RETURN_IF_ERROR(
-            dl_variant_read(option->variants, "layer", node->child[i], &ignored, r->pool, r->diagnostics));
+        DL_RETURN_IF_ERROR(dl_variant_read(option->variants, option->entry, node->child[i], &ignored, r->pool,
+                                           r->diagnostics));
     }
     return DL_OK;
 }

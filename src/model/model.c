@@ -2,6 +2,7 @@
 #include "model/model.h"
 
 #include "kernels/common/blocks.h"
+#include "model/augment.h"
 #include "model/layer.h"
 #include "model/output.h"
 #include "model/table.h"
@@ -34,6 +35,7 @@ static dl_status normalize_input(builder *b, int x) {
     dl_model *model = b->model;
     const dl_model_data *data = b->options->data;
     const dl_shape *shape = &b->options->input_shape;
+    DL_RETURN_IF_ERROR(dl_model_augment(model, b->options->augment, b->options->seed, b->diagnostics, &x));
     DL_RETURN_IF_ERROR(add_source(model, DL_VALUE_COMPUTED, "input", DL_F32, shape, &b->previous));
     model->value[b->previous].any_length = b->options->any_length;
     dl_op_attr attr = {.u.normalize = {.scale = data->dtype == DL_U8 ? 1.0 / 255.0 : 1.0, .n_values = 1}};
@@ -228,6 +230,19 @@ static bool is_frozen(const dl_model_options *options, const char *name) {
     return false;
 }
 
+static dl_status unused_pattern(builder *b, const dl_node *pattern) {
+    const dl_model *model = b->model;
+    const char **names = NULL, *text = pattern->kind == DL_NODE_SCALAR ? pattern->text : "[...]";
+    DL_RETURN_IF_ERROR(dl_pool_alloc(model->pool, (size_t)model->n_layers + 1, sizeof *names, &names));
+    for (int i = 0; i < model->n_layers; i++) {
+        names[i] = model->layer[i].name;
+    }
+    const char *nearest = dl_nearest_name(text, names, (size_t)model->n_layers);
+    return dl_diagnose(b->diagnostics, pattern->place, "no layer has a name like '%.60s'%s%s%s", text,
+                       nearest == NULL ? "; `dltrain check` lists them" : "; did you mean '",
+                       nearest == NULL ? "" : nearest, nearest == NULL ? "" : "'?");
+}
+
 /* A pattern that freezes nothing is a mistake. */
 static dl_status check_freeze(builder *b) {
     const dl_node *freeze = b->options->freeze;
@@ -246,9 +261,7 @@ static dl_status check_freeze(builder *b) {
             used = used || fnmatch(pattern->text, model->layer[k].name, 0) == 0;
         }
         if (!used) {
-            DL_RETURN_IF_ERROR(dl_diagnose(b->diagnostics, pattern->place,
-                                           "no layer has a name like '%.60s'; `dltrain check` lists them",
-                                           pattern->kind == DL_NODE_SCALAR ? pattern->text : "[...]"));
+            DL_RETURN_IF_ERROR(unused_pattern(b, pattern));
         }
     }
     return DL_OK;

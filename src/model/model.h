@@ -114,10 +114,11 @@ typedef struct dl_model_options {
     bool tokens;     /* the input is tokens (int32, not normalised) */
     bool any_length; /* samples are sequences of different lengths; dimension 0 of input_shape is the longest
                       */
-    const dl_node *layers; /* the config's list */
-    const dl_node *freeze; /* names of layers that are not trainable, with * and ?; may be NULL */
-    dl_place place;        /* of the model in the config, for messages */
-    dl_place input_place;  /* of the input's shape */
+    const dl_node *layers;  /* the config's list */
+    const dl_node *augment; /* random changes of training images; may be NULL */
+    const dl_node *freeze;  /* names of layers that are not trainable, with * and ?; may be NULL */
+    dl_place place;         /* of the model in the config, for messages */
+    dl_place input_place;   /* of the input's shape */
     const dl_model_data *data;
     uint64_t seed;
     int64_t bucket_bytes;            /* 0: 25 MB */

@@ -85,6 +85,7 @@ static dl_status build_model(dl_session *session, dl_diagnostics *diagnostics) {
                                 .tokens = config->model.input.dtype != 0,
                                 .any_length = ragged,
                                 .layers = config->model.layers,
+                                .augment = config->data.augment,
                                 .freeze = config->model.freeze,
                                 .place = config->model_place,
                                 .input_place = config->input_place,

@@ -1,6 +1,7 @@
 /* Arbitrary bytes as a configuration: parsed, overridden, checked against the whole table; what is accepted
  * must print to something that is accepted again and prints the same. */
 #include "config/config.h"
+#include "model/augment.h"
 #include "model/model.h"
 #include "model/scoring.h"
 #include "optim/optim.h"
@@ -28,8 +29,12 @@ static void need(bool condition) {
 /* True when it has no mistakes. */
 static bool check(outcome *o, const char *text, size_t n_bytes, const char *override) {
     need(dl_pool_create(&o->pool) == DL_OK);
-    const dl_config_kinds kinds = {dl_optimizer_kinds(), dl_schedule_kinds(), dl_layer_variants(),
-                                   dl_loss_variants(), dl_metric_variants()};
+    const dl_config_kinds kinds = {.optimizers = dl_optimizer_kinds(),
+                                   .schedules = dl_schedule_kinds(),
+                                   .layers = dl_layer_variants(),
+                                   .augmentations = dl_augmentation_variants(),
+                                   .losses = dl_loss_variants(),
+                                   .metrics = dl_metric_variants()};
     need(dl_config_table(&kinds, o->pool, &o->table) == DL_OK);
     if (dl_tree_parse("fuzz", text, n_bytes, o->pool, &o->diagnostics, &o->root) != DL_OK ||
         o->root == NULL) {

@@ -23,6 +23,7 @@ SIZED = CODE + ('.py', '.sh', '.cmake', 'CMakeLists.txt')
 # whether each row has a file of its own.
 TABLES = (
     ('kernels/ops.def', 'DL_OP_KIND', 'dl_op_info_{}', 'kernels/ops/*.c', False),
+    ('src/model/augmentations.def', 'DL_AUGMENTATION', 'dl_augmentation_{}', 'src/model/augmentations/{}.c', True),
     ('src/model/layers.def', 'DL_LAYER', 'dl_layer_{}', 'src/model/layers/{}.c', True),
     ('src/model/losses.def', 'DL_LOSS', 'dl_loss_{}', 'src/model/losses/{}.c', True),
     ('src/model/metrics.def', 'DL_METRIC', 'dl_metric_{}', 'src/model/metrics/*.c', False),

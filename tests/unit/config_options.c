@@ -119,6 +119,7 @@ static const dl_option table[] = {
      AT(parts),
      .fallback = "[]",
      .variants = wheels,
+     .entry = "layer",
      .doc = "spare wheels"},
     DL_OPTION_END,
 };

@@ -1,5 +1,6 @@
 /* Losses and metrics as a model has them: the operations they bring, figures of means, what does not go
  * together. */
+#include "model/augment.h"
 #include "model/scoring.h"
 #include "optim/optim.h"
 #include "program_kit.h"
@@ -20,8 +21,12 @@ static int set_up(void **state) {
     static fixture f;
     f = (fixture){.pool = NULL};
     KIT_OK(dl_pool_create(&f.pool));
-    const dl_config_kinds kinds = {dl_optimizer_kinds(), dl_schedule_kinds(), dl_layer_variants(),
-                                   dl_loss_variants(), dl_metric_variants()};
+    const dl_config_kinds kinds = {.optimizers = dl_optimizer_kinds(),
+                                   .schedules = dl_schedule_kinds(),
+                                   .layers = dl_layer_variants(),
+                                   .augmentations = dl_augmentation_variants(),
+                                   .losses = dl_loss_variants(),
+                                   .metrics = dl_metric_variants()};
     KIT_OK(dl_config_table(&kinds, f.pool, &f.table));
     (void)snprintf(f.path, sizeof f.path, "/tmp/dltrain_scoring_%ld.yaml", (long)rand());
     KIT_OK(dl_file_replace(f.path, model_text, strlen(model_text)));

@@ -1,5 +1,6 @@
 /* The parameter table: counts of known networks, order, places, buckets, initial values. */
 #include "config/config.h"
+#include "model/augment.h"
 #include "model/scoring.h"
 #include "optim/optim.h"
 #include "program_kit.h"
@@ -9,8 +10,12 @@ static void load(kit *k, const char *path, dl_shape shape, int64_t n_classes) {
     const dl_option *table = NULL;
     dl_config *config = NULL;
     (void)snprintf(kit_context, sizeof kit_context, "%s", path);
-    const dl_config_kinds kinds = {dl_optimizer_kinds(), dl_schedule_kinds(), dl_layer_variants(),
-                                   dl_loss_variants(), dl_metric_variants()};
+    const dl_config_kinds kinds = {.optimizers = dl_optimizer_kinds(),
+                                   .schedules = dl_schedule_kinds(),
+                                   .layers = dl_layer_variants(),
+                                   .augmentations = dl_augmentation_variants(),
+                                   .losses = dl_loss_variants(),
+                                   .metrics = dl_metric_variants()};
     KIT_OK(dl_config_table(&kinds, k->pool, &table));
     KIT_OK(dl_config_load(path, NULL, 0, table, k->pool, &k->diagnostics, &config));
     const dl_model_data data = {.sample_shape = shape,

@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "datasets/dataset.h"
 #include "kernels/backend.h"
+#include "model/augment.h"
 #include "model/layer.h"
 #include "model/scoring.h"
 #include "optim/optim.h"
@@ -75,6 +76,7 @@ static void every_option_says_what_it_is(void **state) {
     const dl_config_kinds kinds = {.optimizers = dl_optimizer_kinds(),
                                    .schedules = dl_schedule_kinds(),
                                    .layers = layers,
+                                   .augmentations = dl_augmentation_variants(),
                                    .losses = dl_loss_variants(),
                                    .metrics = dl_metric_variants()};
     assert_int_equal(dl_config_table(&kinds, pool, &table), DL_OK);
