@@ -1,4 +1,4 @@
-#include "kernels/common/augment.h"
+#include "kernels/common/augmentation.h"
 #include "kernels/common/blocks.h"
 #include "kernels/ref/ref.h"
 

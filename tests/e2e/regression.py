@@ -57,7 +57,8 @@ make('classes', numpy.arange(1013, dtype='i4') % 3)
 for words, text in ((['data.path=wide'], 'y of the data set has [6]'),
                     (['data.path=classes'], 'needs float32 targets, but y of the data set is int32'),
                     (['train.loss=softmax_cross_entropy', 'train.metrics=[accuracy]',
-                      'train.early_stopping.monitor=valid_loss'], 'needs class numbers, but y of the data set is float32')):
+                      'train.early_stopping.monitor=valid_loss'],
+                     'needs class numbers, but y of the data set is float32')):
     done = dltest.run('line.yaml', *words, 'run.dir=runs/no', code=2)
     if done.stderr.count('error:') != 1 or text not in done.stderr:
         dltest.fail(f'{words}: {done.stderr}')

@@ -37,7 +37,7 @@ typedef struct kit {
     dl_text mistakes;
     dl_diagnostics diagnostics;
     /* for kit_try_model; zeros: softmax cross entropy with accuracy */
-    const char *loss;
+    const char *loss, *augment; /* augment: a YAML list; NULL: none */
     double label_smoothing;
     int n_metrics;
     const char *const *metrics;
@@ -88,7 +88,8 @@ static inline dl_status kit_try_model(kit *k, dl_shape input, const char *layers
     dl_node *root = NULL;
     char *text = NULL;
     k->diagnostics = (dl_diagnostics){.out = &k->mistakes};
-    KIT_OK(dl_pool_printf(k->pool, &text, "layers:\n%s", layers));
+    KIT_OK(dl_pool_printf(k->pool, &text, "augment: %s\nlayers:\n%s", k->augment == NULL ? "[]" : k->augment,
+                          layers));
     KIT_OK(dl_tree_parse("test.yaml", text, strlen(text), k->pool, &k->diagnostics, &root));
     KIT_OK(dl_diagnostics_finish(&k->diagnostics));
     const dl_model_data data = {.sample_shape = input,
@@ -100,6 +101,7 @@ static inline dl_status kit_try_model(kit *k, dl_shape input, const char *layers
     const dl_model_options options = {.input_shape = input,
                                       .tokens = k->tokens,
                                       .any_length = k->any_length,
+                                      .augment = dl_node_get(root, "augment"),
                                       .layers = dl_node_get(root, "layers"),
                                       .data = &data,
                                       .seed = 7,

@@ -164,6 +164,7 @@ static void draw_model(dice *d, kit *k) {
         dl_text text = {0};
         const dl_shape input = DL_SHAPE(draw(d, 3, 12), draw(d, 3, 12), 2 * draw(d, 1, 2));
         draw_layers(d, &text);
+        k->augment = draw(d, 0, 3) > 0 ? NULL : "[random_flip, random_crop: {padding: [1, 0]}]";
         (void)snprintf(kit_context, sizeof kit_context, "seed %d, input %d x %d x %d:\n%s", (int)d->seed,
                        (int)input.dim[0], (int)input.dim[1], (int)input.dim[2], text.data);
         draw_loss(d, k);

@@ -1,7 +1,7 @@
 /* What chance does to a sample's image: a pure function of (seed, place in the list, step, sample), the same
  * on all backends, ranks and batch splits. */
-#ifndef DLTRAIN_KERNELS_COMMON_AUGMENT_H
-#define DLTRAIN_KERNELS_COMMON_AUGMENT_H
+#ifndef DLTRAIN_KERNELS_COMMON_AUGMENTATION_H
+#define DLTRAIN_KERNELS_COMMON_AUGMENTATION_H
 
 #include "base/rng.h"
 #include "kernels/common/pointwise.h"
