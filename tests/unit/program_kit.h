@@ -88,8 +88,8 @@ static inline dl_status kit_try_model(kit *k, dl_shape input, const char *layers
     dl_node *root = NULL;
     char *text = NULL;
     k->diagnostics = (dl_diagnostics){.out = &k->mistakes};
-    KIT_OK(dl_pool_printf(k->pool, &text, "augment: %s\nlayers:\n%s", k->augment == NULL ? "[]" : k->augment,
-                          layers));
+    KIT_OK(dl_pool_printf(k->pool, &text, "layers:\n%s\naugment: %s\n", layers,
+                          k->augment == NULL ? "[]" : k->augment));
     KIT_OK(dl_tree_parse("test.yaml", text, strlen(text), k->pool, &k->diagnostics, &root));
     KIT_OK(dl_diagnostics_finish(&k->diagnostics));
     const dl_model_data data = {.sample_shape = input,
