@@ -7,7 +7,8 @@
 #include <string.h>
 
 const char *const dl_config_backends[] = {"auto", "ref", "ref:strict", "cpu", "cuda", NULL};
-const char *const dl_config_makers[] = {"none", "digits", "shapes", "series", "text", "text_chars", NULL};
+const char *const dl_config_makers[] = {"none",   "digits", "shapes",     "shapes224",
+                                        "series", "text",   "text_chars", NULL};
 const char *const dl_config_precisions[] = {"float32", "bfloat16", "float16", "tf32", NULL};
 
 static const char *const dtype_words[] = {"float32", "tokens", NULL};
