@@ -146,6 +146,14 @@ def check_blanks():
         dltest.fail(f'blanks or ends of lines are not right: {done.stdout!r}')
 
 
+def check_vocabulary(vocabularies):
+    """At a high temperature everything is drawn, but no output that stands for no word."""
+    text = generate('backwards', '', '--temperature', '100', n=400)
+    tokens = tokens_of(text, 'chars', vocabularies['chars'])
+    if len(tokens) != 400 or len(set(tokens)) < len(vocabularies['chars']) - 1:
+        dltest.fail(f'temperature 100 draws {len(set(tokens))} of {len(vocabularies["chars"])} characters: {text!r}')
+
+
 def check_seeds():
     for name in ('vector', 'carried'):
         text = generate(name, 'the', '--seed', '1')
@@ -215,6 +223,7 @@ def main():
     if max(kinds.values()) < 6 or min(kinds.values()) < 2:
         dltest.fail(f'texts of too few different tokens show little: {kinds}')
     check_blanks()
+    check_vocabulary(vocabularies)
     check_seeds()
     check_mistakes()
     print(f'{len(MODELS)} models; different tokens at temperature 0: {kinds}')
