@@ -4,39 +4,21 @@
 #include "launcher/setup.h"
 #include "train/evaluate.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* What the options ask for. */
 typedef struct request {
-    char config[PATH_MAX], weights[PATH_MAX];
+    dl_run_files files;
     const char *predictions; /* NULL: none are asked for */
     dl_split split;
     bool json;
 } request;
 
 static dl_status read_request(const dl_arguments *arguments, request *out) {
-    const char *run = arguments->positional[0], *split = dl_arguments_flag(arguments, "split");
-    const char *weights = dl_arguments_flag(arguments, "weights");
-    DL_RETURN_IF_ERROR(dl_path_join(out->config, sizeof out->config, run, "config.yaml"));
-    DL_RETURN_ERROR_IF(
-        !dl_file_exists(out->config), DL_ERR_USAGE,
-        "%s is not a run directory (it has no config.yaml); name the folder that training wrote, "
-        "runs/NAME",
-        run);
-    if (weights != NULL) {
-        DL_RETURN_IF_ERROR(dl_path_join(out->weights, sizeof out->weights, "", weights));
-    } else {
-        /* averaged weights are what the run itself has evaluated */
-        DL_RETURN_IF_ERROR(dl_path_join(out->weights, sizeof out->weights, run, "ema.h5"));
-        if (!dl_file_exists(out->weights)) {
-            DL_RETURN_IF_ERROR(dl_path_join(out->weights, sizeof out->weights, run, "weights.h5"));
-        }
-    }
-    DL_RETURN_ERROR_IF(!dl_file_exists(out->weights), DL_ERR_USAGE,
-                       "there is no %s; the run has not finished an epoch yet", out->weights);
+    const char *split = dl_arguments_flag(arguments, "split");
+    DL_RETURN_IF_ERROR(
+        dl_setup_find_run(arguments->positional[0], dl_arguments_flag(arguments, "weights"), &out->files));
     out->split = DL_SPLIT_TEST;
     if (split != NULL && strcmp(split, "valid") == 0) {
         out->split = DL_SPLIT_VALID;
@@ -94,7 +76,7 @@ static void prepare_predictions(dl_setup *setup, const request *r, const dl_comm
 
 static dl_status evaluate(dl_session *session, const request *r, dl_comm *world) {
     dl_score score;
-    DL_RETURN_IF_ERROR(dl_comm_agree(world, dl_session_read_weights(session, r->weights), NULL));
+    DL_RETURN_IF_ERROR(dl_comm_agree(world, dl_session_read_weights(session, r->files.weights), NULL));
     DL_RETURN_ERROR_IF(session->split[r->split].n == 0, DL_ERR_USAGE,
                        "the data set in '%s' has no split '%s'", session->config->data.path,
                        dl_split_name(r->split));
@@ -111,7 +93,7 @@ static dl_status run_in(dl_setup *setup, const dl_arguments *arguments) {
     DL_RETURN_IF_ERROR(dl_runtime_start(&runtime));
     DL_RETURN_IF_ERROR(dl_comm_agree(runtime->world, read_request(arguments, &r), NULL));
     DL_RETURN_IF_ERROR(
-        dl_setup_load(r.config, arguments->override, arguments->n_overrides, runtime->world, setup));
+        dl_setup_load(r.files.config, arguments->override, arguments->n_overrides, runtime->world, setup));
     prepare_predictions(setup, &r, runtime->world);
     dl_session *session = NULL;
     dl_status status = dl_setup_session(setup, runtime->world, 0, runtime->n_threads, false, false, &session);

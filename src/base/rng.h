@@ -14,6 +14,7 @@ typedef enum dl_rng_purpose {
     DL_RNG_MAKE = 3,    /* counter: sample, draw (made data sets) */
     DL_RNG_AUGMENT = 4, /* + 256 times the place in the list; counter: step, sample */
     DL_RNG_TEST = 5,
+    DL_RNG_GENERATE = 6,      /* counter: token of the generated text */
     DL_RNG_DROPOUT = 1 << 16, /* counter: step, sample, element */
 } dl_rng_purpose;
 

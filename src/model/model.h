@@ -135,6 +135,16 @@ DL_NODISCARD dl_status dl_model_build(const dl_model_options *options, dl_diagno
                                       dl_model **out);
 void dl_model_destroy(dl_model **model);
 
+/* What the output at a position of a sequence depends on. */
+typedef enum dl_context {
+    DL_CONTEXT_WINDOW, /* any position of the sample; or there is one output for all of them */
+    DL_CONTEXT_BEFORE, /* the positions up to it: what stands behind it changes nothing */
+    /* The same, and all that counts of the positions before is carried in the model's state: positions may
+     * come one at a time. */
+    DL_CONTEXT_CARRIED
+} dl_context;
+dl_context dl_model_context(const dl_model *model);
+
 /* FLOPs of one training sample: forward, and backward as far as it is needed. */
 double dl_model_training_flops(const dl_model *model);
 

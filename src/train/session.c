@@ -40,6 +40,9 @@ static dl_shape input_shape(const dl_session *session, bool ragged) {
         const int64_t longest = dl_views_max_length(session);
         shape.dim[0] = ragged && longest > 0 ? longest : fixed;
     }
+    if (session->one_position) {
+        shape.dim[0] = 1;
+    }
     return shape;
 }
 
@@ -107,6 +110,16 @@ static dl_status build_model(dl_session *session, dl_diagnostics *diagnostics) {
     return dl_model_build(&options, diagnostics, &session->model);
 }
 
+/* Where a state carries all that came before, text is generated position by position. */
+static dl_status build_for_text(dl_session *session, dl_diagnostics *diagnostics) {
+    if (dl_model_context(session->model) != DL_CONTEXT_CARRIED) {
+        return DL_OK;
+    }
+    dl_model_destroy(&session->model);
+    session->one_position = true;
+    return build_model(session, diagnostics);
+}
+
 /* --- programs --- */
 
 static dl_status add_split(dl_session *session, dl_program_kind kind, dl_split split) {
@@ -120,9 +133,12 @@ static dl_status add_split(dl_session *session, dl_program_kind kind, dl_split s
     return DL_OK;
 }
 
-static dl_status add_programs(dl_session *session, bool training) {
-    session->train_full = -1;
-    if (training) {
+static dl_status add_programs(dl_session *session, const dl_session_options *options) {
+    session->train_full = session->generate = -1;
+    if (options->generate) {
+        return dl_plan_add(session->plan, DL_PROGRAM_EVALUATE, 1, &session->generate);
+    }
+    if (options->training) {
         const int64_t longest = dl_views_program_length(session, dl_views_max_length(session));
         DL_RETURN_IF_ERROR(dl_plan_add_length(session->plan, DL_PROGRAM_TRAIN,
                                               session->config->train.batch_size, longest,
@@ -173,9 +189,9 @@ static dl_status make_plan(dl_session *session, const dl_session_options *option
                             .batch_size = config->train.batch_size,
                             .accumulate = (int)config->train.accumulate,
                             .reproducible = config->reproducible,
-                            .measure = !config->reproducible,
+                            .measure = !config->reproducible && !options->generate,
                             .fuse = true,
-                            .predict = options->predict,
+                            .predict = options->predict || options->generate,
                             .n_fields = train->n_fields,
                             .fields = fields};
     DL_RETURN_ERROR_IF(
@@ -196,7 +212,7 @@ static dl_status make_plan(dl_session *session, const dl_session_options *option
     plan.clip_norm = config->train.clip_norm;
     plan.ema_decay = options->training ? config->train.ema_decay : 0;
     DL_RETURN_IF_ERROR(dl_plan_create(&plan, &session->plan));
-    DL_RETURN_IF_ERROR(add_programs(session, options->training));
+    DL_RETURN_IF_ERROR(add_programs(session, options));
     DL_RETURN_IF_ERROR(dl_plan_seal(session->plan));
     return dry ? DL_OK : dl_plan_finish(session->plan);
 }
@@ -254,6 +270,9 @@ static dl_status compare_ranks(dl_session *session) {
 static dl_status open_local(dl_session *session, const dl_session_options *options) {
     DL_RETURN_IF_ERROR(dl_splits_open(session, options));
     DL_RETURN_IF_ERROR(build_model(session, options->diagnostics));
+    if (options->generate) {
+        DL_RETURN_IF_ERROR(build_for_text(session, options->diagnostics));
+    }
     DL_RETURN_IF_ERROR(dl_views_open(session));
     count_steps(session);
     return open_device(session);

@@ -35,7 +35,9 @@ typedef struct dl_session {
     dl_model *model;
     dl_device *device;
     dl_plan *plan;
-    int train_full; /* program for a full batch, of the longest sequences there are */
+    bool one_position; /* the model is built for samples of one position (options.generate) */
+    int generate;      /* program for one sample (options.generate), -1 */
+    int train_full;    /* program for a full batch, of the longest sequences there are */
     int64_t steps_per_epoch, total_steps;
     dl_host_arenas host; /* for weights.h5 */
     float *averaged;     /* trainable parameters for ema.h5; NULL without train.ema_decay */
@@ -47,8 +49,12 @@ typedef struct dl_session_options {
     dl_comm *world; /* NULL: dry, as rank 0 of n_ranks; no data is made, nothing is taken (check) */
     int n_ranks;    /* dry sessions only */
     int n_threads;
-    bool training;  /* programs for training too, not for evaluation alone */
-    bool predict;   /* evaluations keep the scores of their samples (predictions.h) */
+    bool training; /* programs for training too, not for evaluation alone */
+    bool predict;  /* evaluations keep the scores of their samples (predictions.h) */
+    /* The session generates text (generate.h): programs for one sample, which keep its scores; where a state
+     * carries all that came before (dl_model_context), for one position. Nothing is measured, so that the
+     * same arithmetic is done every time. */
+    bool generate;
     bool synthetic; /* no data set is opened: shapes from the maker or the config (bench) */
     void (*progress)(const char *what, double share); /* of making data; may be NULL */
 } dl_session_options;

@@ -43,6 +43,21 @@ says 2 err "^dltrain: error: --np must be a whole number from 1 to [0-9]*, but i
 says 2 err "is missing; usage: dltrain check CONFIG" check
 says 2 err "'b' is too much; usage: dltrain weights hash FILE$" weights hash a b
 
+# generate: what is missing, and values out of range, told before anything is read.
+says 2 err "^dltrain: error: .* is missing; usage: dltrain generate RUN" generate
+says 2 err "^dltrain: error: generate wants a beginning: --prompt TEXT" generate runs/x --tokens 3
+says 2 err "^dltrain: error: generate wants the number of tokens to write: --tokens N$" generate runs/x --prompt a
+says 2 err "^dltrain: error: --tokens must be a whole number from 1 to 1000000000, but it is '0'$" \
+    generate runs/x --prompt a --tokens 0
+says 2 err "^dltrain: error: --temperature must be 0 .* but it is 'hot'$" \
+    generate runs/x --prompt a --tokens 3 --temperature hot
+says 2 err "^dltrain: error: --temperature must be 0 .* but it is '-0.5'$" \
+    generate runs/x --prompt a --tokens 3 --temperature=-0.5
+says 2 err "^dltrain: error: --top-k must be a whole number from 1 to 2147483647, but it is '0'$" \
+    generate runs/x --prompt a --tokens 3 --top-k 0
+says 2 err "^dltrain: error: generate has no option --topk; did you mean --top-k\?$" generate runs/x --topk 3
+says 2 err "^dltrain: error: runs/x is not a run directory" generate runs/x --prompt a --tokens 3
+
 # Overrides: before and after the file, not after --, and with the messages of files.
 says 2 err "^command line:1:7: error: unknown key 'epoch' in train; did you mean 'epochs'\?$" train.epoch=1 small.yaml
 says 2 err "^command line:1:14: error: epochs must be" train small.yaml train.epochs=x
