@@ -32,6 +32,7 @@ enter_hosts() {
         on h$n ip link set lo up
         on h$n ip addr add 10.77.0.$n/24 dev eth0
         on h$n ip link set eth0 up
+        dead_end h$n
     done
     # mpirun calls it in the place of ssh: HOST COMMAND, words of a shell
     cat >remote <<SH
@@ -42,6 +43,15 @@ exec nsenter -t "\$(cat "$PWD/\$host.pid")" --net --uts --mount --ipc -- sh -c "
 SH
     chmod +x remote
     export OMPI_MCA_plm_rsh_agent=$PWD/remote
+}
+
+# dead_end HOST: an interface that leads nowhere, with the same address on each host, as docker0 and virbr0 are. Open MPI,
+# not told otherwise, takes it for a way between the hosts, and hangs.
+dead_end() {
+    on "$1" ip link add dock0 type veth peer name dock1
+    on "$1" ip addr add 172.17.0.1/16 dev dock0
+    on "$1" ip link set dock0 up
+    on "$1" ip link set dock1 up
 }
 
 # start_host NAME: a process that holds the host's namespaces; its id is in NAME.pid.

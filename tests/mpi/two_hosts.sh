@@ -1,19 +1,12 @@
 #!/bin/bash
 # TEST tier=default timeout=120 needs=python
 # Two hosts (tests/lib/hosts.sh) with an interface each that leads nowhere, as docker0 does: places and threads of the
-# ranks, the banner, the numbers of one host, what travels between hosts, the ends of a job.
+# ranks, the banner, the numbers of one host, what travels between hosts. tests/faults/two_hosts.sh: the ends of a job.
 . "$(dirname "$0")/../lib/common.sh"
-. "$(dirname "$0")/../lib/hosts.sh"
-self=$(cd "$(dirname "$0")" && pwd -P)/$(basename "$0")
+. "$LIB/hosts.sh"
 [ -n "${IN_HOSTS:-}" ] || data=$(small_digits)
 export data
-enter_hosts "$self"
-for host in h1 h2; do # the same address on both: Open MPI, not told otherwise, takes it for a way between them, and hangs
-    on $host ip link add dock0 type veth peer name dock1
-    on $host ip addr add 172.17.0.1/16 dev dock0
-    on $host ip link set dock0 up
-    on $host ip link set dock1 up
-done
+enter_hosts "$ROOT/tests/mpi/two_hosts.sh"
 
 # config NAME LAYER: a small network of images with that layer in the middle.
 config() {
@@ -88,60 +81,4 @@ done
 quietly on_hosts h1:2,h2:1 --map-by node dltrain norm.yaml reproducible=true run.dir=uneven_norm
 cmp one_norm/weights.h5 uneven_norm/weights.h5 || fail "reproducible: other weights on uneven hosts"
 
-# An error of one rank is told once, with its host: one that the ranks agree on, and one amid the others' all-reduce.
-one_fails() {
-    local code=$1 pattern=$2
-    shift 2
-    expect_exit "$code" on_hosts h1:2,h2:2 "$@"
-    [ "$(grep -cE 'dltrain: .*error:' err)" -eq 1 ] || { cat err >&2; fail "not exactly one message: $*"; }
-    expect_text err "dltrain: \[rank 3, h2\] error: .*$pattern"
-}
-mkdir bad bad/data
-cp "$data"/*.h5 bad/data
-truncate -s 5000 bad/data/train-*.h5
-ln -s "$data" data
-# shellcheck disable=SC2016
-one_fails 65 train- sh -c '[ "$OMPI_COMM_WORLD_RANK" -ne 3 ] || cd bad; exec dltrain "$0" data.path=data' "$PWD/plain.yaml"
-one_fails 65 'sample 17' "$BUILD/tests/mpi/mpi_runtime" alone 3
-
-# rank_processes: "RANK PROCESS" of the dltrain processes; there are none but ours here.
-rank_processes() {
-    local p rank
-    for p in /proc/[0-9]*; do
-        if [ "$(readlink "$p/exe")" = "$(realpath "$DLTRAIN")" ]; then
-            rank=$(tr '\0' '\n' <"$p/environ" | sed -n 's/^OMPI_COMM_WORLD_RANK=//p') || continue
-            echo "$rank ${p#/proc/}"
-        fi
-    done 2>/dev/null
-}
-
-# killed HOSTS RANK SECONDS MESSAGES: that rank is killed amid training; the others are gone in that time, and so many
-# messages tell it.
-slowest=0
-killed() {
-    local hosts=$1 victim=$2 most=$3 messages=$4 job before lived
-    on_hosts "$hosts" dltrain plain.yaml train.epochs=100000 train.max_steps=0 run.dir="killed_$victim" >out 2>err &
-    job=$!
-    for _ in $(seq 500); do
-        [ ! -s "killed_$victim/metrics.jsonl" ] || break
-        sleep 0.02
-    done
-    sleep 0.3
-    before=$(date +%s.%N)
-    kill -9 "$(rank_processes | sed -n "s/^$victim //p")" || { cat err >&2; fail "rank $victim is not there"; }
-    while [ -n "$(rank_processes)" ]; do
-        lived=$(python3 -c "print('%.1f' % ($(date +%s.%N) - $before))")
-        holds "$lived <= 10" "seconds after rank $victim of $hosts was killed"
-        sleep 0.02
-    done
-    wait $job && fail "mpirun says 0 though rank $victim was killed"
-    holds "${lived:-0} <= $most" "seconds that the others lived after rank $victim of $hosts was killed"
-    slowest=$(python3 -c "print(max($slowest, ${lived:-0}))")
-    [ "$(grep -cE 'dltrain: .*error:' err)" -eq "$messages" ] || { cat err >&2; fail "not $messages messages"; }
-    [ "$messages" -eq 0 ] || expect_text err "dltrain: \[rank ., h.\] error: rank $victim \(process [0-9]+\) has died"
-    expect_text err "process rank $victim with PID [0-9]+ on node h. exited on signal 9"
-}
-killed h1:2,h2:2 3 3 1
-killed h1:2,h2:2 0 5 1 # mpirun's own host: it ends the ranks here first, a second later those of the others
-killed h1:1,h2:1 1 3 0 # nobody is left on its host to tell; mpirun does
-echo "4 grids of ranks on 2 hosts; $traffic of the gradients' bytes between them; after a kill gone in $slowest s"
+echo "4 ways to lay ranks on 2 hosts, $traffic of the gradients' bytes between them; reproducible: the bits of one rank"
