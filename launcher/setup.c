@@ -2,8 +2,8 @@
 #include "launcher/setup.h"
 
 #include "base/log.h"
-#include "model/augment.h"
 #include "base/text.h"
+#include "model/augment.h"
 #include "model/scoring.h"
 #include "optim/optim.h"
 

@@ -1,4 +1,5 @@
 /* include: the layers of another file. repeat: a list of layers several times (repeat.c). */
+#define _GNU_SOURCE
 #include "config/expand.h"
 
 #include "config/parse.h"
