@@ -338,14 +338,15 @@ static void warn_of_reference(const dl_op_desc *desc, const char *implementation
 }
 
 /* Rows keep their bits in a convolution whatever the batch; in a dense layer only in the kernels for packed
- * weights: plain ones go through other code below 16 rows. The conformance suite checks what is promised
+ * weights: plain ones go through other code below 16 rows; and on one thread: several ones divide the inputs
+ * among them where there are few outputs, and add the parts. The conformance suite checks what is promised
  * here. */
 static bool rows_keep_their_bits(const plan *p, const char *implementation) {
     if (p->pass == PASS_WEIGHTS || p->desc->algorithm != 0) {
         return false;
     }
     const bool packed = p->chosen[ROLE_W] != p->plain[ROLE_W] && strncmp(implementation, "brgemm", 6) == 0;
-    return p->shim.convolution || packed;
+    return p->shim.convolution || (packed && p->device->base.n_threads == 1);
 }
 
 dl_status dl_cpu_prepare_product(dl_device *device, const dl_op_desc *desc, const dl_op *forward,

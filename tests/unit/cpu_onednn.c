@@ -291,6 +291,37 @@ static void two_threads_give_the_bits_of_one(void **state) {
     dl_device_close(&two);
 }
 
+static bool dense_promises_rows(dl_device *device, const dl_op_desc *desc) {
+    dl_op *op = NULL;
+    KIT_OK(dl_op_prepare(device, desc, NULL, &op));
+    const bool promised = op->batch_invariant;
+    dl_op_destroy(&op);
+    return promised;
+}
+
+/* A dense layer of many inputs and few outputs is divided by inputs over two threads (brgemm, with a
+ * reduction at the end): then it may not promise the rows of one thread. */
+static void dense_promises_hold_on_two_threads(void **state) {
+    (void)state;
+    static const int64_t sizes[][3] = {{128, 2704, 40}, {128, 64, 10}, {16, 4096, 16}, {64, 512, 512}};
+    dl_device *one = kit_open("cpu", 1), *two = kit_open("cpu", 2);
+    for (int i = 0; i < 8; i++) {
+        const int pass = i % 2;
+        dl_op_desc desc = kit_dense_desc(sizes[i / 2][0], sizes[i / 2][1], sizes[i / 2][2], pass);
+        kit_ask(one, &desc, true, &dl_layout_any);
+        kit_tensors a = kit_tensors_create(&desc, 11), b = kit_tensors_create(&desc, 11);
+        kit_run(one, &desc, &a);
+        kit_run(two, &desc, &b);
+        const int out = pass == 0 ? 3 : 2;
+        const bool equal = equal_bytes(a.slot[out], b.slot[out], dl_tensor_plain_bytes(&desc.slot[out]));
+        assert_true(equal || !(dense_promises_rows(one, &desc) && dense_promises_rows(two, &desc)));
+        kit_tensors_free(&desc, &a);
+        kit_tensors_free(&desc, &b);
+    }
+    dl_device_close(&one);
+    dl_device_close(&two);
+}
+
 typedef struct piece_run {
     const dl_op *op;
     void *slots[8][DL_OP_MAX_SLOTS + 1];
@@ -401,6 +432,7 @@ int main(void) {
         cmocka_unit_test(fused_activations),
         cmocka_unit_test(rows_do_not_depend_on_the_batch),
         cmocka_unit_test(two_threads_give_the_bits_of_one),
+        cmocka_unit_test(dense_promises_hold_on_two_threads),
         cmocka_unit_test(for_each_equals_a_loop),
         cmocka_unit_test(layouts_are_interned),
         cmocka_unit_test(no_samples),
