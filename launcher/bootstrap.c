@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "launcher/binding.h"
+#include "launcher/hosts.h"
 #include "launcher/lost_peer.h"
 
 #include <signal.h>
@@ -72,7 +73,8 @@ static dl_status start(dl_status status) {
     if (runtime->world->size > 1) {
         DL_RETURN_IF_ERROR(dl_lost_peer_watch(runtime));
     }
-    return dl_binding_apply(runtime, wanted_threads);
+    DL_RETURN_IF_ERROR(dl_binding_apply(runtime, wanted_threads));
+    return dl_hosts_describe(runtime);
 }
 
 dl_status dl_runtime_start(dl_runtime **out) {

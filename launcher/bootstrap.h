@@ -9,6 +9,8 @@ typedef struct dl_runtime {
     int n_threads;  /* this rank may use: max(1, cores it may use / ranks on its node), or DLTRAIN_THREADS */
     bool oversubscribed; /* more ranks than cores on this node */
     char host[64];
+    int least_threads, most_threads; /* of all ranks */
+    char hosts[512];                 /* on rank 0, for people: "h1 (2 ranks), h2 (2 ranks)" */
 } dl_runtime;
 
 /* Starts MPI when launched by it, decides threads and binding, tells log who we are. Collective over the job.

@@ -22,9 +22,11 @@ void dl_report_banner(const dl_session *session, const dl_runtime *runtime, dl_c
     (void)snprintf(grid, sizeof grid, "data=%d", session->grid->axis[DL_AXIS_DATA].size);
     dl_banner banner = {.ranks = runtime->world->size,
                         .hosts = runtime->world->n_nodes,
+                        .host_names = runtime->hosts,
                         .backend = session->device->backend->name,
                         .backend_version = version,
-                        .threads = runtime->n_threads,
+                        .threads = runtime->least_threads,
+                        .most_threads = runtime->most_threads,
                         .grid = grid,
                         .model = session->config->name,
                         .parameters = session->model->table.n_total,

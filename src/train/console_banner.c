@@ -17,9 +17,21 @@ static void show_machine(dl_console *console, const dl_banner *banner) {
     if (banner->backend_version[0] != '\0') {
         dl_console_append(&line, "%s, ", banner->backend_version);
     }
-    dl_console_append(&line, "%d thread%s per rank)  grid %s", banner->threads, plural(banner->threads),
-                      banner->grid);
+    if (banner->most_threads > banner->threads) {
+        dl_console_append(&line, "%d to %d threads per rank)", banner->threads, banner->most_threads);
+    } else {
+        dl_console_append(&line, "%d thread%s per rank)", banner->threads, plural(banner->threads));
+    }
+    dl_console_append(&line, "  grid %s", banner->grid);
     dl_console_line(console, line.data);
+}
+
+static void show_hosts(dl_console *console, const dl_banner *banner) {
+    if (banner->hosts > 1 && banner->host_names != NULL) {
+        dl_console_text line = {.n = 0};
+        dl_console_append(&line, "hosts   %s", banner->host_names);
+        dl_console_line(console, line.data);
+    }
 }
 
 static void append_flop(dl_console_text *line, double flop) {
@@ -87,6 +99,7 @@ void dl_console_banner(dl_console *console, const dl_banner *banner) {
     const size_t n_model = strlen(banner->model), n_data = strlen(banner->data);
     const int name_width = (int)(n_model > n_data ? n_model : n_data);
     show_machine(console, banner);
+    show_hosts(console, banner);
     show_model(console, banner, name_width);
     show_data(console, banner, name_width);
     show_memory(console, banner);

@@ -1,10 +1,13 @@
 /* Threads and cores per rank, for machines that are not at hand. */
 #include "launcher/binding.h"
+#include "launcher/hosts.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -78,6 +81,39 @@ static void the_user_decides(void **state) {
     assert_true(binding.oversubscribed && !binding.bind);
 }
 
+static void hosts_are_named_once(void **state) {
+    (void)state;
+    char text[512];
+    const dl_rank_place by_host[] = {{"h1", 2}, {"h2", 1}, {"h2", 1}};
+    dl_hosts_print(by_host, 3, text, sizeof text);
+    assert_string_equal(text, "h1 (1 rank), h2 (2 ranks)");
+    const dl_rank_place in_turn[] = {{"b", 1}, {"a", 1}, {"b", 1}, {"a", 1}};
+    dl_hosts_print(in_turn, 4, text, sizeof text);
+    assert_string_equal(text, "b (2 ranks), a (2 ranks)");
+}
+
+static void names_that_do_not_fit_are_counted(void **state) {
+    (void)state;
+    enum { HOSTS = 300 };
+    static dl_rank_place place[HOSTS];
+    for (int i = 0; i < HOSTS; i++) {
+        (void)snprintf(place[i].host, sizeof place[i].host, "node%03d", i);
+    }
+    for (size_t size = 64; size <= 512; size++) {
+        char text[512], last[32];
+        memset(text, 'x', sizeof text);
+        dl_hosts_print(place, HOSTS, text, size);
+        assert_true(strlen(text) < size);
+        int named = 0;
+        for (const char *at = strstr(text, "node"); at != NULL; at = strstr(at + 1, "node")) {
+            named++;
+        }
+        assert_true(named > 0);
+        (void)snprintf(last, sizeof last, " and %d more", HOSTS - named);
+        assert_string_equal(strstr(text, " and"), last);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(unbound_ranks_share),
@@ -85,6 +121,8 @@ int main(void) {
         cmocka_unit_test(bound_ranks_keep_their_cores),
         cmocka_unit_test(more_ranks_than_cores),
         cmocka_unit_test(the_user_decides),
+        cmocka_unit_test(hosts_are_named_once),
+        cmocka_unit_test(names_that_do_not_fit_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

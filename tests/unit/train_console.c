@@ -86,6 +86,17 @@ static void the_banner(void **state) {
                    "model   mnist_cnn   93,322 parameters   16.4 MFLOP per training sample\n"
                    "data    mnist       60,000 train, 10,000 test\n"
                    "memory  32 MiB per rank (parameters 0.4, activations 32.0)\n");
+    banner.ranks = 3;
+    banner.hosts = 2;
+    banner.host_names = "h1 (1 rank), h2 (2 ranks)";
+    banner.most_threads = 2;
+    banner.n_memory = 0;
+    dl_console_banner(console, &banner);
+    expect_written("dltrain " DLTRAIN_VERSION
+                   "  3 ranks on 2 hosts  cpu (oneDNN 2.6, 1 to 2 threads per rank)  grid data=2\n"
+                   "hosts   h1 (1 rank), h2 (2 ranks)\n"
+                   "model   mnist_cnn   93,322 parameters   16.4 MFLOP per training sample\n"
+                   "data    mnist       60,000 train, 10,000 test\n");
     banner = (dl_banner){.ranks = 1,
                          .hosts = 1,
                          .backend = "ref",
