@@ -13,7 +13,9 @@ typedef struct run {
     dl_plan *plan;
     dl_program *program;
     const dl_host_batch *batch;
-    int comm_done; /* all collectives of the list before this instruction have been waited for */
+    int comm_done;       /* all collectives of the list before this instruction have been waited for */
+    dl_profile *profile; /* NULL: not measured */
+    double waited;       /* seconds of this run spent in waits for collectives, when measured */
 } run;
 
 /* Addresses of one part: its samples of batched slots, its place among summed outputs, its own workspace. */
@@ -79,13 +81,25 @@ static dl_comm *data_comm(const dl_plan *plan) {
     return plan->options.grid->axis[DL_AXIS_DATA].comm;
 }
 
+/* Time in a wait belongs to the collective, not to the instruction that came to use its result. */
+static dl_status finish_collective(run *r, int at) {
+    dl_collective *collective = r->plan->collective[r->program->instruction[at].collective];
+    if (r->profile == NULL) {
+        return data_comm(r->plan)->functions->wait(collective);
+    }
+    const double before = dl_clock_seconds();
+    DL_RETURN_IF_ERROR(data_comm(r->plan)->functions->wait(collective));
+    const double seconds = dl_clock_seconds() - before;
+    r->profile->seconds[at] += seconds;
+    r->waited += seconds;
+    return DL_OK;
+}
+
 /* Waits for the collectives of the list up to and with instruction `last`: a lane finishes in its order. */
 static dl_status finish_collectives(run *r, int last) {
     for (; r->comm_done <= last; r->comm_done++) {
-        const dl_instruction *instruction = &r->program->instruction[r->comm_done];
-        if (instruction->type == DL_DO_ALL_REDUCE) {
-            DL_RETURN_IF_ERROR(
-                data_comm(r->plan)->functions->wait(r->plan->collective[instruction->collective]));
+        if (r->program->instruction[r->comm_done].type == DL_DO_ALL_REDUCE) {
+            DL_RETURN_IF_ERROR(finish_collective(r, r->comm_done));
         }
     }
     return DL_OK;
@@ -135,7 +149,7 @@ static dl_status run_fenced(run *r, int at) {
 }
 
 dl_status dl_execute(dl_plan *plan, int program, const dl_host_batch *batch) {
-    run r = {plan, plan->program[program], batch, 0};
+    run r = {.plan = plan, .program = plan->program[program], .batch = batch};
     const bool strict = plan->options.device->backend->strict;
     for (int i = 0; i < r.program->n_instructions; i++) {
         DL_RETURN_IF_ERROR(strict ? run_fenced(&r, i) : run_instruction(&r, i));
@@ -144,13 +158,11 @@ dl_status dl_execute(dl_plan *plan, int program, const dl_host_batch *batch) {
 }
 
 dl_status dl_execute_profiled(dl_plan *plan, int program, const dl_host_batch *batch, dl_profile *profile) {
-    run r = {plan, plan->program[program], batch, 0};
-    double before = dl_clock_seconds();
+    run r = {.plan = plan, .program = plan->program[program], .batch = batch, .profile = profile};
     for (int i = 0; i < r.program->n_instructions; i++) {
+        const double before = dl_clock_seconds(), waited = r.waited;
         DL_RETURN_IF_ERROR(run_instruction(&r, i));
-        const double now = dl_clock_seconds();
-        profile->seconds[i] += now - before;
-        before = now;
+        profile->seconds[i] += dl_clock_seconds() - before - (r.waited - waited);
     }
     profile->n_runs++;
     return finish_collectives(&r, r.program->n_instructions - 1); /* for the host */
@@ -176,7 +188,7 @@ static bool wrote_bad(const run *r, int at) {
 }
 
 dl_status dl_execute_until_bad(dl_plan *plan, int program, const dl_host_batch *batch, int *instruction) {
-    run r = {plan, plan->program[program], batch, 0};
+    run r = {.plan = plan, .program = plan->program[program], .batch = batch};
     *instruction = -1;
     for (int i = 0; i < r.program->n_instructions; i++) {
         const dl_instruction *at = &r.program->instruction[i];

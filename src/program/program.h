@@ -249,7 +249,9 @@ DL_NODISCARD dl_status dl_execute(dl_plan *plan, int program, const dl_host_batc
 DL_NODISCARD dl_status dl_execute_until_bad(dl_plan *plan, int program, const dl_host_batch *batch,
                                             int *instruction);
 
-/* Seconds each instruction of a program takes, summed over the runs made while profiling was on. */
+/* Seconds each instruction of a program takes, summed over the runs made while profiling was on. An
+ * all-reduce takes the time in which this rank waits for it and adds, also where that is within another
+ * instruction's. */
 typedef struct dl_profile {
     int64_t n_runs;
     double *seconds; /* by instruction */

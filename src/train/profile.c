@@ -1,5 +1,6 @@
 #include "train/profile.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 struct dl_step_profile {
@@ -56,15 +57,42 @@ static int slower_first(const void *left, const void *right) {
     return a->seconds > b->seconds ? -1 : a->seconds < b->seconds;
 }
 
+/* "all_reduce bucket 0": which of them the ranks waited for. */
+static const char *row_name(const dl_program *program, const dl_instruction *instruction, char out[128]) {
+    char kind[64];
+    const char *what = dl_instruction_name(instruction, kind);
+    if (instruction->type == DL_DO_ALL_REDUCE && instruction->slot[0] >= 0) {
+        (void)snprintf(out, 128, "%s %.60s", what, program->slot[instruction->slot[0]].name);
+    } else {
+        (void)snprintf(out, 128, "%s", what);
+    }
+    return out;
+}
+
 static void show_row(const dl_plan *plan, const dl_program *program, const row *r, double share, double runs,
                      dl_console *console) {
     const dl_instruction *instruction = &program->instruction[r->instruction];
     const dl_op *op = instruction->n_parts > 0 ? instruction->part[0].op : instruction->op;
-    char name[64];
+    char name[128];
     dl_console_note(console, "%8.3f ms %5.1f %%  %-34s %-18s %s", 1e3 * r->seconds / runs, 100.0 * share,
-                    dl_instruction_name(instruction, name),
+                    row_name(program, instruction, name),
                     instruction->layer >= 0 ? plan->options.model->layer[instruction->layer].name : "-",
                     op != NULL ? op->implementation : "");
+}
+
+/* What the ranks' exchanges cost this rank, whatever the share of each. */
+static void show_waits(const dl_profile *profile, const dl_program *program, double total,
+                       dl_console *console) {
+    double waited = 0.0;
+    int n = 0;
+    for (int i = 0; i < program->n_instructions; i++) {
+        if (program->instruction[i].type == DL_DO_ALL_REDUCE) {
+            waited += profile->seconds[i];
+            n++;
+        }
+    }
+    dl_console_note(console, "%8.3f ms %5.1f %%  in %d all-reduces together, waiting and adding",
+                    1e3 * waited / (double)profile->n_runs, 100.0 * waited / total, n);
 }
 
 static dl_status show_program(const dl_profile *profile, const dl_plan *plan, const dl_program *program,
@@ -83,6 +111,7 @@ static dl_status show_program(const dl_profile *profile, const dl_plan *plan, co
     for (int i = 0; i < program->n_instructions && rows[i].seconds > 0.001 * total; i++) {
         show_row(plan, program, &rows[i], rows[i].seconds / total, (double)profile->n_runs, console);
     }
+    show_waits(profile, program, total, console);
     dl_free(&rows);
     return DL_OK;
 }
