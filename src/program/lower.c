@@ -125,6 +125,15 @@ static dl_status give_workspace(dl_compile *c, dl_instruction *instruction) {
 
 /* --- parameters and their gradients --- */
 
+/* Bytes of what is saved for backward: of all samples, also where `op` is one of several parts. */
+static size_t saved_bytes(const lowering *l, const dl_op *op, int i, const dl_slot *slot) {
+    if (l->instruction.n_parts == 0 || !l->info->slots[i].batched) {
+        return dl_op_slot_bytes(op, i);
+    }
+    const size_t sample = dl_op_slot_bytes(op, i) / (size_t)op->desc.slot[i].shape.dim[0];
+    return sample * (size_t)slot->tensor.shape.dim[0];
+}
+
 static dl_status bind_layouts(dl_compile *c, lowering *l, const dl_op *op) {
     for (int i = 0; i < l->info->n_slots; i++) {
         const int s = l->instruction.slot[i];
@@ -137,7 +146,7 @@ static dl_status bind_layouts(dl_compile *c, lowering *l, const dl_op *op) {
                                             op->layout[i], &l->instruction.slot[i]));
         } else if (l->info->slots[i].saved && l->info->slots[i].role == DL_SLOT_OUT) {
             slot->tensor.layout = op->layout[i];
-            slot->n_bytes = dl_op_slot_bytes(op, i);
+            slot->n_bytes = saved_bytes(l, op, i, slot);
         }
     }
     return DL_OK;

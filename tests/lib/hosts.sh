@@ -1,7 +1,7 @@
 # Two hosts on one machine, for test scripts in shell, sourced after common.sh: network namespaces h1 and h2 with names
-# of their own, joined by a cable (a veth pair), each with a /dev/shm of its own. The files and the processors are shared.
-# All of it lies in namespaces of the script's own (processes, mounts, network), which end with it however it ends;
-# nothing outside is changed: /etc/hosts is covered inside only.
+# of their own, joined by a cable (a veth pair), each with a /dev/shm of its own. Files and processors are shared. All
+# of it lies in namespaces of the script's own (processes, mounts, network), which end with it however it ends; nothing
+# outside is changed: /etc/hosts is covered inside only.
 # shellcheck shell=bash
 
 HOSTS_NET=10.77.0.0/24
@@ -42,11 +42,12 @@ shift
 exec nsenter -t "\$(cat "$PWD/\$host.pid")" --net --uts --mount --ipc -- sh -c "cd '$PWD' && \$*"
 SH
     chmod +x remote
-    export OMPI_MCA_plm_rsh_agent=$PWD/remote
+    # Neither host knows that the other one uses its processors: without this, ranks that wait in MPI keep them busy.
+    export OMPI_MCA_plm_rsh_agent=$PWD/remote OMPI_MCA_mpi_yield_when_idle=1
 }
 
-# dead_end HOST: an interface that leads nowhere, with the same address on each host, as docker0 and virbr0 are. Open MPI,
-# not told otherwise, takes it for a way between the hosts, and hangs.
+# dead_end HOST: an interface that leads nowhere, with the same address on each host, as docker0 and virbr0 are. Open
+# MPI, not told otherwise, takes it for a way between the hosts, and hangs.
 dead_end() {
     on "$1" ip link add dock0 type veth peer name dock1
     on "$1" ip addr add 172.17.0.1/16 dev dock0
@@ -58,8 +59,8 @@ dead_end() {
 start_host() {
     # shellcheck disable=SC2016
     unshare --net --uts --mount --ipc sh -c '
-        hostname "$1" && mount -t tmpfs none /dev/shm && echo $$ >"$1.new" && mv "$1.new" "$1.pid" && exec sleep infinity' \
-        holder "$1" &
+        hostname "$1" && mount -t tmpfs none /dev/shm && echo $$ >"$1.new" && mv "$1.new" "$1.pid" &&
+        exec sleep infinity' holder "$1" &
     until [ -s "$1.pid" ]; do
         kill -0 $! || fail "host $1 does not start"
         sleep 0.01
@@ -76,13 +77,21 @@ on() {
 
 # sent HOST: bytes that its eth0 has sent.
 sent() {
+    # shellcheck disable=SC2016
     on "$1" awk '$1 == "eth0:" { print $10 }' /proc/self/net/dev
 }
 
-# on_hosts HOSTS COMMAND...: mpirun on h1 for a minute at most, over the interfaces that join the hosts. on_hosts h1:2,h2:2 dltrain a.yaml
+# on_hosts HOSTS COMMAND...: mpirun on h1 for a minute at most, over the interfaces that join the hosts.
+#     on_hosts h1:2,h2:2 dltrain a.yaml
 on_hosts() {
     local hosts=$1
     shift
-    on h1 timeout -k 3 60 mpirun --bind-to none --mca btl_tcp_if_include "$HOSTS_NET" --mca oob_tcp_if_include "$HOSTS_NET" \
-        -H "$hosts" "$@"
+    on h1 timeout -k 3 60 mpirun --bind-to none --mca btl_tcp_if_include "$HOSTS_NET" \
+        --mca oob_tcp_if_include "$HOSTS_NET" -H "$hosts" "$@"
+}
+
+# expect_one_message PATTERN: the file err holds one message of dltrain, and it matches.
+expect_one_message() {
+    [ "$(grep -c 'dltrain: .*error:' err)" -eq 1 ] || { cat err >&2; fail "not exactly one message"; }
+    expect_text err "^dltrain: $1"
 }
