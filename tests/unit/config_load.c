@@ -204,7 +204,7 @@ static void test_mistakes(void **state) {
         {"data.std=0", "1:10: error: std must be above 0"},
         {"data.path=''", "1:11: error: path is empty; give the folder of the shards"},
         {"data.make=faces",
-         "1:11: error: make must be none, digits, shapes, series, text or text_chars, but it "
+         "1:11: error: make must be none, digits, shapes, shapes224, series, text or text_chars, but it "
          "is 'faces'"},
         {"name=a/b", "1:6: error: 'a/b' cannot be the name of a run"},
         {"seed=-1", "1:6: error: seed must be a whole number"},
