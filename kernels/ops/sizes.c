@@ -98,7 +98,8 @@ dl_batch_norm_sizes dl_batch_norm_sizes_of(const dl_op_desc *desc) {
     const dl_shape *x = dl_op_info_of(desc->kind)->slots[0].batched ? &desc->slot[0].shape : NULL;
     if (x != NULL) {
         const int64_t n = x->dim[0], channels = x->n_dims < 2 ? 0 : x->dim[x->n_dims - 1];
-        const int64_t group = desc->attr.u.norm.group > 0 ? desc->attr.u.norm.group : n;
+        const int64_t all = n > 0 ? n : 1; /* sample 0 is in group 0, also where there is none */
+        const int64_t group = desc->attr.u.norm.group > 0 ? desc->attr.u.norm.group : all;
         const int64_t groups = desc->attr.u.norm.group > 0 ? (n + group - 1) / group : 1;
         const int64_t cells = channels == 0 ? 0 : dl_shape_stride(x, 1) / channels;
         return (dl_batch_norm_sizes){n, cells, channels, groups, group};

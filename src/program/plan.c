@@ -301,6 +301,7 @@ void dl_plan_destroy(dl_plan **plan) {
     dl_choices_destroy(&(*plan)->choices);
     dl_device_close(&(*plan)->single);
     dl_free(&(*plan)->copy);
+    dl_free(&(*plan)->exchange);
     dl_free(&(*plan)->zeros);
     dl_free(&(*plan)->collective);
     dl_pool_destroy(&(*plan)->pool);
