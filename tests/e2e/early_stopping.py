@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# TEST tier=quick timeout=120 needs=python
+# TEST tier=default timeout=120 needs=python
 """Early stopping ends training exactly `patience` epochs after the best one, at np 1 and 2; best.h5 holds that epoch's
 weights, and the end line and the summary name it."""
 import json

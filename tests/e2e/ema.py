@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# TEST tier=quick timeout=120 needs=python
+# TEST tier=default timeout=120 needs=python
 """train.ema_decay: ema.h5 is the moving average of the weights after every step, as NumPy has it from runs of 1, 2, ...
 steps; evaluations are of the averaged weights; the training itself is the same with and without, at np 1 and 2."""
 import json

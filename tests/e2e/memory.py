@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# TEST tier=quick timeout=90 needs=python,plain
+# TEST tier=default timeout=90 needs=python,plain
 """The memory that `dltrain check` states is what a run takes: the peak of RssAnon + RssShmem is within 5 % + 20 MiB of
 it, for three models and batch sizes, at one rank and at two. MNIST CNN at one rank: VmHWM less RssFile <= 110 MB."""
 import json

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# TEST tier=quick timeout=120 needs=python
+# TEST tier=default timeout=120 needs=python
 """Losses of numbers: a line is learnt, at np 1 and 2; targets, outputs, loss and metrics of `eval --predictions`
 agree with NumPy to 1e-9 at np 1, 2, 3, 5; targets that do not fit are told."""
 import json

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# TEST tier=quick timeout=120 needs=python
+# TEST tier=default timeout=120 needs=python
 """The learning rate is a function of samples seen: every schedule with warm-up; some of them also at two ranks and with
 accumulated batches."""
 import math

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# TEST tier=quick timeout=240 needs=python
+# TEST tier=default timeout=240 needs=python
 """Clipping, rmsprop, averaging and smoothing together: in reproducible mode the same weights, averages and norms bit
 for bit at np 1, 2, 3, 5 and 1 or 2 threads, otherwise norms within rounding. A layer's learning_rate_factor scales its
 step and no other's; clipping makes the step's norm what it promises; grad_norm is the norm of the mean gradient."""
