@@ -74,7 +74,7 @@ DL_NODISCARD dl_status dl_choose_layouts(dl_compile *c);
 /* Prepares every operation; whole or in parts; adds copies, unpacks, tree sums; gives workspaces (lower.c).
  */
 DL_NODISCARD dl_status dl_lower(dl_compile *c);
-/* Inserts exchanges: gradients, totals and control go from partial to replicated over the data axis
+/* Inserts exchanges: gradients, statistics and totals go from partial to replicated over the data axis
  * (partition.c). */
 DL_NODISCARD dl_status dl_partition_data(dl_compile *c);
 /* The exchange of the control word, behind everything that may set it (partition.c). */
@@ -101,6 +101,8 @@ bool dl_model_exchanges(const dl_plan *plan);
 /* The slots of an exchange's blocks, one for each tree block of this rank. */
 DL_NODISCARD dl_status dl_exchange_slots(dl_compile *c, const dl_instruction *instruction,
                                          const dl_shape *shape, int slots[DL_MAX_BLOCKS]);
+/* Bytes from one block of an exchange to the next. */
+size_t dl_exchange_block_bytes(const dl_plan *plan, const dl_exchange *exchange);
 /* float64 numbers behind the totals. */
 int64_t dl_n_moments(const dl_model *model);
 /* Adds the moments of a layer's sums in slot `sums` for the commit at the step's end. */

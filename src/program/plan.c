@@ -209,8 +209,7 @@ static dl_status prepare_bucket(dl_plan *plan, int number) {
 
 static dl_status prepare_exchange(dl_plan *plan, const dl_exchange *exchange) {
     char *memory = plan->memory[DL_STORE_EXCHANGE], *name = NULL;
-    const size_t align = plan->options.device->backend->strict ? DL_PAGE_BYTES : DL_CACHE_LINE;
-    const size_t each = dl_round_up((size_t)exchange->n_elements * sizeof(double), align);
+    const size_t each = dl_exchange_block_bytes(plan, exchange);
     DL_RETURN_IF_ERROR(dl_pool_printf(plan->pool, &name, "%s of layer '%s'",
                                       dl_op_info_of(exchange->kind)->name,
                                       plan->options.model->layer[exchange->layer].name));

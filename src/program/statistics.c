@@ -29,6 +29,11 @@ bool dl_model_exchanges(const dl_plan *plan) {
 
 /* --- exchanges --- */
 
+size_t dl_exchange_block_bytes(const dl_plan *plan, const dl_exchange *exchange) {
+    const size_t align = plan->options.device->backend->strict ? DL_PAGE_BYTES : DL_CACHE_LINE;
+    return dl_round_up((size_t)exchange->n_elements * sizeof(double), align);
+}
+
 static dl_status find_exchange(dl_plan *plan, const dl_instruction *instruction, int64_t n_elements,
                                int *number) {
     for (*number = 0; *number < plan->n_exchanges; (*number)++) {
@@ -37,25 +42,23 @@ static dl_status find_exchange(dl_plan *plan, const dl_instruction *instruction,
             return DL_OK;
         }
     }
-    const size_t align = plan->options.device->backend->strict ? DL_PAGE_BYTES : DL_CACHE_LINE;
     DL_RETURN_IF_ERROR(
         dl_grow(&plan->exchange, &plan->capacity_exchanges, plan->n_exchanges + 1, sizeof *plan->exchange));
-    plan->exchange[plan->n_exchanges++] = (dl_exchange){.layer = instruction->layer,
-                                                        .kind = instruction->kind,
-                                                        .n_elements = n_elements,
-                                                        .offset = plan->bytes[DL_STORE_EXCHANGE]};
-    plan->bytes[DL_STORE_EXCHANGE] +=
-        dl_round_up((size_t)n_elements * sizeof(double), align) * (size_t)plan->n_blocks;
+    dl_exchange *exchange = &plan->exchange[plan->n_exchanges++];
+    *exchange = (dl_exchange){.layer = instruction->layer,
+                              .kind = instruction->kind,
+                              .n_elements = n_elements,
+                              .offset = plan->bytes[DL_STORE_EXCHANGE]};
+    plan->bytes[DL_STORE_EXCHANGE] += dl_exchange_block_bytes(plan, exchange) * (size_t)plan->n_blocks;
     return DL_OK;
 }
 
 dl_status dl_exchange_slots(dl_compile *c, const dl_instruction *instruction, const dl_shape *shape,
                             int slots[DL_MAX_BLOCKS]) {
-    const size_t align = c->plan->options.device->backend->strict ? DL_PAGE_BYTES : DL_CACHE_LINE;
     int number = -1;
     DL_RETURN_IF_ERROR(find_exchange(c->plan, instruction, dl_shape_elements(shape), &number));
     const dl_exchange exchange = c->plan->exchange[number];
-    const size_t each = dl_round_up((size_t)exchange.n_elements * sizeof(double), align);
+    const size_t each = dl_exchange_block_bytes(c->plan, &exchange);
     for (int b = 0; b < c->plan->n_blocks; b++) {
         char *name = NULL;
         DL_RETURN_IF_ERROR(dl_pool_printf(c->program->pool, &name, "exchange %d", number));
