@@ -59,17 +59,9 @@ static json_t *json_of_channels(const split_statistics *s, int field) {
     return list;
 }
 
-static json_t *json_of_numbers(const int64_t *number, int64_t n) {
-    json_t *list = json_array();
-    for (int64_t i = 0; i < n; i++) {
-        (void)json_array_append_new(list, json_integer(number[i]));
-    }
-    return list;
-}
-
 static json_t *json_of_field(const split_statistics *s, int number) {
     const dl_field *field = &s->info->field[number];
-    json_t *shape = json_of_numbers(field->sample_shape.dim, field->sample_shape.n_dims);
+    json_t *shape = dl_data_json_numbers(field->sample_shape.dim, field->sample_shape.n_dims);
     return json_pack("{s:s, s:s, s:o, s:I, s:o}", "name", field->name, "dtype", dl_dtype_name(field->dtype),
                      "shape", shape, "count", (json_int_t)s->info->n_samples, "channels",
                      s->info->vocab_size > 0 ? json_array() : json_of_channels(s, number));
@@ -83,11 +75,11 @@ static json_t *json_of_split(const char *split, const split_statistics *s) {
     json_t *all = json_pack("{s:s, s:I, s:o}", "split", split, "samples", (json_int_t)s->info->n_samples,
                             "fields", fields);
     if (all != NULL && s->count != NULL) {
-        (void)json_object_set_new(all, "counts", json_of_numbers(s->count, s->info->n_classes));
+        (void)json_object_set_new(all, "counts", dl_data_json_numbers(s->count, s->info->n_classes));
         (void)json_object_set_new(all, "entropy", json_real(s->entropy));
     }
     if (all != NULL && s->info->n_steps > 0) {
-        (void)json_object_set_new(all, "length_quantiles", json_of_numbers(s->length, 5));
+        (void)json_object_set_new(all, "length_quantiles", dl_data_json_numbers(s->length, 5));
     }
     if (all != NULL && s->info->vocab_size > 0) {
         (void)json_object_set_new(all, "vocab_size", json_integer(s->info->vocab_size));
@@ -101,11 +93,8 @@ static json_t *json_of_split(const char *split, const split_statistics *s) {
 static dl_status append_field(const split_statistics *s, int number, dl_text *out) {
     const dl_field *field = &s->info->field[number];
     const int64_t channels = dl_field_channels(field);
-    char shape[DL_SHAPE_TEXT_BYTES];
-    DL_RETURN_IF_ERROR(
-        dl_text_append(out, "           %-8s %s%s%s\n", field->name, dl_dtype_name(field->dtype),
-                       field->sample_shape.n_dims > 0 ? " " : "",
-                       field->sample_shape.n_dims > 0 ? dl_shape_text(&field->sample_shape, shape) : ""));
+    char text[DL_FIELD_TEXT_BYTES];
+    DL_RETURN_IF_ERROR(dl_text_append(out, "%s\n", dl_data_field_text(field, text)));
     for (int64_t c = 0; c < channels; c++) {
         const dl_value_statistics *v = &s->value[number][c];
         char name[24] = "all";

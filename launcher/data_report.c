@@ -1,9 +1,7 @@
 #include "launcher/data_report.h"
 
 #include "base/text.h"
-#include "datasets/dataset.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,6 +96,23 @@ bool dl_data_print_options(const dl_data_option *options) {
         good = printf("      --%s %s: %s\n", options->name, options->value_name, options->doc) > 0;
     }
     return good;
+}
+
+json_t *dl_data_json_numbers(const int64_t *number, int64_t n) {
+    json_t *list = json_array();
+    for (int64_t i = 0; i < n; i++) {
+        (void)json_array_append_new(list, json_integer(number[i]));
+    }
+    return list;
+}
+
+const char *dl_data_field_text(const dl_field *field, char out[DL_FIELD_TEXT_BYTES]) {
+    char shape[DL_SHAPE_TEXT_BYTES] = "";
+    const bool has_shape = field->sample_shape.n_dims > 0;
+    (void)snprintf(out, DL_FIELD_TEXT_BYTES, "           %-8s %s%s%s", field->name,
+                   dl_dtype_name(field->dtype), has_shape ? " " : "",
+                   has_shape ? dl_shape_text(&field->sample_shape, shape) : "");
+    return out;
 }
 
 static dl_status report_folder(const char *folder, dl_data_reporter report, json_t *list) {
