@@ -19,8 +19,8 @@ typedef struct dl_builder {
  * normalises images. The result is `previous`. */
 DL_NODISCARD dl_status dl_builder_add_input(dl_builder *b);
 
-/* In `from`: the layer above. No layer can have this name. */
-extern const char dl_layer_above[];
+/* In `from`: the layer above, and what entered a pass of a repeat. No layer can have these names. */
+extern const char dl_layer_above[], dl_layer_block_input[];
 
 /* Gives the layer the name of its options, or one of its kind's. */
 DL_NODISCARD dl_status dl_builder_name_layer(dl_builder *b, const dl_layer_common *common, dl_layer *layer);
@@ -31,13 +31,14 @@ int dl_builder_find_layer(const dl_builder *b, const char *name);
 /* The name of a layer that `text` may stand for, NULL: none is near. */
 DL_NODISCARD dl_status dl_builder_nearest_layer(const dl_builder *b, const char *text, const char **nearest);
 
-/* The values a layer takes: those `from` names, or the layer above's. A negative *n after a mistake. */
+/* The values a layer takes: those `from` names, or the layer above's. *n is how many it names, which may be
+ * more than there is room for; negative after a mistake. */
 DL_NODISCARD dl_status dl_builder_find_inputs(dl_builder *b, const dl_node *from, int inputs[DL_OP_MAX_SLOTS],
-                                              int *n);
+                                              int64_t *n);
 
 /* Whether the kind takes so many inputs, of these types and lengths; build->failed when not. */
 DL_NODISCARD dl_status dl_builder_check_inputs(dl_layer_build *build, const dl_layer_kind *kind,
-                                               const int *inputs, int n);
+                                               const int *inputs, int64_t n);
 
 /* Does a pattern of model.freeze match the name? */
 bool dl_builder_is_frozen(const dl_builder *b, const char *name);

@@ -14,10 +14,14 @@ bool dl_builder_is_frozen(const dl_builder *b, const char *name) {
 }
 
 static dl_status unused_pattern(dl_builder *b, const dl_node *pattern) {
-    const char *nearest = NULL, *text = pattern->kind == DL_NODE_SCALAR ? pattern->text : "[...]";
-    DL_RETURN_IF_ERROR(dl_builder_nearest_layer(b, text, &nearest));
-    return dl_diagnose(b->diagnostics, pattern->place, "no layer has a name like '%.60s'%s%s%s", text,
-                       nearest == NULL ? "; `dltrain check` lists them" : "; did you mean '",
+    const char *nearest = NULL;
+    if (pattern->kind != DL_NODE_SCALAR) {
+        return dl_diagnose(b->diagnostics, pattern->place,
+                           "freeze must be a list of names or patterns: [conv1_*]");
+    }
+    DL_RETURN_IF_ERROR(dl_builder_nearest_layer(b, pattern->text, &nearest));
+    return dl_diagnose(b->diagnostics, pattern->place, "no layer has a name like '%.60s'%s%s%s",
+                       pattern->text, nearest == NULL ? "; `dltrain check` lists them" : "; did you mean '",
                        nearest == NULL ? "" : nearest, nearest == NULL ? "" : "'?");
 }
 

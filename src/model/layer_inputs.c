@@ -5,31 +5,43 @@
 
 static dl_status unknown_source(dl_builder *b, const dl_node *node) {
     const char *nearest = NULL;
+    if (node->kind != DL_NODE_SCALAR) {
+        return dl_diagnose(b->diagnostics, node->place,
+                           "`from` must be the name of a layer above or a list of such names: [a, b]");
+    }
+    if (strcmp(node->text, dl_layer_block_input) == 0) {
+        return dl_diagnose(b->diagnostics, node->place,
+                           "%s is what enters a pass of a repeat, and this layer is in none",
+                           dl_layer_block_input);
+    }
     DL_RETURN_IF_ERROR(dl_builder_nearest_layer(b, node->text, &nearest));
     return dl_diagnose(b->diagnostics, node->place, "there is no layer '%s' above this one%s%s%s", node->text,
                        nearest == NULL ? "" : "; did you mean '", nearest == NULL ? "" : nearest,
                        nearest == NULL ? "" : "'?");
 }
 
-dl_status dl_builder_find_inputs(dl_builder *b, const dl_node *from, int inputs[DL_OP_MAX_SLOTS], int *n) {
-    *n = 0;
+/* The value that a name in `from` stands for; false where there is none. */
+static bool find_value(const dl_builder *b, const dl_node *name, int *value) {
+    const bool above = name->kind == DL_NODE_SCALAR && strcmp(name->text, dl_layer_above) == 0;
+    const int layer = name->kind == DL_NODE_SCALAR ? dl_builder_find_layer(b, name->text) : -1;
+    *value = above ? b->previous : layer >= 0 ? b->model->layer[layer].output : -1;
+    return above || layer >= 0;
+}
+
+dl_status dl_builder_find_inputs(dl_builder *b, const dl_node *from, int inputs[DL_OP_MAX_SLOTS],
+                                 int64_t *n) {
     if (from == NULL || (from->kind == DL_NODE_SCALAR && from->text[0] == '\0')) {
-        inputs[(*n)++] = b->previous;
+        inputs[0] = b->previous;
+        *n = 1;
         return DL_OK;
     }
-    const int64_t n_names = from->kind == DL_NODE_LIST ? from->n_children : 1;
-    for (int64_t i = 0; i < n_names && i < DL_OP_MAX_SLOTS; i++) {
+    *n = from->kind == DL_NODE_LIST ? from->n_children : 1;
+    for (int64_t i = 0; i < *n && i < DL_OP_MAX_SLOTS; i++) {
         const dl_node *name = from->kind == DL_NODE_LIST ? from->child[i] : from;
-        if (name->kind == DL_NODE_SCALAR && strcmp(name->text, dl_layer_above) == 0) {
-            inputs[(*n)++] = b->previous;
-            continue;
-        }
-        const int layer = name->kind == DL_NODE_SCALAR ? dl_builder_find_layer(b, name->text) : -1;
-        if (layer < 0) {
+        if (!find_value(b, name, &inputs[i])) {
             *n = -1;
             return unknown_source(b, name);
         }
-        inputs[(*n)++] = b->model->layer[layer].output;
     }
     return DL_OK;
 }
@@ -54,16 +66,27 @@ static dl_status check_types(dl_layer_build *build, const dl_layer_kind *kind, c
     return DL_OK;
 }
 
+static dl_status wrong_number(dl_layer_build *build, const dl_layer_kind *kind, int64_t n) {
+    if (kind->max_inputs == 1) {
+        return dl_layer_mistake(build, "takes one input, but `from` names %lld", (long long)n);
+    }
+    return dl_layer_mistake(build, "takes %d to %d inputs, but `from` names %lld", kind->min_inputs,
+                            kind->max_inputs, (long long)n);
+}
+
 dl_status dl_builder_check_inputs(dl_layer_build *build, const dl_layer_kind *kind, const int *inputs,
-                                  int n) {
-    for (int i = 0; i < n; i++) {
+                                  int64_t n) {
+    if (n < 0) { /* told already */
+        build->failed = true;
+        return DL_OK;
+    }
+    if (n < kind->min_inputs || n > kind->max_inputs) {
+        return wrong_number(build, kind, n);
+    }
+    for (int64_t i = 0; i < n; i++) {
         if (inputs[i] < 0) { /* follows from an earlier mistake */
             build->failed = true;
         }
     }
-    if (n >= 0 && (n < kind->min_inputs || n > kind->max_inputs)) {
-        return dl_layer_mistake(build, "takes %d to %d inputs, but `from` names %d", kind->min_inputs,
-                                kind->max_inputs, n);
-    }
-    return build->failed || n < 0 ? DL_OK : check_types(build, kind, inputs, n);
+    return build->failed ? DL_OK : check_types(build, kind, inputs, (int)n);
 }

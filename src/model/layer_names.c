@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-const char dl_layer_above[] = "above";
+const char dl_layer_above[] = "above", dl_layer_block_input[] = "block_input";
 
 int dl_builder_find_layer(const dl_builder *b, const char *name) {
     for (int i = 0; i < b->model->n_layers; i++) {
@@ -54,7 +54,7 @@ dl_status dl_builder_name_layer(dl_builder *b, const dl_layer_common *common, dl
                            "the layer name '%s' may have letters, digits, '_' and '-' only, at most 64",
                            common->name);
     }
-    if (strcmp(common->name, dl_layer_above) == 0 || strcmp(common->name, "block_input") == 0) {
+    if (strcmp(common->name, dl_layer_above) == 0 || strcmp(common->name, dl_layer_block_input) == 0) {
         return dl_diagnose(b->diagnostics, layer->place,
                            "no layer can have the name '%s': `from` means something by it", common->name);
     }

@@ -26,7 +26,8 @@ static dl_status build_layer(dl_builder *b, const dl_variant *variant, const dl_
                       .output = -1};
     DL_RETURN_IF_ERROR(dl_builder_name_layer(b, common, &layer));
     layer.trainable = layer.trainable && !dl_builder_is_frozen(b, layer.name);
-    int inputs[DL_OP_MAX_SLOTS], n_inputs = 0, *kept = NULL;
+    int inputs[DL_OP_MAX_SLOTS], *kept = NULL;
+    int64_t n_inputs = 0;
     DL_RETURN_IF_ERROR(dl_builder_find_inputs(b, common->from, inputs, &n_inputs));
     DL_RETURN_IF_ERROR(
         dl_grow(&model->layer, &model->capacity_layers, model->n_layers + 1, sizeof *model->layer));
@@ -39,8 +40,8 @@ static dl_status build_layer(dl_builder *b, const dl_variant *variant, const dl_
                             .layer = model->n_layers++};
     DL_RETURN_IF_ERROR(dl_builder_check_inputs(&build, kind, inputs, n_inputs));
     int output = -1;
-    if (!build.failed && n_inputs > 0) {
-        DL_RETURN_IF_ERROR(kind->build(&build, variant->values, inputs, n_inputs, &output));
+    if (!build.failed) {
+        DL_RETURN_IF_ERROR(kind->build(&build, variant->values, inputs, (int)n_inputs, &output));
         DL_RETURN_IF_ERROR(dl_pool_alloc(model->pool, (size_t)n_inputs, sizeof *kept, &kept));
         memcpy(kept, inputs, (size_t)n_inputs * sizeof *kept);
     }
@@ -48,7 +49,7 @@ static dl_status build_layer(dl_builder *b, const dl_variant *variant, const dl_
     dl_layer *built = &model->layer[build.layer];
     built->output = b->previous;
     built->input = kept;
-    built->n_inputs = kept == NULL ? 0 : n_inputs;
+    built->n_inputs = kept == NULL ? 0 : (int)n_inputs;
     if (b->previous >= 0) {
         built->output_shape = model->value[b->previous].shape;
     }
