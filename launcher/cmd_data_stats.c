@@ -7,14 +7,16 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_PRINTED = 20, MOST_FREQUENT = 10 };
+/* Of more classes than MAX_COUNTED the samples of each are not counted: no network has so many outputs, and
+ * the counts alone would fill the memory. */
+enum { MAX_PRINTED = 20, MOST_FREQUENT = 10, MAX_COUNTED = 1 << 24 };
 
 /* What is known of one split. */
 typedef struct split_statistics {
     const dl_dataset_info *info;
     dl_value_statistics value[DL_MAX_FIELDS][DL_MAX_CHANNELS];
     int64_t length[5]; /* quantiles */
-    int64_t *count;    /* of classes or tokens, NULL: none */
+    int64_t *count;    /* of classes or tokens, NULL: none, or too many */
     double entropy;    /* of the counts, nats */
     dl_vocab vocab;    /* empty when the files hold none */
 } split_statistics;
@@ -27,7 +29,7 @@ static dl_status compute(dl_dataset *dataset, split_statistics *s) {
     if (s->info->n_steps > 0) {
         DL_RETURN_IF_ERROR(dl_length_quantiles(dataset, s->length));
     }
-    if (s->info->n_classes > 0) {
+    if (s->info->n_classes > 0 && s->info->n_classes <= MAX_COUNTED) {
         DL_RETURN_IF_ERROR(dl_alloc((size_t)s->info->n_classes, sizeof *s->count, &s->count));
         DL_RETURN_IF_ERROR(dl_count_classes(dataset, s->count));
         s->entropy = dl_entropy(s->count, s->info->n_classes);
@@ -72,8 +74,8 @@ static json_t *json_of_split(const char *split, const split_statistics *s) {
     for (int i = 0; i < s->info->n_fields; i++) {
         (void)json_array_append_new(fields, json_of_field(s, i));
     }
-    json_t *all = json_pack("{s:s, s:I, s:o}", "split", split, "samples", (json_int_t)s->info->n_samples,
-                            "fields", fields);
+    json_t *all = json_pack("{s:s, s:I, s:I, s:o}", "split", split, "samples", (json_int_t)s->info->n_samples,
+                            "classes", (json_int_t)s->info->n_classes, "fields", fields);
     if (all != NULL && s->count != NULL) {
         (void)json_object_set_new(all, "counts", dl_data_json_numbers(s->count, s->info->n_classes));
         (void)json_object_set_new(all, "entropy", json_real(s->entropy));
@@ -112,6 +114,12 @@ static dl_status append_field(const split_statistics *s, int number, dl_text *ou
 }
 
 static dl_status append_classes(const split_statistics *s, dl_text *out) {
+    if (s->count == NULL) {
+        return s->info->n_classes == 0
+                   ? DL_OK
+                   : dl_text_append(out, "           %lld classes, too many to count the samples of each\n",
+                                    (long long)s->info->n_classes);
+    }
     const int64_t n = s->info->n_classes, printed = n <= MAX_PRINTED ? n : 0;
     char number[32];
     DL_RETURN_IF_ERROR(dl_text_append(out, "           %lld classes, entropy %.4f nats%s", (long long)n,
@@ -133,18 +141,41 @@ static int64_t next_frequent(const split_statistics *s, int64_t last) {
     return best;
 }
 
+/* Characters of a vocabulary must not be commands to the terminal, nor break the line. */
+static dl_status append_printable(const char *word, dl_text *out) {
+    const size_t n_bytes = strlen(word);
+    for (size_t i = 0, n = 0; i < n_bytes; i += n) {
+        uint32_t code = 0;
+        n = dl_utf8_decode(word + i, n_bytes - i, &code);
+        if (n == 0) {
+            n = 1;
+            DL_RETURN_IF_ERROR(dl_text_append(out, "\\x%02x", (unsigned)(unsigned char)word[i]));
+        } else if (code < 0x20 || (code >= 0x7f && code < 0xa0)) {
+            DL_RETURN_IF_ERROR(dl_text_append(out, "U+%04X", (unsigned)code));
+        } else {
+            DL_RETURN_IF_ERROR(dl_text_append_bytes(out, word + i, n));
+        }
+    }
+    return DL_OK;
+}
+
 static dl_status append_word(const split_statistics *s, int64_t token, dl_text *out) {
     if (s->vocab.n == 0) {
         return dl_text_append(out, " %lld", (long long)token);
     }
     const char *word = s->vocab.word[token];
     const char *shown = strcmp(word, "\n") == 0 ? "\\n" : strcmp(word, " ") == 0 ? "' '" : word;
-    return dl_text_append(out, " %s", shown);
+    DL_RETURN_IF_ERROR(dl_text_append(out, " "));
+    return append_printable(shown, out);
 }
 
 static dl_status append_tokens(const split_statistics *s, dl_text *out) {
     char number[32];
     int64_t used = 0;
+    if (s->count == NULL) {
+        return dl_text_append(out, "           vocabulary of %lld, too large to count the tokens\n",
+                              (long long)s->info->vocab_size);
+    }
     for (int64_t i = 0; i < s->info->vocab_size; i++) {
         used += s->count[i] > 0;
     }
@@ -178,10 +209,7 @@ static dl_status append_split(const char *split, const split_statistics *s, dl_t
                            (long long)s->length[0], (long long)s->length[1], (long long)s->length[2],
                            (long long)s->length[3], (long long)s->length[4]));
     }
-    if (info->vocab_size > 0) {
-        return append_tokens(s, out);
-    }
-    return s->count != NULL ? append_classes(s, out) : DL_OK;
+    return info->vocab_size > 0 ? append_tokens(s, out) : append_classes(s, out);
 }
 
 static dl_status print_split(const char *split, const split_statistics *s) {

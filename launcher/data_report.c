@@ -144,7 +144,20 @@ static dl_status report_path(const char *path, dl_data_reporter report, json_t *
     return status;
 }
 
+static bool is_utf8(const char *text) {
+    const size_t n_bytes = strlen(text);
+    uint32_t code = 0;
+    size_t n = 1;
+    for (size_t i = 0; i < n_bytes && n > 0; i += n) {
+        n = dl_utf8_decode(text + i, n_bytes - i, &code);
+    }
+    return n > 0;
+}
+
 static dl_status print_json(const char *path, dl_data_reporter report) {
+    DL_RETURN_ERROR_IF(
+        !is_utf8(path), DL_ERR_USAGE,
+        "the path's name is not UTF-8, as JSON must be; give a link to it, or leave --json out");
     json_t *list = json_array();
     dl_status status = report_path(path, report, list);
     if (status != DL_OK) {
