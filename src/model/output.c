@@ -52,6 +52,16 @@ static dl_status check_classes(dl_model *model, const dl_shape *shape, const dl_
             "mean_squared_error",
             options->loss->variant.name, dl_dtype_name(options->data->target_dtype));
     }
+    const int64_t rows = dl_shape_elements(shape) / n_outputs;
+    if (options->data->has_target && rows != dl_shape_elements(&options->data->target_shape)) {
+        char text[DL_SHAPE_TEXT_BYTES];
+        return dl_diagnose(
+            diagnostics, last_place(model),
+            "the model ends with shape %s: classes at %" PRId64
+            " positions, but a sample of the data set has one; end "
+            "the last lstm with return_sequences: false, or put `- flatten: {}` before the last dense",
+            dl_shape_text(shape, text), rows);
+    }
     return DL_OK;
 }
 
