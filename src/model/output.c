@@ -69,6 +69,13 @@ static dl_status check_values(dl_model *model, const dl_shape *shape, const dl_m
                               dl_diagnostics *diagnostics) {
     const dl_model_data *data = options->data;
     char have[DL_SHAPE_TEXT_BYTES], wanted[DL_SHAPE_TEXT_BYTES];
+    if (options->tokens) { /* and so are what it is to be compared with */
+        return dl_diagnose(
+            diagnostics, options->loss_place,
+            "the loss %s needs float32 targets, but those of a text are its tokens; the loss of "
+            "classes is softmax_cross_entropy",
+            options->loss->variant.name);
+    }
     if (!data->has_target) {
         return DL_OK;
     }
