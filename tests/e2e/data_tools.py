@@ -56,12 +56,18 @@ def ragged(lengths, features=3):
 def check_stats():
     x, y = R.integers(0, 256, (50, 6, 5, 3), 'u1'), R.integers(0, 4, 50).astype('i4')
     extra = R.normal(size=(50, 2)).astype('f2')
+    huge = numpy.where(R.random(50) < 0.5, -1.5e308, 1.5e308)
     extra[7, 1] = numpy.nan
-    write('images/train-0.h5', {'x': x[:20], 'y': y[:20], 'extra': extra[:20]})
-    write('images/train-1.h5', {'x': x[20:], 'y': y[20:], 'extra': extra[20:]})
+    write('images/train-0.h5', {'x': x[:20], 'y': y[:20], 'extra': extra[:20], 'huge': huge[:20]})
+    write('images/train-1.h5', {'x': x[20:], 'y': y[20:], 'extra': extra[20:], 'huge': huge[20:]})
     s = report('stats', 'images')['train']
     check_channels('x', s['fields'][0]['channels'], x.reshape(-1, 3))
     check_channels('extra', s['fields'][2]['channels'], extra)
+    found = s['fields'][3]['channels'][0]
+    if found['mean'] is not None or found['std'] is not None or found['max'] != 1.5e308 or found['n'] != 50:
+        fail(f'numbers whose squares are none: {found}')
+    if 'mean nan        std nan' not in dltest.run('data', 'stats', 'images').stdout:
+        fail('numbers whose squares are none')
     if s['counts'] != numpy.bincount(y).tolist():
         fail(f'counts {s["counts"]}')
     p = numpy.bincount(y) / 50
@@ -124,6 +130,11 @@ def check_bad():
         done = dltest.run('data', 'info', 'bad', code=65)
         if not all(w in done.stderr for w in ('train-0.h5',) + words):
             fail(f'{words} not in {done.stderr!r}')
+    for name in (b'caf\xe9', b'\x1b[31m'):
+        shutil.rmtree('bad')
+        write('bad/train-0.h5', {'x': numpy.zeros((3, 2), 'f4'), 'y': y, name: y})
+        if 'the name of a field' not in dltest.run('data', 'info', 'bad', code=65).stderr:
+            fail(f'the field {name}')
     shutil.rmtree('bad')
     write('bad/train-0.h5', {'tokens': numpy.arange(5, dtype='i4')}, (('vocab_size', 9),))
     write('bad/train-1.h5', {'tokens': numpy.arange(5, dtype='i4')}, (('vocab_size', 8),))
