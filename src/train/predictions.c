@@ -24,6 +24,11 @@ struct dl_predictions {
     dl_text line;
 };
 
+/* The ranks that share the samples; where others share layers with them, those have the same samples. */
+static dl_comm *data_axis(const dl_predictions *p) {
+    return p->session->grid->axis[DL_AXIS_DATA].comm;
+}
+
 static dl_range share_of(const dl_predictions *p, int64_t global_samples, int rank) {
     const dl_plan_options *options = &p->session->plan->options;
     return dl_share_samples(global_samples, options->n_ranks, rank, 1, 0, options->reproducible);
@@ -66,7 +71,7 @@ static dl_status begin_file(dl_predictions *p, const char *path) {
 static dl_status begin(dl_predictions *p, const char *path) {
     DL_RETURN_IF_ERROR(dl_alloc((size_t)p->max_samples, p->sample_bytes, &p->mine));
     DL_RETURN_IF_ERROR(
-        dl_alloc((size_t)p->max_samples * (size_t)p->session->world->size, p->sample_bytes, &p->all));
+        dl_alloc((size_t)p->max_samples * (size_t)data_axis(p)->size, p->sample_bytes, &p->all));
     return begin_file(p, path);
 }
 
@@ -166,7 +171,7 @@ static dl_status write_batch(dl_predictions *p, int64_t global_samples) {
     dl_text_clear(&p->line);
     DL_GOTO_IF_ERROR(status, dl_alloc(1, p->score_bytes, &scores), end);
     DL_GOTO_IF_ERROR(status, dl_alloc(1, p->target_bytes, &targets), end);
-    for (int rank = 0; rank < p->session->world->size; rank++) {
+    for (int rank = 0; rank < data_axis(p)->size; rank++) {
         const dl_range share = share_of(p, global_samples, rank);
         const unsigned char *theirs = p->all + (size_t)rank * (size_t)p->max_samples * p->sample_bytes;
         for (int64_t i = 0; i < share.end - share.begin; i++) {
@@ -212,10 +217,10 @@ static dl_status collect(dl_predictions *p, int number, const dl_batch *batch) {
 }
 
 dl_status dl_predictions_add(dl_predictions *p, int program, const dl_batch *batch, int64_t global_samples) {
-    dl_comm *world = p->session->world;
+    dl_comm *world = p->session->world, *data = data_axis(p);
     DL_RETURN_IF_ERROR(dl_comm_agree(world, collect(p, program, batch), NULL));
     DL_RETURN_IF_ERROR(
-        world->functions->all_gather(world, p->mine, (size_t)p->max_samples * p->sample_bytes, p->all));
+        data->functions->all_gather(data, p->mine, (size_t)p->max_samples * p->sample_bytes, p->all));
     return dl_comm_agree(world, world->rank == 0 ? write_batch(p, global_samples) : DL_OK, NULL);
 }
 

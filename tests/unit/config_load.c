@@ -198,7 +198,6 @@ static void test_mistakes(void **state) {
         {"train.accumulate=129", "1:18: error: accumulate (129) must not be above batch_size (128)"},
         {"train.clip_norm=-1", "1:17: error: clip_norm must be a number of at least 0, but it is '-1'"},
         {"precision=float16", "1:11: error: precision float16 does not work yet; float32 does"},
-        {"parallel.tensor=2", "1:17: error: the tensor axis has size 1 today; write 1 or leave it out"},
         {"parallel.pipeline=4", "1:19: error: the pipeline axis has size 1 today; write 1 or leave it out"},
         {"data.mean=[0, 0, 0]", "1:11: error: mean has 3 numbers, but model.input.shape has 1 channel"},
         {"data.std=0", "1:10: error: std must be above 0"},
