@@ -1,6 +1,7 @@
 /* Importer `npy`: an array of samples and one of classes or targets become one split. */
 #include "base/mem.h"
 #include "datasets/npy.h"
+#include "datasets/shard.h"
 #include "datasets/shard_writer.h"
 
 #include <inttypes.h>
@@ -73,9 +74,10 @@ static dl_status read_labels(npy_import *work, const char *path) {
         int64_t row = 0;
         DL_RETURN_IF_ERROR(dl_npy_read(work->y, 1, &row));
         const int64_t label = label_at(&row, dtype);
-        DL_RETURN_ERROR_IF(label < 0 || label >= INT32_MAX, DL_ERR_DATA,
-                           "%s: sample %" PRId64 " has label %" PRId64 "; class numbers start at 0", path, i,
-                           label);
+        DL_RETURN_ERROR_IF(label < 0 || label >= DL_MAX_CLASSES, DL_ERR_DATA,
+                           "%s: sample %" PRId64 " has label %" PRId64
+                           "; class numbers from 0 to %d are expected",
+                           path, i, label, DL_MAX_CLASSES - 1);
         work->label[i] = (int32_t)label;
         work->info.n_classes = label >= work->info.n_classes ? label + 1 : work->info.n_classes;
     }

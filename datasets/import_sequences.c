@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "datasets/sequences.h"
+#include "datasets/shard.h"
 #include "datasets/shard_writer.h"
 
 #include <inttypes.h>
@@ -34,27 +35,28 @@ static dl_status add_label(sequence_import *work, int64_t label, int64_t times) 
     return DL_OK;
 }
 
-/* The next word of a text that is divided by any of `between`, terminated in `out`; false at the end. */
-static bool next_word(const char **text, const char *between, char *out, size_t room) {
-    *text += strspn(*text, between);
-    const size_t n = strcspn(*text, between);
-    memset(out, 0, room);
-    memcpy(out, *text, n < room ? n : room - 1);
-    *text += n;
-    return n > 0;
+enum { NUMBER_BYTES = 24 }; /* digits of an int64, and more */
+
+/* A whole number of n bytes that is not negative; the text of it for messages, cut off when it is long. */
+static bool parse_number(const char *word, size_t n, char text[NUMBER_BYTES], int64_t *out) {
+    memset(text, 0, NUMBER_BYTES);
+    memcpy(text, word, n < NUMBER_BYTES ? n : NUMBER_BYTES - 1);
+    return n < NUMBER_BYTES && dl_parse_int64(text, out) && *out >= 0;
 }
 
 static dl_status read_label_file(const char *path, sequence_import *work) {
-    char word[24];
+    static const char between[] = " \t\r\n,";
+    char word[NUMBER_BYTES];
     dl_text text = {0};
     dl_status status = dl_file_read(path, SIZE_MAX / 4, &text);
     const char *next = text.data != NULL ? text.data : "";
-    while (status == DL_OK && next_word(&next, " \t\r\n,", word, sizeof word)) {
+    for (size_t n = 0; status == DL_OK && *(next += strspn(next, between)) != '\0'; next += n) {
         int64_t label = 0;
+        n = strcspn(next, between);
         DL_GOTO_ERROR_IF(
-            status, !dl_parse_int64(word, &label) || label < 0 || label >= INT32_MAX, done, DL_ERR_DATA,
-            "%s: label %" PRId64 " (counted from 0) is '%s'; class numbers from 0 on are expected", path,
-            work->n_labels, word);
+            status, !parse_number(next, n, word, &label) || label >= DL_MAX_CLASSES, done, DL_ERR_DATA,
+            "%s: label %" PRId64 " (counted from 0) is '%s'; class numbers from 0 to %d are expected", path,
+            work->n_labels, word, DL_MAX_CLASSES - 1);
         status = add_label(work, label, 1);
     }
 done:
@@ -63,17 +65,20 @@ done:
 }
 
 static dl_status read_label_counts(const char *list, sequence_import *work) {
-    char word[24];
+    char word[NUMBER_BYTES];
     const char *next = list;
-    for (int64_t class = 0; next_word(&next, ",", word, sizeof word); class ++) {
+    for (int64_t class = 0;; class ++) {
+        const size_t n = strcspn(next, ",");
         int64_t times = 0;
-        DL_RETURN_ERROR_IF(!dl_parse_int64(word, &times) || times < 0 || times > work->sequences.n,
-                           DL_ERR_USAGE,
+        DL_RETURN_ERROR_IF(!parse_number(next, n, word, &times) || times > work->sequences.n, DL_ERR_USAGE,
                            "--labels: '%s' is neither a file nor a number of samples from 0 to %" PRId64,
                            word, work->sequences.n);
         DL_RETURN_IF_ERROR(add_label(work, class, times));
+        if (next[n] == '\0') {
+            return DL_OK;
+        }
+        next += n + 1;
     }
-    return DL_OK;
 }
 
 static dl_status take_labels(const dl_import_request *request, sequence_import *work) {

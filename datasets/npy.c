@@ -168,7 +168,7 @@ static dl_status take_type(const header *h, dl_npy_info *out) {
     DL_RETURN_ERROR(
         DL_ERR_DATA,
         "%s holds elements of type '%s'; uint8, float32, float64, int32 and int64 are supported: convert "
-        "with x.astype('float32')",
+        "with x.astype('float32'), classes with y.astype('int32')",
         h->path, h->type);
 }
 

@@ -38,6 +38,11 @@ static dl_status parse_number(const parser *p, const char *word, size_t n, size_
     char text[NUMBER_BYTES] = "";
     double value = 0;
     memcpy(text, word, n < sizeof text ? n : sizeof text - 1);
+    const char *zero = memchr(word, '\0', n);
+    DL_RETURN_ERROR_IF(zero != NULL, DL_ERR_DATA,
+                       "%s:%" PRId64 ":%zu: a zero byte: this is not a text in UTF-8 (UTF-16, perhaps?); "
+                       "convert the file with iconv",
+                       p->name, p->line, column + (size_t)(zero - word));
     const bool good = n < sizeof text && dl_parse_double(text, &value);
     *out = (float)value;
     DL_RETURN_ERROR_IF(!good || !isfinite(*out), DL_ERR_DATA,
@@ -97,9 +102,21 @@ static dl_status take_blank(parser *p) {
     return DL_OK;
 }
 
+/* A carriage return belongs before a line feed; alone it ended lines once, and is no blank. */
+static dl_status check_returns(const parser *p, const char *line, size_t n) {
+    const char *found = n > 0 ? memchr(line, '\r', n - 1) : NULL;
+    DL_RETURN_ERROR_IF(found != NULL, DL_ERR_DATA,
+                       "%s:%" PRId64
+                       ":%zu: a carriage return amid a line; convert the file, for instance with "
+                       "`tr '\\r' '\\n'`",
+                       p->name, p->line, (size_t)(found - line) + 1);
+    return DL_OK;
+}
+
 static dl_status take_line(parser *p, const char *line, size_t n) {
     dl_sequences *out = p->out;
     int64_t columns = 0;
+    DL_RETURN_IF_ERROR(check_returns(p, line, n));
     DL_RETURN_IF_ERROR(parse_row(p, line, n, &columns));
     if (columns == 0) {
         return take_blank(p);

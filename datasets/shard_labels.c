@@ -15,8 +15,9 @@ static dl_status take(dl_shard *shard, void *rows) {
             const int64_t label =
                 dataset->dtype == DL_I64 ? ((const int64_t *)rows)[i] : ((const int32_t *)rows)[i];
             DL_RETURN_ERROR_IF(label < 0 || label >= DL_MAX_CLASSES, DL_ERR_DATA,
-                               "%s: sample %" PRId64 " has label %" PRId64 "; class numbers start at 0",
-                               shard->path, first + i, label);
+                               "%s: sample %" PRId64 " has label %" PRId64
+                               "; class numbers from 0 to %d are expected",
+                               shard->path, first + i, label, DL_MAX_CLASSES - 1);
             shard->label[first + i] = (int32_t)label;
             if (label > shard->label[shard->largest_label]) {
                 shard->largest_label = first + i;

@@ -108,6 +108,11 @@ static dl_status take_for_words(dl_tokenizer *t, scan *s, uint32_t code) {
 }
 
 static dl_status take_code(const scan *s, uint32_t *code, size_t *length) {
+    const bool utf16 = s->at == 0 && s->n >= 2 &&
+                       (memcmp(s->text, "\xff\xfe", 2) == 0 || memcmp(s->text, "\xfe\xff", 2) == 0);
+    DL_RETURN_ERROR_IF(
+        utf16, DL_ERR_DATA,
+        "%s begins with the byte order mark of UTF-16; convert it with `iconv -f utf-16 -t utf-8`", s->name);
     *length = dl_utf8_decode(s->text + s->at, s->n - s->at, code);
     DL_RETURN_ERROR_IF(
         *length == 0, DL_ERR_DATA,

@@ -1,7 +1,7 @@
 #define _GNU_SOURCE
 #include "base/mem.h"
 #include "base/text.h"
-#include "datasets/dataset.h"
+#include "datasets/statistics.h"
 #include "launcher/data_report.h"
 
 #include <jansson.h>
@@ -10,7 +10,7 @@
 
 enum { MAX_LISTED_CLASSES = 1000 };
 
-/* Samples of each class into *out [n_classes], NULL without labels or with too many classes. */
+/* Samples of each class into *out [n_classes]; NULL for texts, without labels, or with too many classes. */
 static dl_status count_classes(dl_dataset *dataset, int64_t **out) {
     const dl_dataset_info *info = dl_dataset_info_of(dataset);
     *out = NULL;
@@ -18,39 +18,25 @@ static dl_status count_classes(dl_dataset *dataset, int64_t **out) {
         return DL_OK;
     }
     DL_RETURN_IF_ERROR(dl_alloc((size_t)info->n_classes, sizeof **out, out));
-    for (int64_t i = 0; i < info->n_samples; i++) {
-        int32_t label = 0;
-        DL_RETURN_IF_ERROR(dl_dataset_read(dataset, i, 1, &label));
-        (*out)[label]++;
-    }
-    return DL_OK;
+    return dl_count_classes(dataset, *out);
 }
 
 /* --- for programs --- */
 
-static json_t *json_of_shape(const dl_shape *shape) {
-    json_t *list = json_array();
-    for (int i = 0; i < shape->n_dims; i++) {
-        (void)json_array_append_new(list, json_integer(shape->dim[i]));
-    }
-    return list;
-}
-
 static json_t *json_of_split(const char *split, const dl_dataset_info *info, const int64_t *count) {
-    json_t *fields = json_array(), *counts = json_array();
+    json_t *fields = json_array();
     for (int i = 0; i < info->n_fields; i++) {
         const dl_field *field = &info->field[i];
-        (void)json_array_append_new(fields, json_pack("{s:s, s:s, s:o}", "name", field->name, "dtype",
-                                                      dl_dtype_name(field->dtype), "shape",
-                                                      json_of_shape(&field->sample_shape)));
+        (void)json_array_append_new(
+            fields,
+            json_pack("{s:s, s:s, s:o}", "name", field->name, "dtype", dl_dtype_name(field->dtype), "shape",
+                      dl_data_json_numbers(field->sample_shape.dim, field->sample_shape.n_dims)));
     }
-    for (int64_t i = 0; count != NULL && i < info->n_classes; i++) {
-        (void)json_array_append_new(counts, json_integer(count[i]));
-    }
-    json_t *all = json_pack("{s:s, s:I, s:I, s:i, s:b, s:s, s:o, s:o}", "split", split, "samples",
-                            (json_int_t)info->n_samples, "classes", (json_int_t)info->n_classes, "files",
-                            info->n_files, "mapped", (int)info->mapped, "digest", info->digest, "fields",
-                            fields, "class_counts", counts);
+    json_t *all =
+        json_pack("{s:s, s:I, s:I, s:i, s:b, s:s, s:o, s:o}", "split", split, "samples",
+                  (json_int_t)info->n_samples, "classes", (json_int_t)info->n_classes, "files", info->n_files,
+                  "mapped", (int)info->mapped, "digest", info->digest, "fields", fields, "class_counts",
+                  dl_data_json_numbers(count, count != NULL ? info->n_classes : 0));
     if (all != NULL && info->n_steps > 0) {
         (void)json_object_set_new(
             all, "lengths", json_pack("[I, I]", (json_int_t)info->min_length, (json_int_t)info->max_length));
@@ -87,7 +73,7 @@ static dl_status print_counts(const dl_dataset_info *info, const int64_t *count)
 }
 
 static dl_status print_split(const char *split, const dl_dataset_info *info, const int64_t *count) {
-    char text[DL_SHAPE_TEXT_BYTES], number[32];
+    char text[DL_FIELD_TEXT_BYTES], number[32];
     const bool text_set = info->vocab_size > 0;
     bool good =
         printf("  %-8s %s %s, %lld %s, %d file%s, %s\n", split, dl_thousands(info->n_samples, number),
@@ -99,10 +85,7 @@ static dl_status print_split(const char *split, const dl_dataset_info *info, con
                       (long long)info->max_length, dl_thousands(info->n_steps, number)) > 0;
     }
     for (int i = 0; i < info->n_fields && good; i++) {
-        const dl_field *field = &info->field[i];
-        good = printf("           %-8s %s%s%s\n", field->name, dl_dtype_name(field->dtype),
-                      field->sample_shape.n_dims > 0 ? " " : "",
-                      field->sample_shape.n_dims > 0 ? dl_shape_text(&field->sample_shape, text) : "") > 0;
+        good = printf("%s\n", dl_data_field_text(&info->field[i], text)) > 0;
     }
     if (good && count != NULL) {
         DL_RETURN_IF_ERROR(print_counts(info, count));

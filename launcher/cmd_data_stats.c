@@ -7,14 +7,16 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { MAX_PRINTED = 20, MOST_FREQUENT = 10 };
+/* Of more classes than MAX_COUNTED the samples of each are not counted: no network has so many outputs, and
+ * the counts alone would fill the memory. */
+enum { MAX_PRINTED = 20, MOST_FREQUENT = 10, MAX_COUNTED = 1 << 24 };
 
 /* What is known of one split. */
 typedef struct split_statistics {
     const dl_dataset_info *info;
     dl_value_statistics value[DL_MAX_FIELDS][DL_MAX_CHANNELS];
     int64_t length[5]; /* quantiles */
-    int64_t *count;    /* of classes or tokens, NULL: none */
+    int64_t *count;    /* of classes or tokens, NULL: none, or too many */
     double entropy;    /* of the counts, nats */
     dl_vocab vocab;    /* empty when the files hold none */
 } split_statistics;
@@ -27,7 +29,7 @@ static dl_status compute(dl_dataset *dataset, split_statistics *s) {
     if (s->info->n_steps > 0) {
         DL_RETURN_IF_ERROR(dl_length_quantiles(dataset, s->length));
     }
-    if (s->info->n_classes > 0) {
+    if (s->info->n_classes > 0 && s->info->n_classes <= MAX_COUNTED) {
         DL_RETURN_IF_ERROR(dl_alloc((size_t)s->info->n_classes, sizeof *s->count, &s->count));
         DL_RETURN_IF_ERROR(dl_count_classes(dataset, s->count));
         s->entropy = dl_entropy(s->count, s->info->n_classes);
@@ -59,17 +61,9 @@ static json_t *json_of_channels(const split_statistics *s, int field) {
     return list;
 }
 
-static json_t *json_of_numbers(const int64_t *number, int64_t n) {
-    json_t *list = json_array();
-    for (int64_t i = 0; i < n; i++) {
-        (void)json_array_append_new(list, json_integer(number[i]));
-    }
-    return list;
-}
-
 static json_t *json_of_field(const split_statistics *s, int number) {
     const dl_field *field = &s->info->field[number];
-    json_t *shape = json_of_numbers(field->sample_shape.dim, field->sample_shape.n_dims);
+    json_t *shape = dl_data_json_numbers(field->sample_shape.dim, field->sample_shape.n_dims);
     return json_pack("{s:s, s:s, s:o, s:I, s:o}", "name", field->name, "dtype", dl_dtype_name(field->dtype),
                      "shape", shape, "count", (json_int_t)s->info->n_samples, "channels",
                      s->info->vocab_size > 0 ? json_array() : json_of_channels(s, number));
@@ -80,14 +74,14 @@ static json_t *json_of_split(const char *split, const split_statistics *s) {
     for (int i = 0; i < s->info->n_fields; i++) {
         (void)json_array_append_new(fields, json_of_field(s, i));
     }
-    json_t *all = json_pack("{s:s, s:I, s:o}", "split", split, "samples", (json_int_t)s->info->n_samples,
-                            "fields", fields);
+    json_t *all = json_pack("{s:s, s:I, s:I, s:o}", "split", split, "samples", (json_int_t)s->info->n_samples,
+                            "classes", (json_int_t)s->info->n_classes, "fields", fields);
     if (all != NULL && s->count != NULL) {
-        (void)json_object_set_new(all, "counts", json_of_numbers(s->count, s->info->n_classes));
+        (void)json_object_set_new(all, "counts", dl_data_json_numbers(s->count, s->info->n_classes));
         (void)json_object_set_new(all, "entropy", json_real(s->entropy));
     }
     if (all != NULL && s->info->n_steps > 0) {
-        (void)json_object_set_new(all, "length_quantiles", json_of_numbers(s->length, 5));
+        (void)json_object_set_new(all, "length_quantiles", dl_data_json_numbers(s->length, 5));
     }
     if (all != NULL && s->info->vocab_size > 0) {
         (void)json_object_set_new(all, "vocab_size", json_integer(s->info->vocab_size));
@@ -101,11 +95,8 @@ static json_t *json_of_split(const char *split, const split_statistics *s) {
 static dl_status append_field(const split_statistics *s, int number, dl_text *out) {
     const dl_field *field = &s->info->field[number];
     const int64_t channels = dl_field_channels(field);
-    char shape[DL_SHAPE_TEXT_BYTES];
-    DL_RETURN_IF_ERROR(
-        dl_text_append(out, "           %-8s %s%s%s\n", field->name, dl_dtype_name(field->dtype),
-                       field->sample_shape.n_dims > 0 ? " " : "",
-                       field->sample_shape.n_dims > 0 ? dl_shape_text(&field->sample_shape, shape) : ""));
+    char text[DL_FIELD_TEXT_BYTES];
+    DL_RETURN_IF_ERROR(dl_text_append(out, "%s\n", dl_data_field_text(field, text)));
     for (int64_t c = 0; c < channels; c++) {
         const dl_value_statistics *v = &s->value[number][c];
         char name[24] = "all";
@@ -123,6 +114,12 @@ static dl_status append_field(const split_statistics *s, int number, dl_text *ou
 }
 
 static dl_status append_classes(const split_statistics *s, dl_text *out) {
+    if (s->count == NULL) {
+        return s->info->n_classes == 0
+                   ? DL_OK
+                   : dl_text_append(out, "           %lld classes, too many to count the samples of each\n",
+                                    (long long)s->info->n_classes);
+    }
     const int64_t n = s->info->n_classes, printed = n <= MAX_PRINTED ? n : 0;
     char number[32];
     DL_RETURN_IF_ERROR(dl_text_append(out, "           %lld classes, entropy %.4f nats%s", (long long)n,
@@ -144,18 +141,41 @@ static int64_t next_frequent(const split_statistics *s, int64_t last) {
     return best;
 }
 
+/* Characters of a vocabulary must not be commands to the terminal, nor break the line. */
+static dl_status append_printable(const char *word, dl_text *out) {
+    const size_t n_bytes = strlen(word);
+    for (size_t i = 0, n = 0; i < n_bytes; i += n) {
+        uint32_t code = 0;
+        n = dl_utf8_decode(word + i, n_bytes - i, &code);
+        if (n == 0) {
+            n = 1;
+            DL_RETURN_IF_ERROR(dl_text_append(out, "\\x%02x", (unsigned)(unsigned char)word[i]));
+        } else if (code < 0x20 || (code >= 0x7f && code < 0xa0)) {
+            DL_RETURN_IF_ERROR(dl_text_append(out, "U+%04X", (unsigned)code));
+        } else {
+            DL_RETURN_IF_ERROR(dl_text_append_bytes(out, word + i, n));
+        }
+    }
+    return DL_OK;
+}
+
 static dl_status append_word(const split_statistics *s, int64_t token, dl_text *out) {
     if (s->vocab.n == 0) {
         return dl_text_append(out, " %lld", (long long)token);
     }
     const char *word = s->vocab.word[token];
     const char *shown = strcmp(word, "\n") == 0 ? "\\n" : strcmp(word, " ") == 0 ? "' '" : word;
-    return dl_text_append(out, " %s", shown);
+    DL_RETURN_IF_ERROR(dl_text_append(out, " "));
+    return append_printable(shown, out);
 }
 
 static dl_status append_tokens(const split_statistics *s, dl_text *out) {
     char number[32];
     int64_t used = 0;
+    if (s->count == NULL) {
+        return dl_text_append(out, "           vocabulary of %lld, too large to count the tokens\n",
+                              (long long)s->info->vocab_size);
+    }
     for (int64_t i = 0; i < s->info->vocab_size; i++) {
         used += s->count[i] > 0;
     }
@@ -189,10 +209,7 @@ static dl_status append_split(const char *split, const split_statistics *s, dl_t
                            (long long)s->length[0], (long long)s->length[1], (long long)s->length[2],
                            (long long)s->length[3], (long long)s->length[4]));
     }
-    if (info->vocab_size > 0) {
-        return append_tokens(s, out);
-    }
-    return s->count != NULL ? append_classes(s, out) : DL_OK;
+    return info->vocab_size > 0 ? append_tokens(s, out) : append_classes(s, out);
 }
 
 static dl_status print_split(const char *split, const split_statistics *s) {

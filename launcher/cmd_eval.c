@@ -4,6 +4,7 @@
 #include "launcher/setup.h"
 #include "train/evaluate.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,24 +32,50 @@ static dl_status read_request(const dl_arguments *arguments, request *out) {
     return DL_OK;
 }
 
+/* What is no number is null, as in metrics.jsonl. */
+static void print_figure(const char *split, const char *name, double value) {
+    (void)printf(",\"%s_%s\":", split, name);
+    (void)(isfinite(value) ? printf("%.17g", value) : printf("null"));
+}
+
 /* One JSON object with the names of metrics.jsonl: test_loss, test_accuracy. */
 static void print_json(const dl_session *session, const request *r, const dl_score *score) {
     const char *split = dl_split_name(r->split);
-    (void)printf("{\"split\":\"%s\",\"samples\":%lld,\"%s_loss\":%.17g", split,
-                 (long long)session->split[r->split].n, split, score->loss);
+    (void)printf("{\"split\":\"%s\",\"samples\":%lld", split, (long long)session->split[r->split].n);
+    print_figure(split, "loss", score->loss);
     for (int i = 0; i < session->model->output.n_metrics; i++) {
-        (void)printf(",\"%s_%s\":%.17g", split, session->model->output.metric_name[i], score->metric[i]);
+        print_figure(split, session->model->output.metric_name[i], score->metric[i]);
     }
     (void)printf("}\n");
 }
 
+/* The C library prints the sign of a NaN, which says nothing. */
+static double without_sign_of_nan(double value) {
+    return isnan(value) ? (double)NAN : value;
+}
+
 static void print_line(const dl_session *session, const request *r, const dl_score *score) {
     char number[32];
-    (void)printf("%s  loss %.6f", dl_split_name(r->split), score->loss);
+    (void)printf("%s  loss %.6f", dl_split_name(r->split), without_sign_of_nan(score->loss));
     for (int i = 0; i < session->model->output.n_metrics; i++) {
-        (void)printf("  %s %.4f", session->model->output.metric_name[i], score->metric[i]);
+        (void)printf("  %s %.4f", session->model->output.metric_name[i],
+                     without_sign_of_nan(score->metric[i]));
     }
     (void)printf("  (%s samples)\n", dl_thousands(session->split[r->split].n, number));
+}
+
+/* A split that is not there: says which is. */
+static dl_status check_split(const dl_session *session, dl_split split) {
+    const dl_split other = split == DL_SPLIT_TEST ? DL_SPLIT_VALID : DL_SPLIT_TEST;
+    const char *path = session->config->data.path, *name = dl_split_name(split),
+               *there = dl_split_name(other);
+    if (session->split[split].n > 0) {
+        return DL_OK;
+    }
+    DL_RETURN_ERROR_IF(session->split[other].n > 0, DL_ERR_USAGE,
+                       "the data set in '%s' has no split '%s'; it has %s: --split %s", path, name, there,
+                       there);
+    DL_RETURN_ERROR(DL_ERR_USAGE, "the data set in '%s' has no split '%s'", path, name);
 }
 
 static dl_status score_split(dl_session *session, const request *r, dl_score *score) {
@@ -82,9 +109,7 @@ static void prepare_predictions(dl_setup *setup, const request *r, const dl_comm
 static dl_status evaluate(dl_session *session, const request *r, dl_comm *world) {
     dl_score score;
     DL_RETURN_IF_ERROR(dl_comm_agree(world, dl_session_read_weights(session, r->files.weights), NULL));
-    DL_RETURN_ERROR_IF(session->split[r->split].n == 0, DL_ERR_USAGE,
-                       "the data set in '%s' has no split '%s'", session->config->data.path,
-                       dl_split_name(r->split));
+    DL_RETURN_IF_ERROR(check_split(session, r->split));
     DL_RETURN_IF_ERROR(score_split(session, r, &score));
     if (world->rank == 0) {
         (r->json ? print_json : print_line)(session, r, &score);

@@ -100,13 +100,25 @@ static void describe_end(const job *j, const dl_trainer_result *result, char *ou
     }
 }
 
+/* A command that works: on the test split, or on another where the data set has none. */
+static void advise(const job *j, char *out, size_t n_bytes) {
+    const dl_session *session = j->session;
+    const bool has_test = session->split[DL_SPLIT_TEST].n > 0,
+               has_valid = session->split[DL_SPLIT_VALID].n > 0;
+    out[0] = '\0';
+    if (has_test || has_valid) {
+        (void)snprintf(out, n_bytes, "dltrain eval %s%s", dl_run_dir_path(j->run),
+                       has_test ? "" : " --split valid");
+    }
+}
+
 static dl_status tell_end(job *j, const dl_trainer_result *result) {
     if (j->console == NULL) {
         return DL_OK;
     }
     char what[128], next[512];
     describe_end(j, result, what, sizeof what);
-    (void)snprintf(next, sizeof next, "dltrain eval %s", dl_run_dir_path(j->run));
+    advise(j, next, sizeof next);
     const dl_closing closing = {.what = what,
                                 .end = {.epoch = result->epoch,
                                         .step = result->step,
@@ -120,7 +132,7 @@ static dl_status tell_end(job *j, const dl_trainer_result *result) {
                                 .samples_per_s = result->samples_per_s,
                                 .data_wait = result->data_wait,
                                 .run_dir = dl_run_dir_path(j->run),
-                                .next = next};
+                                .next = next[0] != '\0' ? next : NULL};
     if (result->signal == 0) {
         DL_RETURN_IF_ERROR(dl_metrics_end(j->metrics, &closing.end));
     }

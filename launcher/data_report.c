@@ -1,9 +1,7 @@
 #include "launcher/data_report.h"
 
 #include "base/text.h"
-#include "datasets/dataset.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,6 +98,23 @@ bool dl_data_print_options(const dl_data_option *options) {
     return good;
 }
 
+json_t *dl_data_json_numbers(const int64_t *number, int64_t n) {
+    json_t *list = json_array();
+    for (int64_t i = 0; i < n; i++) {
+        (void)json_array_append_new(list, json_integer(number[i]));
+    }
+    return list;
+}
+
+const char *dl_data_field_text(const dl_field *field, char out[DL_FIELD_TEXT_BYTES]) {
+    char shape[DL_SHAPE_TEXT_BYTES] = "";
+    const bool has_shape = field->sample_shape.n_dims > 0;
+    (void)snprintf(out, DL_FIELD_TEXT_BYTES, "           %-8s %s%s%s", field->name,
+                   dl_dtype_name(field->dtype), has_shape ? " " : "",
+                   has_shape ? dl_shape_text(&field->sample_shape, shape) : "");
+    return out;
+}
+
 static dl_status report_folder(const char *folder, dl_data_reporter report, json_t *list) {
     char split[DL_MAX_SPLITS][DL_SPLIT_NAME_BYTES];
     int n = 0;
@@ -129,7 +144,20 @@ static dl_status report_path(const char *path, dl_data_reporter report, json_t *
     return status;
 }
 
+static bool is_utf8(const char *text) {
+    const size_t n_bytes = strlen(text);
+    uint32_t code = 0;
+    size_t n = 1;
+    for (size_t i = 0; i < n_bytes && n > 0; i += n) {
+        n = dl_utf8_decode(text + i, n_bytes - i, &code);
+    }
+    return n > 0;
+}
+
 static dl_status print_json(const char *path, dl_data_reporter report) {
+    DL_RETURN_ERROR_IF(
+        !is_utf8(path), DL_ERR_USAGE,
+        "the path's name is not UTF-8, as JSON must be; give a link to it, or leave --json out");
     json_t *list = json_array();
     dl_status status = report_path(path, report, list);
     if (status != DL_OK) {

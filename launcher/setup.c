@@ -92,6 +92,8 @@ dl_status dl_setup_find_run(const char *run, const char *weights, dl_run_files *
         "runs/NAME",
         run);
     if (weights != NULL) {
+        DL_RETURN_ERROR_IF(!dl_file_exists(weights), DL_ERR_USAGE,
+                           "there is no %s; --weights names a file of weights, RUN/best.h5 say", weights);
         DL_RETURN_IF_ERROR(dl_path_join(out->weights, sizeof out->weights, "", weights));
     } else {
         DL_RETURN_IF_ERROR(dl_path_join(out->weights, sizeof out->weights, run, "ema.h5"));

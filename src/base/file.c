@@ -18,6 +18,8 @@ static dl_status read_all(int fd, const char *path, size_t max_bytes, dl_text *o
         if (n < 0 && errno == EINTR) {
             continue;
         }
+        DL_RETURN_ERROR_IF(n < 0 && errno == EISDIR, DL_ERR_USAGE, "%s is a folder; a file is expected",
+                           path);
         DL_RETURN_ERROR_IF(n < 0, DL_ERR_IO, "cannot read %s: %s", path, strerror(errno));
         if (n == 0) {
             return DL_OK;

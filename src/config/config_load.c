@@ -1,6 +1,7 @@
 /* From a file and overrides to a checked configuration. */
 #include "config/config.h"
 
+#include "base/tensor.h"
 #include "config/expand.h"
 
 #include <inttypes.h>
@@ -58,6 +59,20 @@ static dl_status check_data(const check *c) {
         }
     }
     return DL_OK;
+}
+
+/* A sample's numbers can be counted. */
+static dl_status check_sample(const check *c) {
+    const dl_int_list *list = &c->config->model.input.shape;
+    dl_shape shape = {.n_dims = list->n};
+    char text[DL_SHAPE_TEXT_BYTES];
+    for (int i = 0; i < list->n; i++) {
+        shape.dim[i] = dl_config_is_open(list->value[i]) ? 1 : list->value[i];
+    }
+    return dl_shape_check(&shape) == DL_OK
+               ? DL_OK
+               : dl_diagnose(c->diagnostics, c->config->input_place,
+                             "a sample of shape %s has more than 2^48 numbers", dl_shape_text(&shape, text));
 }
 
 /* A text: a sample is one window. */
@@ -119,6 +134,7 @@ static dl_status check_all(const check *c) {
                                        "precision %s does not work yet; float32 does",
                                        dl_config_precisions[config->precision]));
     }
+    DL_RETURN_IF_ERROR(check_sample(c));
     DL_RETURN_IF_ERROR(check_text(c));
     DL_RETURN_IF_ERROR(check_data(c));
     DL_RETURN_IF_ERROR(check_train(c));

@@ -2,9 +2,12 @@
 #include "model/model.h"
 
 /* Does an operation treat every position by itself? Only values whose first dimension counts positions come
- * here: a model with views (flatten, reshape) is judged before. */
+ * here: a model with views (flatten, reshape) is judged before. Batch normalization does in evaluation, where
+ * its statistics are moving averages. */
 static bool is_local(dl_op_kind kind) {
     switch (kind) {
+    case DL_OP_BATCH_NORM_MOVING:
+    case DL_OP_BATCH_NORM_FORWARD:
     case DL_OP_EMBEDDING_FORWARD:
     case DL_OP_DENSE_FORWARD:
     case DL_OP_ACTIVATION_FORWARD:
@@ -35,8 +38,9 @@ dl_context dl_model_context(const dl_model *model) {
     }
     for (int i = 0; i < model->n_ops; i++) {
         const dl_model_op *op = &model->op[i];
-        if (op->layer < 0 || is_local(op->kind)) {
-            continue; /* losses and metrics belong to no layer */
+        const bool of_layer = op->layer >= 0; /* losses and metrics belong to none */
+        if (!of_layer || op->when == DL_WHEN_TRAINING || is_local(op->kind)) {
+            continue;
         }
         if (op->kind != DL_OP_LSTM_FORWARD) {
             return DL_CONTEXT_WINDOW;

@@ -54,11 +54,23 @@ dl_status dl_model_add_value(dl_model *model, const dl_value *value, int *number
     return DL_OK;
 }
 
+/* Behind a shape whose elements cannot be counted nothing more can be built. */
+static dl_status check_shape(dl_layer_build *build, const char *what, const dl_shape *shape) {
+    char text[DL_SHAPE_TEXT_BYTES];
+    if (dl_shape_check(shape) == DL_OK) {
+        return DL_OK;
+    }
+    DL_RETURN_IF_ERROR(dl_layer_mistake(build, "has %s of shape %s, which is more than 2^48 numbers", what,
+                                        dl_shape_text(shape, text)));
+    return dl_diagnostics_finish(build->diagnostics);
+}
+
 dl_status dl_layer_value(dl_layer_build *build, const char *suffix, dl_dtype dtype, const dl_shape *shape,
                          int *value) {
     dl_model *model = build->model;
     char *name = NULL;
     const char *layer = model->layer[build->layer].name;
+    DL_RETURN_IF_ERROR(check_shape(build, "an output", shape));
     DL_RETURN_IF_ERROR(dl_pool_printf(model->pool, &name, "%s%s%s", layer, suffix == NULL ? "" : ".",
                                       suffix == NULL ? "" : suffix));
     const dl_value made = {.kind = DL_VALUE_COMPUTED,
@@ -103,7 +115,7 @@ dl_status dl_layer_statistic(dl_layer_build *build, const char *suffix, dl_dtype
 static dl_status declare(dl_layer_build *build, dl_parameter *parameter, int *value) {
     dl_model *model = build->model;
     const dl_layer *layer = &model->layer[build->layer];
-    DL_RETURN_IF_ERROR(dl_shape_check(&parameter->shape));
+    DL_RETURN_IF_ERROR(check_shape(build, "a parameter", &parameter->shape));
     DL_RETURN_IF_ERROR(dl_grow(&model->parameter, &model->capacity_parameters, model->n_parameters + 1,
                                sizeof *model->parameter));
     char *path = NULL;

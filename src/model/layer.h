@@ -73,7 +73,8 @@ const char *dl_layer_source_name(const dl_layer_build *build, int value);
 DL_NODISCARD dl_status dl_model_add_value(dl_model *model, const dl_value *value, int *number);
 
 /* A new computed value of this per-sample shape; `suffix` NULL: named as the layer, else "LAYER.suffix". One
- * of shape [T, F] that is made from sequences of any length is one itself. */
+ * of shape [T, F] that is made from sequences of any length is one itself. A shape beyond dl_shape_check's
+ * limit is a mistake that ends the building: DL_ERR_USAGE, already reported. So it is for parameters. */
 DL_NODISCARD dl_status dl_layer_value(dl_layer_build *build, const char *suffix, dl_dtype dtype,
                                       const dl_shape *shape, int *value);
 

@@ -135,7 +135,7 @@ DL_NODISCARD dl_status dl_model_build(const dl_model_options *options, dl_diagno
                                       dl_model **out);
 void dl_model_destroy(dl_model **model);
 
-/* What the output at a position of a sequence depends on. */
+/* What the output at a position of a sequence depends on, in evaluation. */
 typedef enum dl_context {
     DL_CONTEXT_WINDOW, /* any position of the sample; or there is one output for all of them */
     DL_CONTEXT_BEFORE, /* the positions up to it: what stands behind it changes nothing */

@@ -52,6 +52,16 @@ static dl_status check_classes(dl_model *model, const dl_shape *shape, const dl_
             "mean_squared_error",
             options->loss->variant.name, dl_dtype_name(options->data->target_dtype));
     }
+    const int64_t rows = dl_shape_elements(shape) / n_outputs;
+    if (options->data->has_target && rows != dl_shape_elements(&options->data->target_shape)) {
+        char text[DL_SHAPE_TEXT_BYTES];
+        return dl_diagnose(
+            diagnostics, last_place(model),
+            "the model ends with shape %s: classes at %" PRId64
+            " positions, but a sample of the data set has one; end "
+            "the last lstm with return_sequences: false, or put `- flatten: {}` before the last dense",
+            dl_shape_text(shape, text), rows);
+    }
     return DL_OK;
 }
 
@@ -59,6 +69,13 @@ static dl_status check_values(dl_model *model, const dl_shape *shape, const dl_m
                               dl_diagnostics *diagnostics) {
     const dl_model_data *data = options->data;
     char have[DL_SHAPE_TEXT_BYTES], wanted[DL_SHAPE_TEXT_BYTES];
+    if (options->tokens) { /* and so are what it is to be compared with */
+        return dl_diagnose(
+            diagnostics, options->loss_place,
+            "the loss %s needs float32 targets, but those of a text are its tokens; the loss of "
+            "classes is softmax_cross_entropy",
+            options->loss->variant.name);
+    }
     if (!data->has_target) {
         return DL_OK;
     }

@@ -58,6 +58,11 @@ void dl_program_destroy(dl_program **program) {
 
 dl_status dl_add_slot(dl_program *program, const char *name, int layer, int micro, dl_storage storage,
                       dl_dtype dtype, const dl_shape *shape, int *slot) {
+    char text[DL_SHAPE_TEXT_BYTES];
+    DL_RETURN_ERROR_IF(
+        dl_shape_check(shape) != DL_OK, DL_ERR_USAGE,
+        "'%s' of a batch has shape %s, more than 2^48 numbers; make the batch or the sample smaller", name,
+        dl_shape_text(shape, text));
     DL_RETURN_IF_ERROR(
         dl_grow(&program->slot, &program->capacity_slots, program->n_slots + 1, sizeof *program->slot));
     dl_slot *made = &program->slot[program->n_slots];

@@ -9,12 +9,14 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct dl_predictions {
     dl_session *session;
     char path[PATH_MAX], unfinished[PATH_MAX];
-    int fd; /* rank 0's, -1: not open */
+    int fd;        /* rank 0's, -1: not open */
+    bool in_place; /* a pipe, a device or a link is written as it is; files appear whole or not at all */
     bool classes;
     int64_t n_rows, n_scores;         /* of a sample: rows, scores of a row */
     size_t target_bytes, score_bytes; /* of a sample */
@@ -56,11 +58,16 @@ static void measure(dl_predictions *p) {
 }
 
 static dl_status begin_file(dl_predictions *p, const char *path) {
+    struct stat target, name;
     if (p->session->world->rank != 0) {
         return DL_OK;
     }
+    DL_RETURN_ERROR_IF(stat(path, &target) == 0 && S_ISDIR(target.st_mode), DL_ERR_USAGE,
+                       "%s is a folder; name a file for the predictions", path);
+    p->in_place = lstat(path, &name) == 0 && !S_ISREG(name.st_mode);
     const int n = snprintf(p->path, sizeof p->path, "%s", path);
-    const int m = snprintf(p->unfinished, sizeof p->unfinished, "%s.unfinished", path);
+    const int m =
+        snprintf(p->unfinished, sizeof p->unfinished, "%s%s", path, p->in_place ? "" : ".unfinished");
     DL_RETURN_ERROR_IF(n < 1 || m < 0 || (size_t)m >= sizeof p->unfinished, DL_ERR_USAGE,
                        "'%.60s' cannot be the name of a file for predictions", path);
     p->fd = open(p->unfinished, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
@@ -231,8 +238,8 @@ static dl_status finish(dl_predictions *p) {
     const int failed = close(p->fd);
     p->fd = -1;
     DL_RETURN_ERROR_IF(failed != 0, DL_ERR_IO, "cannot write %s: %s", p->unfinished, strerror(errno));
-    DL_RETURN_ERROR_IF(rename(p->unfinished, p->path) != 0, DL_ERR_IO, "cannot rename %s to %s: %s",
-                       p->unfinished, p->path, strerror(errno));
+    DL_RETURN_ERROR_IF(!p->in_place && rename(p->unfinished, p->path) != 0, DL_ERR_IO,
+                       "cannot rename %s to %s: %s", p->unfinished, p->path, strerror(errno));
     p->unfinished[0] = '\0';
     return DL_OK;
 }
@@ -249,7 +256,7 @@ void dl_predictions_destroy(dl_predictions **predictions) {
     if (p->fd >= 0) {
         (void)close(p->fd);
     }
-    if (p->unfinished[0] != '\0' && p->session->world->rank == 0) {
+    if (p->unfinished[0] != '\0' && !p->in_place && p->session->world->rank == 0) {
         (void)unlink(p->unfinished);
     }
     dl_free(&p->mine);

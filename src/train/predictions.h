@@ -14,8 +14,9 @@
 
 typedef struct dl_predictions dl_predictions;
 
-/* For a session opened with `predict`. Rank 0 begins the file, beside `path` until dl_predictions_finish.
- * Collective over the world; release with dl_predictions_destroy. DL_ERR_IO names the file. */
+/* For a session opened with `predict`. Rank 0 begins the file, beside `path` until dl_predictions_finish;
+ * a pipe, a device or a link is written as it is. Collective over the world; release with
+ * dl_predictions_destroy. DL_ERR_IO names the file, DL_ERR_USAGE a folder in its place. */
 DL_NODISCARD dl_status dl_predictions_create(dl_session *session, const char *path, dl_predictions **out);
 
 /* Adds the global batch that an evaluation program has just computed, `batch` being this rank's part of it.

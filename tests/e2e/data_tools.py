@@ -135,6 +135,27 @@ def check_bad():
         fail(f'a text for a convolutional network: {done.stderr!r}')
 
 
+def check_odd():
+    """Words cannot send commands to a terminal; numbers of classes beyond all bounds are not counted; JSON is UTF-8."""
+    words = ['\x1b]0;title\x07', 'tab\there', '\x9b31m', '\x7f', 'plain', '\t']
+    write('odd/train-0.h5', {'tokens': numpy.arange(6, dtype='i4')}, (('vocab_size', 6),), words)
+    out = dltest.run('data', 'stats', 'odd').stdout
+    if any(c != '\n' and (ord(c) < 32 or 127 <= ord(c) < 160) for c in out):
+        fail(f'a control character is printed: {out!r}')
+    if not all(w in out for w in ('U+001B]0;titleU+0007', 'tabU+0009here', 'U+009B31m', 'U+007F', ' plain', ' U+0009')):
+        fail(f'words are not shown: {out!r}')
+    write('wide/train-0.h5', {'x': numpy.zeros((2, 3), 'f4'), 'y': numpy.array([0, 20000000], 'i4')})
+    s = report('stats', 'wide')['train']
+    out = dltest.run('data', 'stats', 'wide').stdout
+    if 'counts' in s or s['classes'] != 20000001 or '20000001 classes' not in out:
+        fail(f'20,000,001 classes: {s.keys()}')
+    os.rename('wide', 'caf\udce9')
+    for command in ('info', 'stats', 'verify'):
+        dltest.run('data', command, 'caf\udce9/train-0.h5', '--json', code=2)
+    if 'UTF-8' not in dltest.run('data', 'info', 'caf\udce9', '--json', code=2).stderr:
+        fail('a name that is not UTF-8 in JSON')
+
+
 def check_damage():
     """A changed byte of any dataset is found, and named."""
     dltest.run('data', 'make', 'series', '--out', 'made', '--shards', '2')
@@ -200,6 +221,7 @@ def check_examples():
 check_examples()
 check_stats()
 check_bad()
+check_odd()
 check_damage()
 check_makers()
 print('statistics equal NumPy, 21 bad files and each changed byte are named, 4 made sets are functions of the seed')

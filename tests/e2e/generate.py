@@ -21,12 +21,15 @@ MODELS = {  # data set, layers, steps of training
                           'dropout: {rate: 0.1}', 'lstm: {units: 16, return_sequences: true, stateful: true}', DENSE],
                 250),
     'carried_words': ('words', [EMBEDDING, 'lstm: {units: 24, return_sequences: true, stateful: true}', DENSE], 250),
+    'normalized': ('chars', [EMBEDDING, 'lstm: {units: 24, return_sequences: true, stateful: true}',
+                             'batch_normalization: {statistics: 4}', DENSE], 150),
     'window': ('words', [EMBEDDING, 'lstm: {units: 24, return_sequences: true}', DENSE], 250),
     'partly': ('chars', [EMBEDDING, 'lstm: {units: 24, return_sequences: true, stateful: true}',
                          'lstm: {units: 16, return_sequences: true}', DENSE], 150),
     'both_ways': ('chars', [EMBEDDING, 'lstm: {units: 12, return_sequences: true, bidirectional: true}', DENSE], 60),
 }
-CARRIED, BEFORE = ('carried', 'carried_words'), ('window', 'partly')  # the others: the whole window, padded in front
+CARRIED = ('carried', 'carried_words', 'normalized')
+BEFORE = ('window', 'partly')  # the others: the whole window, padded in front
 PROMPTS = {'words': ('', 'the fox', 'a dog sees the cat and the old bird sleep\nthe'),
            'chars': ('', 'the', 'a dog sees the cat')}
 
@@ -61,6 +64,10 @@ def logits(w, layers, tokens):
             behind = lstm(x[::-1], *(w[f'/{name}/{t}_reverse'] for t in tensors))
             parts.append(behind[::-1] if 'sequences' in options else behind[-1:])
         x = np.concatenate(parts, axis=1)
+    if '/batch_normalization/gamma' in w:
+        gamma, beta, mean, variance = (w[f'/batch_normalization/{t}'] for t in ('gamma', 'beta', 'moving_mean',
+                                                                               'moving_variance'))
+        x = (x - mean) / np.sqrt(variance + 1e-5) * gamma + beta
     return w['/dense/weight'] @ x[-1] + w['/dense/bias']
 
 

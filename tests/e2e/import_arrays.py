@@ -137,12 +137,22 @@ def check_sequences():
                         ('1 2\n3 x\n', (':2:3:', "'x'")), ('1 2\n3 nan\n', (':2:3:', 'nan')), ('1 1e39\n', (':1:3:',)),
                         ('1 2\n\n3 4 5\n', (':3:', '3 columns', '2')), ('', ('no sequence',)),
                         ('\n\n', ('no sequence',)),
-                        ('2 2\n1 1\n1 1\n', (':3:', 'sample 1', 'length 0')), ('1 2\n3 0x1g\n', (':2:3:',))):
+                        ('2 2\n1 1\n1 1\n', (':3:', 'sample 1', 'length 0')), ('1 2\n3 0x1g\n', (':2:3:',)),
+                        ('1\0002 3\n', (':1:2:', 'zero')), ('1 2'.encode('utf-16-le'), (':1:2:', 'zero')),
+                        ('1 2\r3 4\r', (':1:4:', 'carriage return'))):
         expect_bad('sequences', [save('bad.txt', text)], ('bad.txt',) + words)
     expect_bad('sequences', ['blank.txt'], ('20', '57'), '--labels', '10,10', code=2)
     expect_bad('sequences', ['blank.txt'], ('twenty',), '--labels', '20,twenty', code=2)
     expect_bad('sequences', ['blank.txt'], ('short.txt', '3', '57'), '--labels', save('short.txt', '0 1 2'))
     expect_bad('sequences', ['blank.txt'], ('minus.txt', 'label 1', '-1'), '--labels', save('minus.txt', '0 -1 2'))
+    for counts in ('20,,37', '', '57,', ',57'):
+        expect_bad('sequences', ['blank.txt'], ('--labels', "''"), '--labels', counts, code=2)
+    for name, labels, words in (('zeros.txt', '0' * 30 + '1', ('label 0',)),
+                                ('large.txt', '0 2147483647', ('label 1', '0 to 2147483646'))):
+        expect_bad('sequences', ['blank.txt'], (name,) + words, '--labels', save(name, labels))
+    os.mkdir('folder')
+    expect_bad('sequences', ['folder'], ('folder is a folder',), code=2)
+    expect_bad('sequences', ['blank.txt'], ('folder is a folder',), '--labels', 'folder', code=2)
     folder = os.path.join(dltest.SHARED_DATA, 'japanese-vowels')
     if os.path.exists(folder):
         for split, counts, frames in (('train', [30] * 9, 4274), ('test', [31, 35, 88, 44, 29, 24, 40, 50, 29], 5687)):
@@ -205,6 +215,7 @@ def check_bad_npy():
            'fortran': (of(numpy.asfortranarray(x)), ('Fortran', 'ascontiguousarray')),
            'objects': (of(numpy.array([[1, 'a']], object), allow_pickle=True), ("'|O'",)),
            'complex': (of(x.astype('c8')), ("'<c8'",)), 'int': (of(x.astype('i4')), ('int32', 'astype')),
+           'short': (of(x.astype('i2')), ("'<i2'", "'float32'", "'int32'")),
            'records': (of(numpy.zeros((3, 2), [('a', 'f4')])), ('records',)), 'flat': (of(x[:, 0]), ('[6]',)),
            'none': (of(x[:0]), ('[0, 4]',)), 'nan': (of(broken), ('sample 4', 'finite')),
            'overflow': (of(x.astype('f8') + 1e300), ('sample 0', 'finite')),
@@ -220,7 +231,8 @@ def check_bad_npy():
            'behind': (header(good + ' x', x.tobytes()), ('nothing behind',))}
     for name, (content, words) in bad.items():
         expect_bad('npy', [save(f'{name}.npy', content), 'y.npy'], (f'{name}.npy',) + words)
-    for array, words in ((y[:5], ('5', '6')), (-y, ('sample 1', '-1')), (numpy.zeros((6, 2), 'i4'), ('[6, 2]',)),
+    for array, words in ((y[:5], ('5', '6')), (-y, ('sample 1', '-1')), (y << 31, ('sample 1', '0 to 2147483646')),
+                         (numpy.zeros((6, 2), 'i4'), ('[6, 2]',)),
                          (numpy.zeros((6, 2, 2)), ('[6, 2, 2]',)), (numpy.full(6, numpy.inf), ('sample 0', 'finite'))):
         expect_bad('npy', ['x.npy', save('bad.npy', of(array))], ('bad.npy',) + words)
     if os.path.exists('pwned'):
@@ -231,4 +243,4 @@ check_cifar()
 check_sequences()
 check_npy()
 check_bad_npy()
-print('cifar, sequences, npy arrive unchanged; 49 wrong inputs are named')
+print('cifar, sequences, npy arrive unchanged; 63 wrong inputs are named')

@@ -106,7 +106,8 @@ def check_bad():
     bad = {b'abc\xff': ('byte 3', '0xff', 'bad.txt'), b'ab\ncd\xe9 caf': ('byte 5', 'line 2'),
            b'\xed\xa0\x80': ('byte 0',), b'a\xc0\x80': ('byte 1',), b'abcd\xf4\x90\x80\x80': ('byte 4',),
            b'abcd\xe2\x82': ('byte 4',), b'ab\0cd': ('byte 2', 'zero'),
-           'ab'.encode('utf-16'): ('byte 0',), b'': ('bad.txt', 'tokens'), b'\xef\xbb\xbf': ('tokens',),
+           'ab'.encode('utf-16'): ('UTF-16', 'iconv'), 'ab'.encode('utf-16-be'): ('zero',),
+           b'\xfe\xff\0a': ('UTF-16', 'iconv'), b'': ('bad.txt', 'tokens'), b'\xef\xbb\xbf': ('tokens',),
            b'a': ('1 tokens',)}
     for content, words in bad.items():
         expect_bad(content, 65, *words)
@@ -122,6 +123,10 @@ def check_bad():
                            (('--tokens', 'chars', '--test-file', 'nowhere'), ('nowhere',)),
                            (('--tokens', 'chars', '--shards', '100'), ('100', 'tokens'))):
         expect_bad(good, 2, *words, options=options)
+    os.mkdir('folder')
+    done = dltest.run('data', 'import', 'text', 'folder', '--tokens', 'chars', '--out', 'bad', code=2)
+    if 'folder is a folder' not in done.stderr:
+        fail(f'a folder in place of a file: {done.stderr!r}')
     words = ['data', 'import', 'idx', 'a', 'b', '--out', 'bad', '--split', 'train']
     done = dltest.run(*words, '--tokens', 'chars', code=2)
     if 'import idx has no option --tokens' not in done.stderr:

@@ -5,6 +5,8 @@ loss and every metric from them, to 1e-9 of what eval says; also of an eval with
 import json
 import math
 import os
+import stat
+import threading
 
 import dltest
 import numpy
@@ -40,6 +42,23 @@ def compare(said, found, where):
     return worst
 
 
+def check_special(first):
+    """Into a pipe they go as they are, and it stays one; a folder is refused before anything is computed."""
+    os.mkfifo('pipe')
+    read = []
+    reader = threading.Thread(target=lambda: read.append(open('pipe', 'rb').read()), daemon=True)
+    reader.start()
+    dltest.run('eval', 'r', '--predictions', 'pipe', DLTRAIN_THREADS='1', timeout=60)
+    reader.join(30)
+    if read != [first] or not stat.S_ISFIFO(os.stat('pipe').st_mode):
+        dltest.fail('a pipe does not get the predictions, or is replaced by a file')
+    os.mkdir('folder')
+    for name in ('folder', 'folder/'):
+        done = dltest.run('eval', 'r', '--predictions', name, ranks=2, code=None)
+        if done.returncode != 2 or done.stderr.count('error:') != 1 or f'{name} is a folder' not in done.stderr:
+            dltest.fail(f'a folder: exit status {done.returncode}: {done.stderr}')
+
+
 def main():
     data = dltest.small_digits()
     dltest.run(dltest.MNIST_CNN, f'data.path={data}', 'train.epochs=2', 'train.batch_size=97', 'run.dir=r',
@@ -67,7 +86,8 @@ def main():
     done = dltest.run('eval', 'r', '--predictions', 'no/such/folder.jsonl', ranks=2, code=None)
     if done.returncode != 74 or done.stderr.count('error:') != 1 or 'no/such/folder.jsonl' not in done.stderr:
         dltest.fail(f'a folder that is not there: exit status {done.returncode}: {done.stderr}')
-    if [name for name in os.listdir('.') if 'unfinished' in name]:
+    check_special(first)
+    if [name for name in os.listdir('.') + os.listdir('folder') if 'unfinished' in name]:
         dltest.fail('an unfinished file is left')
     print(f'largest difference from NumPy {worst:.1e}')
 

@@ -16,6 +16,7 @@ static void expect(const char *layers, dl_context context) {
 #define EMBEDDING "- embedding: {input_dim: 5, output_dim: 4}\n"
 #define STATEFUL "- lstm: {units: 4, return_sequences: true, stateful: true}\n"
 #define STATELESS "- lstm: {units: 4, return_sequences: true}\n"
+#define NORM "- batch_normalization\n"
 #define DENSE "- dense: {units: 5, activation: softmax}\n"
 
 static void states_carry_the_past(void **state) {
@@ -26,6 +27,17 @@ static void states_carry_the_past(void **state) {
                               "- dense: {units: 4, activation: tanh, name: d}\n" STATEFUL
                               "- add: {from: [d, above]}\n" DENSE,
            DL_CONTEXT_CARRIED);
+}
+
+/* The statistics of the batch, which look at all positions, are those of training. */
+static void moving_averages_look_at_no_position(void **state) {
+    (void)state;
+    expect(EMBEDDING STATEFUL NORM DENSE, DL_CONTEXT_CARRIED);
+    expect(EMBEDDING STATELESS NORM DENSE, DL_CONTEXT_BEFORE);
+    expect(EMBEDDING "- batch_normalization: {trainable: false, activation: relu}\n" STATEFUL DENSE,
+           DL_CONTEXT_CARRIED);
+    expect(EMBEDDING STATEFUL "- batch_normalization: {statistics: 2}\n" DENSE, DL_CONTEXT_CARRIED);
+    expect(EMBEDDING "- lstm: {units: 4}\n" NORM DENSE, DL_CONTEXT_WINDOW);
 }
 
 static void without_them_it_is_read_again(void **state) {
@@ -50,6 +62,7 @@ static void what_looks_ahead_needs_the_window(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(states_carry_the_past),
+        cmocka_unit_test(moving_averages_look_at_no_position),
         cmocka_unit_test(without_them_it_is_read_again),
         cmocka_unit_test(what_looks_ahead_needs_the_window),
     };

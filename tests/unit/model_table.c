@@ -201,7 +201,7 @@ static void mistakes_have_their_place(void **state) {
         {"- flatten: {}\n- dense: {units: 3}\n",
          "test.yaml:3:3: error: the model ends with 3 outputs, but the data set has 5 classes"},
         {"- conv2d: {filters: 3, kernel_size: 1}\n", "test.yaml:2:3: error: the model ends with shape"},
-        {"- flatten: {}\n- dense: {units: 5, from: [flatten, flatten]}\n", "takes 1 to 1 inputs"},
+        {"- flatten: {}\n- dense: {units: 5, from: [flatten, flatten]}\n", "takes one input"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         kit k;
