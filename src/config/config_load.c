@@ -33,8 +33,18 @@ static bool is_file_name(const char *name) {
     return name[0] != '\0' && name[0] != '.' && strchr(name, '/') == NULL && strlen(name) <= 200;
 }
 
+/* One number stands for all channels, beside a list of n. */
+static void spread(dl_float_list *list, int n) {
+    if (list->n != 1) {
+        return;
+    }
+    for (; list->n < n; list->n++) {
+        list->value[list->n] = list->value[0];
+    }
+}
+
 static dl_status check_data(const check *c) {
-    const dl_data_config *data = &c->config->data;
+    dl_data_config *data = &c->config->data;
     const dl_int_list *shape = &c->config->model.input.shape;
     dl_diagnostics *d = c->diagnostics;
     if (data->path != NULL && data->path[0] == '\0') {
@@ -58,6 +68,8 @@ static dl_status check_data(const check *c) {
             break;
         }
     }
+    spread(&data->mean, data->std.n);
+    spread(&data->std, data->mean.n);
     return DL_OK;
 }
 

@@ -131,6 +131,20 @@ static void test_choices_are_numbers_of_the_kinds(void **state) {
     assert_true(f->config->places.metrics_given);
 }
 
+/* One number stands for all channels, beside a list of one for each. */
+static void test_one_mean_or_std_for_all_channels(void **state) {
+    fixture *f = *state;
+    static const char color[] = "model: {input: {shape: [8, 8, 3]}, layers: [dense: {units: auto}]}\n";
+    assert_int_equal(load(f, color, "data.mean=[0.1, 0.2, 0.3]"), DL_OK);
+    assert_int_equal(f->config->data.std.n, 3);
+    assert_true(f->config->data.std.value[2] == 1.0);
+    assert_int_equal(load(f, color, "data={mean: 0.5, std: [1, 2, 4]}"), DL_OK);
+    assert_int_equal(f->config->data.mean.n, 3);
+    assert_true(f->config->data.mean.value[1] == 0.5 && f->config->data.std.value[2] == 4.0);
+    assert_int_equal(load(f, color, "data={mean: 0.5, std: 2}"), DL_OK);
+    assert_int_equal(f->config->data.mean.n, 1);
+}
+
 static void test_the_example_is_the_file(void **state) {
     fixture *f = *state;
     dl_text file = {0};
@@ -244,6 +258,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_defaults_are_the_contracts, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_given_path_is_not_made, setup, teardown),
         cmocka_unit_test_setup_teardown(test_choices_are_numbers_of_the_kinds, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_one_mean_or_std_for_all_channels, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_example_is_the_file, setup, teardown),
         cmocka_unit_test_setup_teardown(test_print_is_a_fixed_point, setup, teardown),
         cmocka_unit_test_setup_teardown(test_mistakes, setup, teardown),
