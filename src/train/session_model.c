@@ -62,7 +62,8 @@ dl_status dl_session_build_model(dl_session *session, dl_diagnostics *diagnostic
                           .std = config->data.std.value,
                           .has_target = !session->data_unknown && session->train_info.n_fields > FIELD_Y,
                           .target_dtype = y->dtype,
-                          .target_shape = y->sample_shape};
+                          .target_shape = y->sample_shape,
+                          .target_steps = y->kind == DL_FIELD_RAGGED};
     dl_model_options options = {.input_shape = input_shape(session, ragged),
                                 .tokens = config->model.input.dtype != 0,
                                 .any_length = ragged,

@@ -186,6 +186,17 @@ static void test_the_example_is_the_file(void **state) {
     dl_text_free(&printed[1]);
 }
 
+/* The first dimension of sequences of any length. */
+static void test_an_open_shape_is_printed_as_it_is_read(void **state) {
+    fixture *f = *state;
+    dl_text printed = {0};
+    assert_int_equal(load(f, small, "model.input.shape=[null, 12]"), DL_OK);
+    assert_int_equal(dl_config_print(f->config, f->table, &printed), DL_OK);
+    assert_non_null(strstr(printed.data, "shape: [null, 12]\n"));
+    assert_int_equal(load(f, printed.data, NULL), DL_OK);
+    dl_text_free(&printed);
+}
+
 static void test_print_is_a_fixed_point(void **state) {
     fixture *f = *state;
     dl_text first = {0}, second = {0};
@@ -260,6 +271,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_choices_are_numbers_of_the_kinds, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_mean_or_std_for_all_channels, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_example_is_the_file, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_an_open_shape_is_printed_as_it_is_read, setup, teardown),
         cmocka_unit_test_setup_teardown(test_print_is_a_fixed_point, setup, teardown),
         cmocka_unit_test_setup_teardown(test_mistakes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_all_mistakes_in_one_go, setup, teardown),
