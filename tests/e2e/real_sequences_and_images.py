@@ -46,8 +46,9 @@ def check_vowels():
 
 def check_cifar():
     """Returns the shares that were learnt, and the largest difference of the losses of an epoch."""
-    words = [os.path.join(dltest.ROOT, 'configs', 'models', 'resnet20.yaml'), f'data.path={cifar()}', 'data.augment=[]',
-             'train.batch_size=50', 'train.optimizer.sgd.learning_rate=0.05', 'train.epochs=25']
+    config = os.path.join(dltest.ROOT, 'configs', 'models', 'resnet20.yaml')
+    words = [config, f'data.path={cifar()}', 'data.augment=[]', 'train.batch_size=50',
+             'train.optimizer.sgd.learning_rate=0.05', 'train.epochs=25']
     for ranks in (1, 2):
         dltest.run(*words, f'run.dir=runs/cifar-{ranks}', ranks=ranks, DLTRAIN_THREADS='1')
     losses = [curve(f'runs/cifar-{ranks}', 'epoch', 'loss') for ranks in (1, 2)]
@@ -57,7 +58,7 @@ def check_cifar():
 
 def main():
     accuracies, worst = check_vowels()
-    print(f'vowels: {min(accuracies):.4f} to {max(accuracies):.4f}; losses of two ranks within {worst:.2g} of one rank\'s')
+    print(f'vowels: {min(accuracies):.4f} to {max(accuracies):.4f}; losses of two ranks within {worst:.2g}')
     if min(accuracies) < 0.95:
         dltest.fail(f'test accuracy of the vowels {accuracies}')
     if worst > 1e-4:
