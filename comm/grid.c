@@ -6,8 +6,7 @@
 
 static const char *const axis_names[DL_N_AXES] = {"data", "tensor", "pipeline"};
 
-/* Fills in a data axis of size 0 and checks that the axes make up the world. */
-static dl_status complete_sizes(int n_ranks, const int sizes[DL_N_AXES], int out[DL_N_AXES]) {
+dl_status dl_grid_complete(int n_ranks, const int sizes[DL_N_AXES], int out[DL_N_AXES]) {
     int64_t others = 1;
     for (int axis = 0; axis < DL_N_AXES; axis++) {
         DL_RETURN_ERROR_IF(sizes[axis] < (axis == DL_AXIS_DATA ? 0 : 1), DL_ERR_USAGE,
@@ -53,7 +52,7 @@ static dl_status create_axis(dl_grid *grid, int axis, int stride) {
 
 dl_status dl_grid_create(dl_comm *world, const int sizes[DL_N_AXES], dl_grid **out) {
     int size[DL_N_AXES];
-    DL_RETURN_IF_ERROR(complete_sizes(world->size, sizes, size));
+    DL_RETURN_IF_ERROR(dl_grid_complete(world->size, sizes, size));
     dl_grid *grid = NULL;
     DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *grid, &grid));
     grid->world = world;

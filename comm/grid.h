@@ -18,6 +18,10 @@ typedef struct dl_grid {
     dl_axis axis[DL_N_AXES];
 } dl_grid;
 
+/* Fills in a data axis of size 0 (all remaining ranks). DL_ERR_USAGE when the product is not the number of
+ * ranks, with the numbers that would fit. Not collective. */
+DL_NODISCARD dl_status dl_grid_complete(int n_ranks, const int sizes[DL_N_AXES], int out[DL_N_AXES]);
+
 /* Makes a grid of these sizes (data 0: all remaining ranks). DL_ERR_USAGE when the product is not the number
  * of ranks, with the numbers that would fit. Collective over world. */
 DL_NODISCARD dl_status dl_grid_create(dl_comm *world, const int sizes[DL_N_AXES], dl_grid **out);

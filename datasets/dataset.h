@@ -97,7 +97,8 @@ DL_NODISCARD dl_status dl_sampler_order(uint64_t seed, int64_t epoch, int64_t n,
 typedef enum dl_view_kind {
     /* Dense fields as they are stored: x [n, ...], y [n] or [n, K], and the others. */
     DL_VIEW_SAMPLES,
-    /* A ragged x, padded at the end with zeros to T steps: x [n, T, ...], y and the other fields, and
+    /* A ragged x, padded at the end with zeros to T steps: x [n, T, ...], y (classes of steps: [n, T], padded
+     * with -1) and the other fields, and
      * "lengths" int32 [n] behind them. T is the length of the sample's bucket, the smallest that holds it; a
      * batch holds samples of one bucket only, so each bucket ends with a batch of its own size. */
     DL_VIEW_RAGGED,
@@ -186,7 +187,7 @@ typedef struct dl_batch {
     const int64_t *ids;         /* sample numbers in the data set (windows: in the view), [n_samples] */
     void *field[DL_MAX_FIELDS]; /* [n_samples, sample_shape...], dense for this batch's length */
     double waited;              /* seconds the consumer waited for it */
-    int64_t weight;             /* of this share: samples; DL_VIEW_STREAM: labels that are not -1 */
+    int64_t weight;             /* of this share: samples; labels that are not -1 where positions have them */
     dl_global_batch global;     /* what it is a share of (dl_view_start) */
 } dl_batch;
 

@@ -75,7 +75,7 @@ dl_status dl_dataset_make_digest(dl_dataset *dataset) {
     for (int i = 0; i < dataset->n_shards; i++) {
         const dl_shard *shard = &dataset->shard[i];
         if (shard->label != NULL) {
-            dl_digest_add(digest, shard->label, (size_t)shard->n_samples * sizeof *shard->label);
+            dl_digest_add(digest, shard->label, (size_t)shard->n_labels * sizeof *shard->label);
         }
     }
     digest_lengths(dataset, digest);

@@ -145,9 +145,34 @@ static dl_status take_text(dl_shard *shard, const dl_h5_dataset *tokens) {
     return DL_OK;
 }
 
+/* Field y: /y, or /y/values where steps have classes. */
+static dl_status take_y(dl_shard *shard, const dl_h5_dataset *all, int n) {
+    dl_h5_dataset y;
+    bool has_y = false, of_steps = false;
+    DL_RETURN_IF_ERROR(dl_shard_find_step_labels(shard, all, n, &y, &of_steps));
+    if (of_steps) {
+        shard->label_field = shard->n_fields;
+        (void)snprintf(y.name, sizeof y.name, "/y");
+        DL_RETURN_IF_ERROR(add_field(shard, &y));
+        shard->field[shard->n_fields - 1].kind = DL_FIELD_RAGGED;
+        return DL_OK;
+    }
+    DL_RETURN_IF_ERROR(dl_h5_find(shard->file, "/y", &y, &has_y));
+    if (!has_y) {
+        return DL_OK;
+    }
+    DL_RETURN_IF_ERROR(check_y(shard->path, &y, shard->n_samples));
+    shard->label_field = y.dtype == DL_F32 ? -1 : shard->n_fields;
+    DL_RETURN_IF_ERROR(add_field(shard, &y));
+    if (y.dtype == DL_F32 && y.shape.n_dims == 1) {
+        shard->field[shard->n_fields - 1].sample_shape = DL_SHAPE(1);
+    }
+    return DL_OK;
+}
+
 static dl_status take_fields(dl_shard *shard, const dl_h5_dataset *all, int n) {
-    dl_h5_dataset y, tokens;
-    bool has_y = false, has_tokens = false, has_x = false;
+    dl_h5_dataset tokens;
+    bool has_tokens = false, has_x = false;
     DL_RETURN_IF_ERROR(dl_h5_find(shard->file, "/tokens", &tokens, &has_tokens));
     for (int i = 0; i < n; i++) {
         has_x = has_x || strcmp(all[i].name, "/x") == 0 || strncmp(all[i].name, "/x/", 3) == 0;
@@ -156,15 +181,7 @@ static dl_status take_fields(dl_shard *shard, const dl_h5_dataset *all, int n) {
         return take_text(shard, &tokens);
     }
     DL_RETURN_IF_ERROR(take_x(shard, all, n));
-    DL_RETURN_IF_ERROR(dl_h5_find(shard->file, "/y", &y, &has_y));
-    if (has_y) {
-        DL_RETURN_IF_ERROR(check_y(shard->path, &y, shard->n_samples));
-        shard->label_field = y.dtype == DL_F32 ? -1 : shard->n_fields;
-        DL_RETURN_IF_ERROR(add_field(shard, &y));
-        if (y.dtype == DL_F32 && y.shape.n_dims == 1) {
-            shard->field[shard->n_fields - 1].sample_shape = DL_SHAPE(1);
-        }
-    }
+    DL_RETURN_IF_ERROR(take_y(shard, all, n));
     for (int i = 0; i < n; i++) {
         if (is_further_field(&all[i], shard->n_samples)) {
             DL_RETURN_IF_ERROR(add_field(shard, &all[i]));
@@ -269,15 +286,15 @@ void dl_shard_close(dl_shard *shard) {
 dl_status dl_shard_read(const dl_shard *shard, int field, int64_t row, void *out) {
     const dl_h5_dataset *dataset = &shard->dataset[field];
     const size_t n_bytes = shard->field[field].sample_bytes;
-    if (field == shard->label_field) {
-        memcpy(out, &shard->label[row], n_bytes);
-        return DL_OK;
-    }
     if (shard->field[field].kind == DL_FIELD_TOKENS) {
         return dl_shard_read_tokens(shard, row, 1, out);
     }
     const bool ragged = shard->field[field].kind == DL_FIELD_RAGGED;
     const int64_t first = ragged ? shard->offset[row] : row, n = ragged ? shard->offset[row + 1] - first : 1;
+    if (field == shard->label_field) {
+        memcpy(out, &shard->label[first], (size_t)n * n_bytes);
+        return DL_OK;
+    }
     if (dataset->offset < 0) {
         return dl_h5_read_rows(shard->file, dataset, first, n, out);
     }

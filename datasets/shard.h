@@ -15,9 +15,10 @@ typedef struct dl_shard {
     int n_fields;
     dl_field field[DL_MAX_FIELDS]; /* x, y, then the others in bytewise order of their names; or tokens */
     dl_h5_dataset dataset[DL_MAX_FIELDS];
-    int32_t *label;        /* [n_samples], NULL without /y */
+    int32_t *label;        /* [n_labels], NULL without /y */
+    int64_t n_labels;      /* of samples; of steps where each has one (field label_field is ragged) */
     int label_field;       /* -1 without class numbers in /y */
-    int64_t largest_label; /* the row with the largest label */
+    int64_t largest_label; /* the number of the largest label */
     int64_t *offset;       /* [n_samples + 1]: the first step of each sample of a ragged x; NULL otherwise */
     int64_t min_length, max_length, n_steps;
     bool is_text;               /* field 0 is /tokens */
@@ -42,7 +43,8 @@ bool dl_shard_is_mapped(const dl_shard *shard, const char **why);
 DL_NODISCARD dl_status dl_shard_read(const dl_shard *shard, int field, int64_t row, void *out);
 
 /* Reads field shard->label_field into shard->label as int32 and notes the largest (for dl_shard_open).
- * DL_ERR_DATA names the first sample whose label is negative or too large for a class number. */
+ * DL_ERR_DATA names the first sample whose label is negative or too large for a class number; a step's may be
+ * -1: none. */
 DL_NODISCARD dl_status dl_shard_take_labels(dl_shard *shard);
 
 /* DL_ERR_DATA names a sample whose label is not below n_classes, if there is one. */
@@ -53,6 +55,11 @@ DL_NODISCARD dl_status dl_shard_check_labels(const dl_shard *shard, int64_t n_cl
  * is wrong. */
 DL_NODISCARD dl_status dl_shard_take_ragged(dl_shard *shard, const dl_h5_dataset *all, int n,
                                             const dl_h5_dataset **values);
+
+/* Classes of the steps of a ragged /x: /y/values, and /y/offsets equal to /x/offsets where it is there.
+ * *found tells whether the file has them. DL_ERR_DATA names what does not fit /x. */
+DL_NODISCARD dl_status dl_shard_find_step_labels(dl_shard *shard, const dl_h5_dataset *all, int n,
+                                                 dl_h5_dataset *labels, bool *found);
 
 /* A text: checks /tokens and its attributes, reads all tokens once. DL_ERR_DATA names the first token that
  * the vocabulary does not have. */

@@ -76,3 +76,45 @@ dl_status dl_shard_take_ragged(dl_shard *shard, const dl_h5_dataset *all, int n,
     DL_RETURN_IF_ERROR(dl_h5_read_rows(shard->file, offsets, 0, shard->n_samples + 1, shard->offset));
     return check_offsets(shard, (*values)->shape.dim[0]);
 }
+
+/* --- classes of steps --- */
+
+static dl_status check_label_offsets(dl_shard *shard, const dl_h5_dataset *offsets) {
+    const int64_t n = shard->n_samples + 1;
+    DL_RETURN_ERROR_IF(offsets->dtype != DL_I64 || offsets->shape.n_dims != 1 || offsets->shape.dim[0] != n,
+                       DL_ERR_DATA, "%s: /y/offsets is not like /x/offsets; leave it out or copy that",
+                       shard->path);
+    int64_t *have = NULL;
+    DL_RETURN_IF_ERROR(dl_alloc((size_t)n, sizeof *have, &have));
+    dl_status status = dl_h5_read_rows(shard->file, offsets, 0, n, have);
+    for (int64_t i = 0; i < n && status == DL_OK; i++) {
+        DL_GOTO_ERROR_IF(status, have[i] != shard->offset[i], done, DL_ERR_DATA,
+                         "%s: /y/offsets[%" PRId64 "] is %" PRId64 ", /x/offsets[%" PRId64 "] %" PRId64
+                         "; a step has one class",
+                         shard->path, i, have[i], i, shard->offset[i]);
+    }
+done:
+    dl_free(&have);
+    return status;
+}
+
+dl_status dl_shard_find_step_labels(dl_shard *shard, const dl_h5_dataset *all, int n, dl_h5_dataset *labels,
+                                    bool *found) {
+    const dl_h5_dataset *values = find(all, n, "/y/values"), *offsets = find(all, n, "/y/offsets");
+    char text[DL_SHAPE_TEXT_BYTES];
+    *found = values != NULL;
+    if (values == NULL) {
+        return DL_OK;
+    }
+    DL_RETURN_ERROR_IF(shard->offset == NULL, DL_ERR_DATA,
+                       "%s has /y/values but no /x/values: classes of steps belong to sequences",
+                       shard->path);
+    DL_RETURN_ERROR_IF(values->dtype != DL_I32 && values->dtype != DL_I64, DL_ERR_DATA,
+                       "%s: /y/values is %s; int32 or int64 is expected", shard->path,
+                       dl_dtype_name(values->dtype));
+    DL_RETURN_ERROR_IF(values->shape.n_dims != 1 || values->shape.dim[0] != shard->n_steps, DL_ERR_DATA,
+                       "%s: /y/values has shape %s, but /x/values has %" PRId64 " rows; a step has one class",
+                       shard->path, dl_shape_text(&values->shape, text), shard->n_steps);
+    *labels = *values;
+    return offsets == NULL ? DL_OK : check_label_offsets(shard, offsets);
+}

@@ -110,18 +110,30 @@ static dl_status count_tokens(dl_dataset *dataset, int64_t *count) {
     return DL_OK;
 }
 
+/* Field y: a class for each sample, or for each step; -1 is none. */
+static dl_status count_labels(dl_dataset *dataset, int64_t *count) {
+    const dl_dataset_info *info = dl_dataset_info_of(dataset);
+    const bool of_steps = info->n_fields > 1 && info->field[1].kind == DL_FIELD_RAGGED;
+    int32_t *label = NULL;
+    dl_status status = dl_alloc(of_steps ? (size_t)info->max_length : 1, sizeof *label, &label);
+    for (int64_t i = 0; i < info->n_samples && info->n_classes > 0 && status == DL_OK; i++) {
+        const int64_t n = of_steps ? dl_dataset_length(dataset, i) : 1;
+        status = dl_dataset_read(dataset, i, 1, label);
+        for (int64_t j = 0; j < n && status == DL_OK; j++) {
+            count[label[j] >= 0 ? label[j] : 0] += label[j] >= 0;
+        }
+    }
+    dl_free(&label);
+    return status;
+}
+
 dl_status dl_count_classes(dl_dataset *dataset, int64_t *count) {
     const dl_dataset_info *info = dl_dataset_info_of(dataset);
     memset(count, 0, (size_t)info->n_classes * sizeof *count);
     if (info->vocab_size > 0) {
         return count_tokens(dataset, count);
     }
-    for (int64_t i = 0; i < info->n_samples && info->n_classes > 0; i++) {
-        int32_t label = 0;
-        DL_RETURN_IF_ERROR(dl_dataset_read(dataset, i, 1, &label));
-        count[label]++;
-    }
-    return DL_OK;
+    return count_labels(dataset, count);
 }
 
 double dl_entropy(const int64_t *count, int64_t n) {

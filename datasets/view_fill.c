@@ -3,10 +3,18 @@
 
 #include <string.h>
 
+/* Are these the classes of steps? */
+static bool is_step_labels(const dl_view *view, int field) {
+    const dl_field *stored = &dl_dataset_info_of(view->dataset)->field[field];
+    return stored->kind == DL_FIELD_RAGGED && strcmp(stored->name, "y") == 0;
+}
+
+/* All steps of a sample, and behind them zeros, or no class (-1: all bits set). */
 static dl_status read_sequence(const dl_view *view, int64_t id, int field, int64_t length, char *out) {
     const int64_t steps = dl_dataset_length(view->dataset, id);
     const size_t step = dl_dataset_info_of(view->dataset)->field[field].sample_bytes;
-    memset(out + (size_t)steps * step, 0, (size_t)(length - steps) * step);
+    memset(out + (size_t)steps * step, is_step_labels(view, field) ? 0xFF : 0,
+           (size_t)(length - steps) * step);
     return dl_dataset_read(view->dataset, id, field, out);
 }
 
@@ -49,6 +57,22 @@ static dl_status fill_stream(const dl_view *view, dl_batch *batch, int64_t i) {
     return DL_OK;
 }
 
+/* Of steps that have classes those count that are not -1. */
+static void weigh(const dl_view *view, dl_batch *batch) {
+    const int stored = view->info.kind == DL_VIEW_RAGGED ? dl_dataset_info_of(view->dataset)->n_fields : 0;
+    for (int f = 0; f < stored; f++) {
+        const int32_t *label = batch->field[f];
+        int64_t n = 0;
+        if (!is_step_labels(view, f)) {
+            continue;
+        }
+        for (int64_t i = 0; i < batch->n_samples * batch->global.length; i++) {
+            n += label[i] >= 0;
+        }
+        batch->weight = n;
+    }
+}
+
 dl_status dl_view_fill(const dl_view *view, dl_batch *batch, const atomic_bool *stop) {
     dl_status (*const fill)(const dl_view *, dl_batch *, int64_t) =
         view->info.kind == DL_VIEW_NEXT     ? fill_next
@@ -57,5 +81,6 @@ dl_status dl_view_fill(const dl_view *view, dl_batch *batch, const atomic_bool *
     for (int64_t i = 0; i < batch->n_samples && !atomic_load_explicit(stop, memory_order_relaxed); i++) {
         DL_RETURN_IF_ERROR(fill(view, batch, i));
     }
+    weigh(view, batch);
     return DL_OK;
 }

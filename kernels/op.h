@@ -107,6 +107,9 @@ typedef struct dl_dropout_attr {
     double rate; /* share of elements set to zero; the others are scaled by 1 / (1 - rate) */
     uint64_t seed;
     uint32_t purpose; /* DL_RNG_DROPOUT + the layer's number */
+    /* Where the rows here are elements `row_begin` and on of rows of `whole_row` (a tensor that ranks share);
+     * 0: they are whole. */
+    int64_t row_begin, whole_row;
 } dl_dropout_attr;
 
 /* A random change of images: number 0..3 of counter (step, sample) of the key (seed, purpose). */

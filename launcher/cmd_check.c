@@ -102,15 +102,15 @@ static json_t *json_of_memory(const dl_session *session) {
     return memory;
 }
 
-static dl_status print_json(const dl_session *session, int64_t n_ranks, dl_text *out) {
+static dl_status print_json(const dl_session *session, dl_text *out) {
     const dl_config *config = session->config;
-    json_t *report = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:o, s:o}", "name", config->name,
-                               "backend", session->device->backend->name, "ranks", (json_int_t)n_ranks,
-                               "batch_size", (json_int_t)config->train.batch_size, "parameters",
-                               (json_int_t)session->model->table.n_total, "trainable",
-                               (json_int_t)session->model->table.n_trainable, "mflop_per_sample",
-                               dl_model_training_flops(session->model) / 1e6, "layers",
-                               json_of_layers(session), "memory", json_of_memory(session));
+    json_t *report = json_pack(
+        "{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:o, s:o}", "name", config->name, "backend",
+        session->device->backend->name, "ranks", (json_int_t)dl_session_ranks(session), "batch_size",
+        (json_int_t)config->train.batch_size, "parameters", (json_int_t)session->model->table.n_total,
+        "trainable", (json_int_t)session->model->table.n_trainable, "mflop_per_sample",
+        dl_model_training_flops(session->model) / 1e6, "layers", json_of_layers(session), "memory",
+        json_of_memory(session));
     char *text = report == NULL ? NULL : json_dumps(report, JSON_COMPACT | JSON_REAL_PRECISION(10));
     json_decref(report);
     DL_RETURN_ERROR_IF(text == NULL, DL_ERR_MEMORY, "cannot make the JSON report");
@@ -120,15 +120,15 @@ static dl_status print_json(const dl_session *session, int64_t n_ranks, dl_text 
 }
 
 static dl_status check(dl_setup *setup, const dl_arguments *arguments, dl_text *out) {
-    int64_t n_ranks = 1;
-    DL_RETURN_IF_ERROR(dl_arguments_int(arguments, "np", 1, 1 << 20, 1, &n_ranks));
+    int64_t n_ranks = 0;
+    DL_RETURN_IF_ERROR(dl_arguments_int(arguments, "np", 1, 1 << 20, 0, &n_ranks));
     const char *path = arguments->positional[0];
     DL_RETURN_IF_ERROR(dl_setup_load(path, arguments->override, arguments->n_overrides, NULL, setup));
     dl_session *session = NULL;
     dl_status status = dl_setup_session(setup, NULL, (int)n_ranks, 1, true, false, &session);
     if (status == DL_OK) {
         status = dl_arguments_flag(arguments, "json") != NULL
-                     ? print_json(session, n_ranks, out)
+                     ? print_json(session, out)
                      : print_report(session, dl_arguments_flag(arguments, "program") != NULL, out);
     }
     dl_session_close(&session);
@@ -148,7 +148,7 @@ static dl_status run(const dl_arguments *arguments) {
 }
 
 static const dl_flag flags[] = {
-    {"np", "N", "as rank 0 of N ranks (default 1)"},
+    {"np", "N", "as rank 0 of N ranks (default: as many as `parallel` asks for, else 1)"},
     {"program", NULL, "print the list of instructions of every kind of step"},
     {"json", NULL, "print one JSON object instead; memory in bytes"},
     {NULL, NULL, NULL},

@@ -19,7 +19,11 @@ int dl_report_memory(const dl_session *session, dl_memory_item out[DL_CONSOLE_ME
 void dl_report_banner(const dl_session *session, const dl_runtime *runtime, dl_console *console) {
     char version[64] = "", grid[64];
     session->device->backend->version(version, sizeof version);
-    (void)snprintf(grid, sizeof grid, "data=%d", session->grid->axis[DL_AXIS_DATA].size);
+    const int tensor = session->grid->axis[DL_AXIS_TENSOR].size;
+    const int n = snprintf(grid, sizeof grid, "data=%d", session->grid->axis[DL_AXIS_DATA].size);
+    if (tensor > 1) {
+        (void)snprintf(grid + n, sizeof grid - (size_t)n, " tensor=%d", tensor);
+    }
     dl_banner banner = {.ranks = runtime->world->size,
                         .hosts = runtime->world->n_nodes,
                         .host_names = runtime->hosts,

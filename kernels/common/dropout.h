@@ -2,8 +2,9 @@
  * ranks and batch splits, and made again in the backward pass instead of being kept.
  *
  * Four consecutive elements of a sample share one Philox call, counter (step, id 2^32 + element / 4): an
- * element's number does not depend on how many others follow, so a longer padding changes no mask. An element
- * is kept if and only if its number / 2^32 >= rate.
+ * element's number does not depend on how many others follow, so a longer padding changes no mask; nor on
+ * which of them this rank has, where ranks share rows. An element is kept if and only if its number / 2^32 >=
+ * rate.
  */
 #ifndef DLTRAIN_KERNELS_COMMON_DROPOUT_H
 #define DLTRAIN_KERNELS_COMMON_DROPOUT_H
@@ -38,16 +39,32 @@ DL_SHARED float dl_dropout_element(const dl_dropout *dropout, uint32_t number, f
     return number >= dropout->threshold ? x * dropout->scale : 0.0f;
 }
 
-/* One sample of n elements; y may be x. */
-static inline void dl_dropout_sample(const dl_dropout *dropout, int64_t step, int64_t id, int64_t n,
-                                     const float *x, float *y) {
-    for (int64_t first = 0; first < n; first += 4) {
-        uint32_t number[4];
-        dl_rng_4x32(dropout->seed, dropout->purpose, (uint64_t)step, dl_dropout_counter(id, first / 4),
-                    number);
-        for (int64_t i = first; i < n && i < first + 4; i++) {
-            y[i] = dl_dropout_element(dropout, number[i - first], x[i]);
+/* Elements first .. first + n of a sample; y may be x. */
+typedef void dl_dropout_run_fn(const dl_dropout *dropout, int64_t step, int64_t id, int64_t first, int64_t n,
+                               const float *x, float *y);
+
+static inline void dl_dropout_run(const dl_dropout *dropout, int64_t step, int64_t id, int64_t first,
+                                  int64_t n, const float *x, float *y) {
+    uint32_t number[4] = {0};
+    for (int64_t i = first; i < first + n; i++) {
+        if (i == first || i % 4 == 0) {
+            dl_rng_4x32(dropout->seed, dropout->purpose, (uint64_t)step, dl_dropout_counter(id, i / 4),
+                        number);
         }
+        y[i - first] = dl_dropout_element(dropout, number[i % 4], x[i - first]);
+    }
+}
+
+/* One sample of rows x row elements by `run`, as a whole or row by row where ranks share them. */
+static inline void dl_dropout_sample(const dl_dropout_attr *attr, dl_dropout_run_fn *run,
+                                     const dl_dropout *dropout, int64_t step, int64_t id, int64_t n,
+                                     int64_t row, const float *x, float *y) {
+    if (attr->whole_row == 0) {
+        run(dropout, step, id, 0, n, x, y);
+        return;
+    }
+    for (int64_t r = 0; r < n / row; r++) {
+        run(dropout, step, id, r * attr->whole_row + attr->row_begin, row, x + r * row, y + r * row);
     }
 }
 

@@ -36,9 +36,11 @@ static void dropout(const dl_op *op, void *const *slots) {
         memmove(y, x, (size_t)(n_samples * n) * sizeof *x);
         return;
     }
-    const dl_dropout mask = dl_dropout_of(&op->desc.attr.u.dropout);
+    const dl_dropout_attr *attr = &op->desc.attr.u.dropout;
+    const dl_dropout mask = dl_dropout_of(attr);
+    const int64_t row = shape->dim[shape->n_dims - 1];
     for (int64_t i = 0; i < n_samples; i++) {
-        dl_dropout_sample(&mask, step->step, ids[i], n, x + i * n, y + i * n);
+        dl_dropout_sample(attr, dl_dropout_run, &mask, step->step, ids[i], n, row, x + i * n, y + i * n);
     }
 }
 

@@ -236,7 +236,8 @@ static const dl_option parallel_options[] = {
      .fallback = "1",
      .min = 1,
      .max = MAX_RANKS,
-     .doc = "ranks that share a layer; 1 today"},
+     .doc = "ranks that share layers: pairs of dense layers with activations and dropout between them; the "
+            "rest of the model is computed by each"},
     {.name = "pipeline",
      .type = DL_TYPE_INT,
      .offset = offsetof(dl_parallel_config, pipeline),

@@ -68,7 +68,7 @@ typedef struct dl_checkpoint_config {
 
 /* Where values stand that others than this module check, for messages. */
 typedef struct dl_config_places {
-    dl_place loss, label_smoothing, metrics, monitor, best;
+    dl_place loss, label_smoothing, metrics, monitor, best, tensor;
     bool metrics_given; /* train.metrics is not the default */
 } dl_config_places;
 

@@ -118,14 +118,14 @@ static dl_status check_train(const check *c) {
 }
 
 static dl_status check_parallel(const check *c) {
-    const dl_parallel_config *parallel = &c->config->parallel;
-    const int64_t size[] = {parallel->tensor, parallel->pipeline};
-    const char *const name[] = {"tensor", "pipeline"};
-    for (int i = 0; i < 2; i++) {
-        if (size[i] > 1) {
-            DL_RETURN_IF_ERROR(dl_diagnose(c->diagnostics, place_of(c, "parallel", name[i]),
-                                           "the %s axis has size 1 today; write 1 or leave it out", name[i]));
-        }
+    if (c->config->parallel.pipeline > 1) {
+        return dl_diagnose(c->diagnostics, place_of(c, "parallel", "pipeline"),
+                           "the pipeline axis has size 1 today; write 1 or leave it out");
+    }
+    if (c->config->parallel.tensor > 1 && c->config->reproducible) {
+        return dl_diagnose(c->diagnostics, place_of(c, "parallel", "tensor"),
+                           "ranks that share layers add their sums in another order than one rank does; with "
+                           "reproducible: true write 1 or leave it out");
     }
     return DL_OK;
 }
@@ -199,6 +199,7 @@ static void note_places(const check *c) {
     places->metrics = place_of(c, "train", "metrics");
     places->metrics_given = train != NULL && dl_node_get(train, "metrics") != NULL;
     places->best = place_of(c, "checkpoint", "best");
+    places->tensor = place_of(c, "parallel", "tensor");
     places->monitor = monitor == NULL ? place_of(c, "train", "early_stopping") : monitor->place;
 }
 

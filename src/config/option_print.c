@@ -114,7 +114,7 @@ static dl_status print_ints(const dl_option *option, const dl_int_list *list, dl
         if (option->type == DL_TYPE_WORDS) {
             DL_RETURN_IF_ERROR(print_text(option->words[list->value[i]], false, out));
         } else if (list->value[i] < DL_WORD(dl_count_words(option->item_words))) {
-            DL_RETURN_IF_ERROR(print_text(option->item_words[list->value[i] - DL_WORD(0)], false, out));
+            DL_RETURN_IF_ERROR(dl_text_append(out, "%s", option->item_words[list->value[i] - DL_WORD(0)]));
         } else {
             DL_RETURN_IF_ERROR(dl_text_append(out, "%" PRId64, list->value[i]));
         }

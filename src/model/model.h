@@ -106,7 +106,8 @@ typedef struct dl_model_data {
     const double *mean, *std;
     bool has_target; /* of field y, where it is known */
     dl_dtype target_dtype;
-    dl_shape target_shape;
+    dl_shape target_shape; /* of steps that have classes: without their number */
+    bool target_steps;     /* y has a class for each step of a sequence of any length */
 } dl_model_data;
 
 typedef struct dl_model_options {

@@ -48,7 +48,8 @@ static dl_status check_rows(dl_model *model, const dl_shape *shape, const dl_mod
                            "; there must be as many, or one vector for the whole window",
                            dl_shape_text(shape, text), rows, options->input_shape.dim[0]);
     }
-    if (options->data->has_target && rows != dl_shape_elements(&options->data->target_shape)) {
+    if (options->data->has_target && !options->data->target_steps &&
+        rows != dl_shape_elements(&options->data->target_shape)) {
         return dl_diagnose(diagnostics, last_place(model),
                            "the model ends with shape %s: classes at %" PRId64
                            " positions, but a sample of the data set has one; end the last lstm with "
@@ -77,9 +78,16 @@ static dl_status check_classes(dl_model *model, const dl_shape *shape, const dl_
     return check_rows(model, shape, options, diagnostics);
 }
 
-static dl_status check_values(dl_model *model, const dl_shape *shape, const dl_model_options *options,
-                              dl_diagnostics *diagnostics) {
+static dl_status check_values(dl_model *model, int last, const dl_shape *shape,
+                              const dl_model_options *options, dl_diagnostics *diagnostics) {
     const dl_model_data *data = options->data;
+    if (model->value[last].any_length) {
+        return dl_diagnose(
+            diagnostics, options->loss_place,
+            "the loss %s is not there for every step of sequences of different lengths; that of "
+            "classes is softmax_cross_entropy",
+            options->loss->variant.name);
+    }
     char have[DL_SHAPE_TEXT_BYTES], wanted[DL_SHAPE_TEXT_BYTES];
     if (options->tokens) { /* and so are what it is to be compared with */
         return dl_diagnose(
@@ -115,6 +123,17 @@ static int stateful_layer(const dl_model *model) {
     return model->value[v].layer;
 }
 
+/* Sequences of different lengths on one side, one thing for each sample on the other. */
+static dl_status check_steps(dl_model *model, const dl_model_options *options, dl_diagnostics *diagnostics) {
+    return dl_diagnose(
+        diagnostics, last_place(model),
+        options->data->target_steps
+            ? "the model ends with one vector for each sample, but its steps have classes; keep "
+              "return_sequences: true up to the output"
+            : "the model ends with sequences of different lengths, but a sample has one target; "
+              "end the last lstm with return_sequences: false");
+}
+
 static dl_status check_shape(dl_model *model, int last, const dl_shape *shape,
                              const dl_model_options *options, dl_diagnostics *diagnostics) {
     char text[DL_SHAPE_TEXT_BYTES];
@@ -125,11 +144,9 @@ static dl_status check_shape(dl_model *model, int last, const dl_shape *shape,
             "the model ends with shape %s; the loss needs a vector with one number for each %s",
             dl_shape_text(shape, text), classes ? "class" : "target");
     }
-    if (model->value[last].any_length) {
-        return dl_diagnose(
-            diagnostics, last_place(model),
-            "the model ends with sequences of different lengths, but a sample has one target; end the "
-            "last lstm with return_sequences: false");
+    if (options->any_length && options->data->has_target &&
+        model->value[last].any_length != options->data->target_steps) {
+        return check_steps(model, options, diagnostics);
     }
     if (model->stateful && shape->n_dims == 1) {
         const dl_layer *layer = &model->layer[stateful_layer(model)];
@@ -140,7 +157,7 @@ static dl_status check_shape(dl_model *model, int last, const dl_shape *shape,
             layer->kind, layer->name);
     }
     return classes ? check_classes(model, shape, options, diagnostics)
-                   : check_values(model, shape, options, diagnostics);
+                   : check_values(model, last, shape, options, diagnostics);
 }
 
 /* --- loss and metrics --- */
@@ -155,6 +172,7 @@ static dl_status add_softmax(dl_layer_build *build, int last, int *probabilities
     const dl_shape shape = build->model->value[last].shape;
     DL_RETURN_IF_ERROR(
         add_value(build->model, DL_VALUE_COMPUTED, "probabilities", DL_F32, &shape, probabilities));
+    build->model->value[*probabilities].any_length = build->model->value[last].any_length;
     const int slots[] = {last, *probabilities};
     return dl_layer_op(build, DL_OP_SOFTMAX_FORWARD, &(dl_op_attr){0}, slots, 2, NULL);
 }
@@ -197,6 +215,7 @@ static dl_status add_output(dl_model *model, int last, const dl_model_options *o
     output->rows = dl_shape_elements(&shape) / shape.dim[shape.n_dims - 1];
     DL_RETURN_IF_ERROR(
         add_value(model, DL_VALUE_FIELD, "y", classes ? DL_I32 : DL_F32, &target, &output->labels));
+    model->value[output->labels].any_length = model->value[last].any_length;
     b.targets = output->labels;
     if (classes) {
         DL_RETURN_IF_ERROR(add_softmax(&b.build, last, &b.scores));

@@ -3,7 +3,7 @@
  * Parameters, gradients and optimizer slots lie in plain f32 arenas in this order, the same on all backends
  * and ranks: stage, then readiness of the gradient in the backward pass (last layers first); then what is
  * frozen, then statistics. Each tensor starts at a multiple of DL_PARAMETER_ALIGN elements; the gap stays
- * zero. Buckets are runs of whole tensors within a stage. */
+ * zero. Buckets are runs of whole tensors within a stage, either all of them slices or none. */
 #ifndef DLTRAIN_MODEL_PARAMETER_H
 #define DLTRAIN_MODEL_PARAMETER_H
 
@@ -51,6 +51,7 @@ typedef struct dl_parameter {
     int bucket; /* -1: not trainable */
     int64_t n_elements;
     int64_t offset; /* elements from the arena's start */
+    bool split;     /* this is a slice; other ranks have the others (program/partition.h) */
 } dl_parameter;
 
 typedef struct dl_bucket {
@@ -62,6 +63,7 @@ typedef struct dl_bucket {
 typedef struct dl_parameter_table {
     int n;
     dl_parameter *parameter; /* in arena order, arena by arena */
+    int64_t bucket_bytes;    /* as asked for */
     int n_buckets;
     dl_bucket *bucket;
     int64_t trainable_elements, frozen_elements, statistics_elements; /* of the arenas, gaps included */

@@ -105,7 +105,8 @@ dl_status dl_score_rows(dl_score_build *b, const char *name, dl_op_kind kind, co
                            .batched = true,
                            .figure = true,
                            .shape = rows,
-                           .source = -1};
+                           .source = -1,
+                           .any_length = model->value[b->scores].any_length};
     DL_RETURN_IF_ERROR(dl_model_add_value(model, &made, value));
     const int slots[] = {b->scores, b->targets, *value};
     return dl_layer_op(&b->build, kind, attr, slots, 3, NULL);

@@ -86,6 +86,7 @@ static void fill_buckets(dl_parameter_table *table, int64_t bucket_bytes) {
             table->n_buckets == 1 && bucket_bytes > FIRST_BUCKET_BYTES ? FIRST_BUCKET_BYTES : bucket_bytes;
         const int64_t size = aligned(parameter->n_elements);
         if (last == NULL || table->parameter[last->first].stage != parameter->stage ||
+            table->parameter[last->first].split != parameter->split ||
             (last->n_elements + size) * (int64_t)sizeof(float) > limit) {
             last = &table->bucket[table->n_buckets++];
             *last = (dl_bucket){.first = i, .offset = parameter->offset};
@@ -128,6 +129,7 @@ dl_status dl_parameter_table_make(dl_model *model, int64_t bucket_bytes) {
     }
     if (status == DL_OK) {
         table->n = model->n_parameters;
+        table->bucket_bytes = bucket_bytes;
         status = renumber(model, order);
     }
     if (status == DL_OK) {

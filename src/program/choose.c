@@ -186,7 +186,7 @@ static dl_status make_choices(const dl_compile *c) {
         }
         return DL_OK;
     }
-    dl_comm *comm = plan->options.grid->axis[DL_AXIS_DATA].comm;
+    dl_comm *comm = plan->options.grid->world;
     const dl_status status = comm->rank == 0 ? find_choices(c) : DL_OK;
     DL_RETURN_IF_ERROR(dl_comm_agree(comm, status, NULL));
     return comm->functions->broadcast(comm, plan->choices->layer, n_layers * sizeof *plan->choices->layer, 0);

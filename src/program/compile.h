@@ -77,6 +77,11 @@ DL_NODISCARD dl_status dl_lower(dl_compile *c);
 /* Inserts exchanges: gradients, statistics and totals go from partial to replicated over the data axis
  * (partition.c). */
 DL_NODISCARD dl_status dl_partition_data(dl_compile *c);
+/* The exchange of a slot that holds this rank's part of a sum over the tensor axis, right behind what wrote
+ * it (partition.c). */
+DL_NODISCARD dl_status dl_partition_tensor(dl_compile *c, int slot, int layer, dl_phase phase);
+/* How a value lies over the tensor axis. */
+dl_spread dl_spread_of(const dl_compile *c, int value);
 /* The exchange of the control word, behind everything that may set it (partition.c). */
 DL_NODISCARD dl_status dl_partition_control(dl_compile *c);
 /* Finite checks, optimizer updates, commits, packs (update.c). */
@@ -91,6 +96,15 @@ DL_NODISCARD dl_status dl_place_slots(dl_program *program, bool strict);
 
 /* The rest of a program once all of a plan's copies are known: packs, remaining operations, lanes, places. */
 DL_NODISCARD dl_status dl_compile_finish(dl_plan *plan, dl_program *program);
+
+/* --- collectives (collectives.c) --- */
+
+/* Prepares them in the order of their numbers, behind everything that gives addresses. Collective over all
+ * ranks. */
+DL_NODISCARD dl_status dl_prepare_collectives(dl_plan *plan);
+void dl_release_collectives(dl_plan *plan);
+/* Has the plan a program for training? */
+bool dl_plan_trains(const dl_plan *plan);
 
 /* --- statistics over ranks and steps (statistics.c) --- */
 

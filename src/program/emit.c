@@ -119,9 +119,30 @@ static dl_op_attr attributes(const dl_model_op *op, bool training) {
     return attr;
 }
 
+/* A sum over the tensor axis takes its bias once: in the part of the first rank. */
+static void leave_out_bias(const dl_compile *c, const dl_model_op *op, int *slots) {
+    const int bias = op->kind == DL_OP_DENSE_FORWARD ? dl_op_slot(dl_op_info_of(op->kind), "b") : -1;
+    if (bias >= 0 && c->plan->options.partition->index > 0) {
+        slots[bias] = -1;
+    }
+}
+
+/* The slot number of an output that is this rank's part of a sum, -1: none. */
+static int partial_output(const dl_compile *c, const dl_model_op *op) {
+    const dl_op_info *info = dl_op_info_of(op->kind);
+    for (int s = 0; s < info->n_slots; s++) {
+        if (op->slot[s] >= 0 && info->slots[s].role == DL_SLOT_OUT &&
+            dl_spread_of(c, op->slot[s]) == DL_SPREAD_PARTIAL) {
+            return s;
+        }
+    }
+    return -1;
+}
+
 static dl_status emit_op(dl_compile *c, const dl_model_op *op, bool training) {
     const dl_op_info *info = dl_op_info_of(op->kind);
     int slots[DL_OP_MAX_SLOTS];
+    const int partial = partial_output(c, op);
     for (int s = 0; s < DL_OP_MAX_SLOTS; s++) {
         slots[s] = -1;
         const int v = s < info->n_slots ? op->slot[s] : -1;
@@ -139,9 +160,15 @@ static dl_status emit_op(dl_compile *c, const dl_model_op *op, bool training) {
         }
         slots[s] = c->slot_of[v];
     }
+    if (partial >= 0) {
+        leave_out_bias(c, op, slots);
+    }
     const dl_op_attr attr = attributes(op, training);
     DL_RETURN_IF_ERROR(dl_add_operation(c->program, op->kind, &attr, DL_PHASE_FORWARD, op->layer, c->micro,
                                         slots, info->n_slots, NULL));
+    if (partial >= 0) {
+        return dl_partition_tensor(c, slots[partial], op->layer, DL_PHASE_FORWARD);
+    }
     return op->kind == DL_OP_BATCH_NORM_STATISTICS ? dl_emit_moments(c, op, slots[0]) : DL_OK;
 }
 

@@ -77,18 +77,18 @@ static dl_status load(const run *r, const dl_instruction *instruction) {
     return r->plan->options.device->backend->upload(r->plan->options.device, to, from, slot->n_bytes, NULL);
 }
 
-static dl_comm *data_comm(const dl_plan *plan) {
-    return plan->options.grid->axis[DL_AXIS_DATA].comm;
+static dl_status wait_for(const dl_plan_collective *collective) {
+    return collective->comm->functions->wait(collective->collective);
 }
 
 /* Time in a wait belongs to the collective, not to the instruction that came to use its result. */
 static dl_status finish_collective(run *r, int at) {
-    dl_collective *collective = r->plan->collective[r->program->instruction[at].collective];
+    const dl_plan_collective *collective = &r->plan->collective[r->program->instruction[at].collective];
     if (r->profile == NULL) {
-        return data_comm(r->plan)->functions->wait(collective);
+        return wait_for(collective);
     }
     const double before = dl_clock_seconds();
-    DL_RETURN_IF_ERROR(data_comm(r->plan)->functions->wait(collective));
+    DL_RETURN_IF_ERROR(wait_for(collective));
     const double seconds = dl_clock_seconds() - before;
     r->profile->seconds[at] += seconds;
     r->waited += seconds;
@@ -119,6 +119,10 @@ static dl_status wait_for_events(run *r, int at) {
     return DL_OK;
 }
 
+static dl_status start_collective(const dl_plan_collective *collective) {
+    return collective->comm->functions->start(collective->collective);
+}
+
 static dl_status run_unordered(run *r, int at) {
     const dl_instruction *instruction = &r->program->instruction[at];
     switch (instruction->type) {
@@ -127,7 +131,7 @@ static dl_status run_unordered(run *r, int at) {
     case DL_DO_LOAD:
         return load(r, instruction);
     case DL_DO_ALL_REDUCE:
-        return data_comm(r->plan)->functions->start(r->plan->collective[instruction->collective]);
+        return start_collective(&r->plan->collective[instruction->collective]);
     case DL_DO_NOTHING:
         break;
     }

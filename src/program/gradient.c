@@ -152,6 +152,18 @@ static bool is_for_fusion(const dl_op_info *forward, const dl_slot_info *slot) {
     return slot->optional && s >= 0 && forward->slots[s].role == DL_SLOT_OUT;
 }
 
+/* Where each rank of the tensor axis makes some features from the whole of `value`, it has a part of the
+ * value's gradient. */
+static bool is_partial(const dl_compile *c, const dl_model_op *op, int value) {
+    const dl_op_info *info = dl_op_info_of(op->kind);
+    bool splits = false;
+    for (int s = 0; s < info->n_slots; s++) {
+        splits = splits || (op->slot[s] >= 0 && info->slots[s].role == DL_SLOT_OUT &&
+                            dl_spread_of(c, op->slot[s]) == DL_SPREAD_SPLIT);
+    }
+    return splits && dl_spread_of(c, value) == DL_SPREAD_WHOLE;
+}
+
 static dl_status emit_gradient(dl_compile *c, const dl_model_op *op, const dl_op_gradient *gradient,
                                int forward) {
     const dl_op_info *info = dl_op_info_of(gradient->kind);
@@ -175,6 +187,9 @@ static dl_status emit_gradient(dl_compile *c, const dl_model_op *op, const dl_op
     }
     for (int i = 0; i < info->n_slots; i++) {
         if (made[i] >= 0 && c->model->value[made[i]].kind != DL_VALUE_PARAMETER) {
+            if (is_partial(c, op, made[i])) {
+                DL_RETURN_IF_ERROR(dl_partition_tensor(c, slots[i], op->layer, DL_PHASE_BACKWARD));
+            }
             DL_RETURN_IF_ERROR(arrive(c, made[i], slots[i]));
         }
     }

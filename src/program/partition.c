@@ -1,14 +1,16 @@
-/* Partition over the data axis: gradients, statistics, totals and the control word are partial on each rank
- * and wanted replicated. The one act of this pass is to insert the exchange that turns the first into the
- * second, at the earliest place: a bucket is reduced right after its last contribution. */
+/* Partition: what is partial on each rank is wanted whole. The one act of these passes is to insert the
+ * exchange that turns the first into the second, at the earliest place. Over the data axis gradients,
+ * statistics and totals are partial: a bucket is reduced right after its last contribution. Over the tensor
+ * axis values are whose features ranks share (partition.h). The control word is over all ranks. */
 #include "program/compile.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-static dl_status add_all_reduce(dl_compile *c, int collective, const int *slots, int n_slots,
-                                dl_phase phase) {
+static dl_status add_all_reduce(dl_compile *c, dl_axis_name axis, int collective, const int *slots,
+                                int n_slots, dl_phase phase) {
     dl_instruction reduce = {.type = DL_DO_ALL_REDUCE,
+                             .axis = axis,
                              .collective = collective,
                              .lane = DL_LANE_COMM,
                              .phase = phase,
@@ -35,7 +37,7 @@ static dl_status reduce_bucket(dl_compile *c, int number) {
         c->program->slot[slots[block]].offset =
             (size_t)(block * table->trainable_elements + bucket->offset) * sizeof(float);
     }
-    return add_all_reduce(c, number, slots, c->plan->n_blocks, DL_PHASE_REDUCE);
+    return add_all_reduce(c, DL_AXIS_DATA, number, slots, c->plan->n_blocks, DL_PHASE_REDUCE);
 }
 
 /* Which bucket an instruction writes a gradient of, -1: none. */
@@ -123,8 +125,8 @@ static dl_status exchange_sums(dl_compile *c) {
         }
         if (status == DL_OK && exchange >= 0 &&
             (i + 1 == n || written_exchange(&old, i + 1, &next) != exchange)) {
-            status =
-                add_all_reduce(c, c->model->table.n_buckets + 2 + exchange, slots, n_slots, before[i].phase);
+            status = add_all_reduce(c, DL_AXIS_DATA, c->model->table.n_buckets + 2 + exchange, slots, n_slots,
+                                    before[i].phase);
             n_slots = 0;
         }
     }
@@ -144,12 +146,32 @@ dl_status dl_partition_data(dl_compile *c) {
         return DL_OK;
     }
     const int slots[] = {c->program->totals, c->program->moments};
-    return add_all_reduce(c, n_buckets, slots, c->program->moments >= 0 ? 2 : 1, DL_PHASE_REDUCE);
+    return add_all_reduce(c, DL_AXIS_DATA, n_buckets, slots, c->program->moments >= 0 ? 2 : 1,
+                          DL_PHASE_REDUCE);
+}
+
+/* --- tensor axis, all ranks --- */
+
+dl_spread dl_spread_of(const dl_compile *c, int value) {
+    const dl_partition *partition = c->plan->options.partition;
+    return partition == NULL ? DL_SPREAD_WHOLE : partition->spread[value];
+}
+
+dl_status dl_partition_tensor(dl_compile *c, int slot, int layer, dl_phase phase) {
+    if (c->program->slot[slot].n_bytes == 0) {
+        return DL_OK;
+    }
+    c->program->slot[slot].partial = true;
+    DL_RETURN_IF_ERROR(add_all_reduce(c, DL_AXIS_TENSOR, -1, &slot, 1, phase));
+    c->program->instruction[c->program->n_instructions - 1].layer = layer;
+    c->program->instruction[c->program->n_instructions - 1].micro = c->program->slot[slot].micro;
+    return DL_OK;
 }
 
 dl_status dl_partition_control(dl_compile *c) {
-    if (c->plan->options.n_ranks == 1) {
+    if (c->plan->options.n_ranks == 1 && c->plan->options.partition == NULL) {
         return DL_OK;
     }
-    return add_all_reduce(c, c->model->table.n_buckets + 1, &c->program->control, 1, DL_PHASE_REDUCE);
+    return add_all_reduce(c, DL_N_AXES, c->model->table.n_buckets + 1, &c->program->control, 1,
+                          DL_PHASE_REDUCE);
 }

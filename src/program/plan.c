@@ -71,7 +71,7 @@ static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
-static bool has_training(const dl_plan *plan) {
+bool dl_plan_trains(const dl_plan *plan) {
     for (int i = 0; i < plan->n_programs; i++) {
         if (plan->program[i]->kind == DL_PROGRAM_TRAIN) {
             return true;
@@ -86,7 +86,7 @@ static void size_arenas(dl_plan *plan) {
     plan->bytes[DL_STORE_PARAMETER] = trainable;
     plan->bytes[DL_STORE_FROZEN] = (size_t)table->frozen_elements * sizeof(float);
     plan->bytes[DL_STORE_STATISTICS] = (size_t)table->statistics_elements * sizeof(float);
-    if (has_training(plan)) {
+    if (dl_plan_trains(plan)) {
         plan->bytes[DL_STORE_GRADIENT] = trainable * (size_t)plan->n_blocks;
         plan->bytes[DL_STORE_OPTIMIZER] = trainable * (size_t)plan->options.update.n_states;
         plan->bytes[DL_STORE_STATE] =
@@ -180,84 +180,6 @@ static dl_status bind(const dl_plan *plan, dl_program *program) {
     return DL_OK;
 }
 
-static dl_status prepare(dl_plan *plan, const dl_reduce_desc *desc) {
-    dl_comm *comm = plan->options.grid->axis[DL_AXIS_DATA].comm;
-    DL_RETURN_IF_ERROR(
-        comm->functions->all_reduce_prepare(comm, desc, &plan->collective[plan->n_collectives]));
-    plan->n_collectives++;
-    return DL_OK;
-}
-
-static dl_status prepare_bucket(dl_plan *plan, int number) {
-    const dl_parameter_table *table = &plan->options.model->table;
-    const dl_bucket *bucket = &table->bucket[number];
-    float *gradients = plan->memory[DL_STORE_GRADIENT];
-    char *name = NULL;
-    DL_RETURN_IF_ERROR(dl_pool_printf(plan->pool, &name, "bucket %d", number));
-    dl_reduce_desc desc = {.reduction = DL_REDUCE_SUM,
-                           .dtype = DL_F32,
-                           .n_elements = bucket->n_elements,
-                           .buffer = gradients + bucket->offset,
-                           .n_blocks = plan->options.reproducible ? plan->n_blocks : 0,
-                           .name = name};
-    for (int i = 0; i < desc.n_blocks; i++) {
-        desc.block[i] = gradients + i * table->trainable_elements + bucket->offset;
-        desc.block_pieces[i] = plan->block_pieces[i];
-    }
-    return prepare(plan, &desc);
-}
-
-static dl_status prepare_exchange(dl_plan *plan, const dl_exchange *exchange) {
-    char *memory = plan->memory[DL_STORE_EXCHANGE], *name = NULL;
-    const size_t each = dl_exchange_block_bytes(plan, exchange);
-    DL_RETURN_IF_ERROR(dl_pool_printf(plan->pool, &name, "%s of layer '%s'",
-                                      dl_op_info_of(exchange->kind)->name,
-                                      plan->options.model->layer[exchange->layer].name));
-    dl_reduce_desc desc = {.reduction = DL_REDUCE_SUM,
-                           .dtype = DL_F64,
-                           .n_elements = exchange->n_elements,
-                           .buffer = memory + exchange->offset,
-                           .n_blocks = plan->options.reproducible ? plan->n_blocks : 0,
-                           .name = name};
-    for (int i = 0; i < desc.n_blocks; i++) {
-        desc.block[i] = memory + exchange->offset + (size_t)i * each;
-        desc.block_pieces[i] = plan->block_pieces[i];
-    }
-    return prepare(plan, &desc);
-}
-
-/* Buckets in the order of their numbers, then totals (with the moments behind them), then control, then
- * exchanges: what instructions call them by. */
-static dl_status prepare_collectives(dl_plan *plan) {
-    const int n_buckets = plan->options.model->table.n_buckets;
-    const dl_program *program = plan->program[0];
-    const size_t n_collectives = (size_t)(n_buckets + 2 + plan->n_exchanges);
-    DL_RETURN_IF_ERROR(dl_alloc(n_collectives, sizeof *plan->collective, &plan->collective));
-    if (has_training(plan)) {
-        for (int b = 0; b < n_buckets; b++) {
-            DL_RETURN_IF_ERROR(prepare_bucket(plan, b));
-        }
-    }
-    plan->n_collectives = n_buckets;
-    const int64_t n_moments = dl_n_moments(plan->options.model);
-    const dl_reduce_desc totals = {.reduction = DL_REDUCE_SUM,
-                                   .dtype = DL_F64,
-                                   .n_elements = DL_N_TOTALS + n_moments,
-                                   .buffer = dl_slot_address(plan, program, program->totals),
-                                   .name = "totals"};
-    const dl_reduce_desc control = {.reduction = DL_REDUCE_MAX,
-                                    .dtype = DL_I32,
-                                    .n_elements = DL_N_CONTROLS,
-                                    .buffer = dl_slot_address(plan, program, program->control),
-                                    .name = "control"};
-    DL_RETURN_IF_ERROR(prepare(plan, &totals));
-    DL_RETURN_IF_ERROR(prepare(plan, &control));
-    for (int i = 0; i < plan->n_exchanges; i++) {
-        DL_RETURN_IF_ERROR(prepare_exchange(plan, &plan->exchange[i]));
-    }
-    return DL_OK;
-}
-
 dl_status dl_plan_finish(dl_plan *plan) {
     DL_RETURN_IF_ERROR(dl_plan_seal(plan));
     DL_RETURN_IF_ERROR(take_memory(plan));
@@ -265,7 +187,7 @@ dl_status dl_plan_finish(dl_plan *plan) {
     for (int i = 0; i < plan->n_programs; i++) {
         DL_RETURN_IF_ERROR(bind(plan, plan->program[i]));
     }
-    return prepare_collectives(plan);
+    return dl_prepare_collectives(plan);
 }
 
 static void release_memory(dl_plan *plan) {
@@ -287,12 +209,7 @@ void dl_plan_destroy(dl_plan **plan) {
     if (*plan == NULL) {
         return;
     }
-    for (int i = 0; i < (*plan)->n_collectives; i++) {
-        if ((*plan)->collective[i] != NULL) {
-            (*plan)->options.grid->axis[DL_AXIS_DATA].comm->functions->collective_destroy(
-                (*plan)->collective[i]);
-        }
-    }
+    dl_release_collectives(*plan);
     for (int i = 0; i < (*plan)->n_programs; i++) {
         dl_program_destroy(&(*plan)->program[i]);
     }
@@ -302,7 +219,6 @@ void dl_plan_destroy(dl_plan **plan) {
     dl_free(&(*plan)->copy);
     dl_free(&(*plan)->exchange);
     dl_free(&(*plan)->zeros);
-    dl_free(&(*plan)->collective);
     dl_pool_destroy(&(*plan)->pool);
     dl_free(plan);
 }

@@ -11,7 +11,7 @@
 #include "comm/grid.h"
 #include "kernels/backend.h"
 #include "kernels/common/blocks.h"
-#include "model/model.h"
+#include "program/partition.h"
 
 /* Where a slot lives and for how long. ENTRY(enumerator, name) */
 #define DL_STORAGE_LIST(ENTRY)                                                                               \
@@ -49,6 +49,7 @@ typedef struct dl_slot {
     size_t view_offset; /* bytes into it */
     int parameter;      /* row of the parameter table (parameters, gradients, copies), -1 */
     int exchange;       /* number in the plan of the exchange it is a block of, -1 */
+    bool partial;       /* made as this rank's part of a sum over the tensor axis */
     int first, last;    /* instructions of its life (of views too), -1: unused */
     size_t offset;      /* bytes into the memory of its storage */
 } dl_slot;
@@ -94,7 +95,8 @@ typedef struct dl_instruction {
     dl_op *op;
     int n_parts; /* 0: whole; else the operation runs once per part, outputs that sum side by side */
     dl_part *part;
-    int collective;        /* number in the plan */
+    dl_axis_name axis;     /* ALL_REDUCE: over which ranks; DL_N_AXES: all of them */
+    int collective;        /* number in the plan, -1: given when the plan is finished (tensor axis) */
     int load;              /* field number or DL_LOAD_... */
     dl_range load_samples; /* of the rank's batch */
     dl_lane lane;
@@ -145,7 +147,8 @@ typedef struct dl_host_batch {
 } dl_host_batch;
 
 typedef struct dl_plan_options {
-    const dl_model *model;
+    const dl_model *model;         /* of the partition, where there is one */
+    const dl_partition *partition; /* NULL: no rank shares layers with another */
     dl_device *device;
     const dl_grid *grid; /* NULL: nothing will be run (check) */
     int n_ranks, rank;   /* of the data axis */
@@ -180,6 +183,12 @@ typedef struct dl_exchange {
     size_t offset;      /* of the first block in DL_STORE_EXCHANGE; the others follow */
 } dl_exchange;
 
+/* A prepared collective, and the communicator it is of (borrowed). */
+typedef struct dl_plan_collective {
+    dl_comm *comm;
+    dl_collective *collective;
+} dl_plan_collective;
+
 /* DL_STORE_STATE: the samples seen, and from here on the averaged parameters, in the order of their arena. */
 #define DL_EMA_OFFSET ((size_t)DL_PAGE_BYTES)
 
@@ -206,7 +215,7 @@ typedef struct dl_plan {
     void *zeros;                 /* on the host: what a state begins with */
     void *memory[DL_N_STORAGES]; /* after finish; the gradient arenas are in the communicator's memory */
     int n_collectives;
-    dl_collective **collective; /* buckets, then totals, then control, then exchanges */
+    dl_plan_collective *collective; /* buckets, then totals, control, exchanges, those of the tensor axis */
     bool sealed;
 } dl_plan;
 
@@ -215,7 +224,7 @@ DL_NODISCARD dl_status dl_plan_create(const dl_plan_options *options, dl_plan **
 
 /* Compiles a program for a step over `global_samples` samples (or finds the one made before) and returns its
  * number in *index. The full training program must be added first: it makes the choices the others follow.
- * Collective over the data axis when options.measure is set (rank 0 measures and broadcasts). */
+ * Collective over all ranks when options.measure is set (rank 0 measures and broadcasts). */
 DL_NODISCARD dl_status dl_plan_add(dl_plan *plan, dl_program_kind kind, int64_t global_samples, int *index);
 
 /* The same for sequences of `length` positions, in a model that leaves the length open (a bucket of ragged
@@ -227,8 +236,7 @@ DL_NODISCARD dl_status dl_plan_add_length(dl_plan *plan, dl_program_kind kind, i
  * afterwards. */
 DL_NODISCARD dl_status dl_plan_seal(dl_plan *plan);
 
-/* Seals, takes all memory, prepares collectives, gives every slot its address. Collective over the data axis.
- */
+/* Seals, takes all memory, prepares collectives, gives every slot its address. Collective over all ranks. */
 DL_NODISCARD dl_status dl_plan_finish(dl_plan *plan);
 
 /* Bytes of each storage, known once the plan is sealed. */
@@ -240,7 +248,7 @@ DL_NODISCARD dl_status dl_plan_clear_state(dl_plan *plan, dl_program_kind kind);
 
 void dl_plan_destroy(dl_plan **plan);
 
-/* Runs a program once. Collective over the data axis when it has collectives. Everything is done on return of
+/* Runs a program once. Collective over all ranks when it has collectives. Everything is done on return of
  * backends that run operations at once. */
 DL_NODISCARD dl_status dl_execute(dl_plan *plan, int program, const dl_host_batch *batch);
 

@@ -39,31 +39,70 @@ static dl_status check_bucket(dl_compile *c, int number) {
 
 /* --- the norm --- */
 
+/* Are the bucket's parameters slices of which other ranks have the others? */
+static bool is_split(const dl_parameter_table *table, int bucket) {
+    return table->parameter[table->bucket[bucket].first].split;
+}
+
 static int64_t blocks_of(int64_t n_elements) {
     return (n_elements + DL_SQUARES_BLOCK - 1) / DL_SQUARES_BLOCK;
 }
 
-/* The sums of squares of all buckets, side by side; they find values that are not finite on the way. */
-static dl_status sum_squares(dl_compile *c, int *sums) {
+/* Sums of squares of the buckets that are slices of parameters (`split`) or that are not, side by side in
+ * slot `sums` from number `first` on; they find values that are not finite on the way. */
+static dl_status sum_squares_of(dl_compile *c, bool split, int sums, int64_t first) {
     const dl_parameter_table *table = &c->model->table;
-    int64_t n_blocks = 0, first = 0;
-    for (int b = 0; b < table->n_buckets; b++) {
-        n_blocks += blocks_of(table->bucket[b].n_elements);
-    }
-    DL_RETURN_IF_ERROR(
-        dl_add_slot(c->program, "squares", -1, -1, DL_STORE_ACTIVATION, DL_F64, &DL_SHAPE(n_blocks), sums));
     for (int b = 0; b < table->n_buckets; b++) {
         const segment bucket = whole_bucket(c, b);
         const int64_t n = blocks_of(bucket.n_elements);
         int slots[3] = {-1, -1, c->program->control};
+        if (is_split(table, b) != split) {
+            continue;
+        }
         DL_RETURN_IF_ERROR(range_slot(c, &bucket, DL_STORE_GRADIENT, 0, &slots[0]));
-        DL_RETURN_IF_ERROR(dl_add_view(c->program, "squares", *sums, (size_t)first * sizeof(double), DL_F64,
+        DL_RETURN_IF_ERROR(dl_add_view(c->program, "squares", sums, (size_t)first * sizeof(double), DL_F64,
                                        &DL_SHAPE(n), &slots[1]));
         DL_RETURN_IF_ERROR(dl_add_operation(c->program, DL_OP_SUM_SQUARES, &(dl_op_attr){0}, DL_PHASE_UPDATE,
                                             -1, -1, slots, 3, NULL));
         first += n;
     }
     return DL_OK;
+}
+
+/* The sum of the squares of the slices of this rank, and then of all ranks of the tensor axis. */
+static dl_status sum_slices(dl_compile *c, int64_t n_blocks, int total) {
+    int slots[2] = {-1, total};
+    DL_RETURN_IF_ERROR(dl_add_slot(c->program, "squares of slices", -1, -1, DL_STORE_ACTIVATION, DL_F64,
+                                   &DL_SHAPE(n_blocks), &slots[0]));
+    DL_RETURN_IF_ERROR(sum_squares_of(c, true, slots[0], 0));
+    DL_RETURN_IF_ERROR(dl_add_operation(c->program, DL_OP_SUM_SAMPLES, &(dl_op_attr){0}, DL_PHASE_UPDATE, -1,
+                                        -1, slots, 2, NULL));
+    return dl_partition_tensor(c, total, -1, DL_PHASE_UPDATE);
+}
+
+/* The sums of squares of all buckets; one number for those whose slices ranks share. */
+static dl_status sum_squares(dl_compile *c, int *sums) {
+    const dl_parameter_table *table = &c->model->table;
+    int64_t n_blocks[2] = {0, 0};
+    for (int b = 0; b < table->n_buckets; b++) {
+        n_blocks[is_split(table, b)] += blocks_of(table->bucket[b].n_elements);
+    }
+    const int64_t n = n_blocks[false] + (n_blocks[true] > 0);
+    DL_RETURN_IF_ERROR(
+        dl_add_slot(c->program, "squares", -1, -1, DL_STORE_ACTIVATION, DL_F64, &DL_SHAPE(n), sums));
+    DL_RETURN_IF_ERROR(sum_squares_of(c, false, *sums, 0));
+    if (n_blocks[true] == 0) {
+        return DL_OK;
+    }
+    int total = -1, slots[2] = {-1, -1};
+    DL_RETURN_IF_ERROR(
+        dl_add_slot(c->program, "square sum", -1, -1, DL_STORE_ACTIVATION, DL_F64, &DL_SHAPE(1), &total));
+    DL_RETURN_IF_ERROR(sum_slices(c, n_blocks[true], total));
+    slots[0] = total;
+    DL_RETURN_IF_ERROR(dl_add_view(c->program, "squares", *sums, (size_t)n_blocks[false] * sizeof(double),
+                                   DL_F64, &DL_SHAPE(1), &slots[1]));
+    return dl_add_operation(c->program, DL_OP_COPY, &(dl_op_attr){0}, DL_PHASE_UPDATE, -1, -1, slots, 2,
+                            NULL);
 }
 
 /* The norm for the updates, and a copy of it for the host. Every rank computes it from the same reduced

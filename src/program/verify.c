@@ -43,6 +43,20 @@ static dl_status check_age(const dl_verifier *v, int at, const dl_touch *touch, 
     return DL_OK;
 }
 
+/* A part of a sum over the tensor axis is used after the sum. */
+static dl_status check_partial(const dl_verifier *v, int at, const dl_touch *touch, const dl_extent *extent) {
+    const dl_program *program = v->program;
+    if (program->slot[v->location[touch->slot].value].partial &&
+        program->instruction[at].type != DL_DO_ALL_REDUCE &&
+        program->instruction[extent->writer].type != DL_DO_ALL_REDUCE) {
+        return dl_verify_fault(program, at, touch->slot,
+                               "holds this rank's part of a sum over the tensor axis: no exchange after "
+                               "instruction %d wrote it",
+                               extent->writer);
+    }
+    return DL_OK;
+}
+
 /* What is summed over ranks is used after the sum. */
 static dl_status check_reduced(const dl_verifier *v, int at, const dl_touch *touch, const dl_extent *extent) {
     const dl_instruction *instruction = &v->program->instruction[at];
@@ -83,6 +97,7 @@ static dl_status check_read(const dl_verifier *v, int at, const dl_touch *touch,
                                dl_instruction_name(&program->instruction[extent->writer], name),
                                extent->value < 0 ? "workspace" : program->slot[extent->value].name);
     }
+    DL_RETURN_IF_ERROR(check_partial(v, at, touch, extent));
     return check_reduced(v, at, touch, extent);
 }
 
@@ -144,6 +159,7 @@ static bool may_write(const dl_program *program, const dl_instruction *instructi
     case DL_STORE_GRADIENT:
         return instruction->type != DL_DO_LOAD;
     case DL_STORE_ACTIVATION:
+        return operation || (instruction->type == DL_DO_ALL_REDUCE && instruction->axis == DL_AXIS_TENSOR);
     case DL_STORE_RESULT:
         return operation;
     case DL_STORE_WORKSPACE:
@@ -253,8 +269,10 @@ static void find_reduced(dl_verifier *v) {
     v->reduced[DL_STORE_GRADIENT] = v->reduced[DL_STORE_CONTROL] = v->reduced[DL_STORE_EXCHANGE] =
         several_ranks;
     for (int i = 0; i < program->n_instructions; i++) {
-        if (program->instruction[i].type == DL_DO_ALL_REDUCE && program->instruction[i].slot[0] >= 0) {
-            v->reduced[program->slot[program->instruction[i].slot[0]].storage] = true;
+        const dl_instruction *instruction = &program->instruction[i];
+        if (instruction->type == DL_DO_ALL_REDUCE && instruction->axis == DL_AXIS_DATA &&
+            instruction->slot[0] >= 0) {
+            v->reduced[program->slot[instruction->slot[0]].storage] = true;
         }
     }
 }

@@ -12,19 +12,30 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* What a sample's part of the buffers begins with; its targets follow, then its scores, row by row. */
+typedef struct head {
+    int64_t id, n_rows;
+} head;
+
 struct dl_predictions {
     dl_session *session;
     char path[PATH_MAX], unfinished[PATH_MAX];
     int fd;        /* rank 0's, -1: not open */
     bool in_place; /* a pipe, a device or a link is written as it is; files appear whole or not at all */
     bool classes;
-    int64_t n_rows, n_scores;         /* of a sample: rows, scores of a row */
-    size_t target_bytes, score_bytes; /* of a sample */
-    size_t sample_bytes;              /* in the buffers: id, targets, scores */
+    int64_t n_rows, n_scores;         /* of a sample: rows (the longest's), scores of a row */
+    bool any_length;                  /* samples have different numbers of rows */
+    size_t target_bytes, score_bytes; /* of a row */
+    size_t sample_bytes;              /* in the buffers: id, number of rows, targets, scores */
     int64_t max_samples;              /* of a rank in a batch */
     unsigned char *mine, *all;        /* [max_samples], [ranks][max_samples] */
     dl_text line;
 };
+
+/* The ranks that share the samples; where others share layers with them, those have the same samples. */
+static dl_comm *data_axis(const dl_predictions *p) {
+    return p->session->grid->axis[DL_AXIS_DATA].comm;
+}
 
 static dl_range share_of(const dl_predictions *p, int64_t global_samples, int rank) {
     const dl_plan_options *options = &p->session->plan->options;
@@ -38,9 +49,11 @@ static void measure(dl_predictions *p) {
     p->classes = model->output.classes;
     p->n_scores = scores->dim[scores->n_dims - 1];
     p->n_rows = dl_shape_elements(scores) / p->n_scores;
-    p->score_bytes = (size_t)dl_shape_elements(scores) * sizeof(float);
-    p->target_bytes = (size_t)dl_shape_elements(&targets->shape) * dl_dtype_bytes(targets->dtype);
-    p->sample_bytes = sizeof(int64_t) + p->target_bytes + p->score_bytes;
+    p->any_length = model->value[model->output.scores].any_length;
+    p->score_bytes = (size_t)p->n_scores * sizeof(float);
+    p->target_bytes =
+        (size_t)(dl_shape_elements(&targets->shape) / p->n_rows) * dl_dtype_bytes(targets->dtype);
+    p->sample_bytes = sizeof(head) + (size_t)p->n_rows * (p->target_bytes + p->score_bytes);
     const int64_t batch = p->session->plan->options.batch_size;
     for (int64_t n = batch; n > 0 && n > batch - DL_PIECES * 2;
          n--) { /* shares of shorter batches may be larger */
@@ -73,7 +86,7 @@ static dl_status begin_file(dl_predictions *p, const char *path) {
 static dl_status begin(dl_predictions *p, const char *path) {
     DL_RETURN_IF_ERROR(dl_alloc((size_t)p->max_samples, p->sample_bytes, &p->mine));
     DL_RETURN_IF_ERROR(
-        dl_alloc((size_t)p->max_samples * (size_t)p->session->world->size, p->sample_bytes, &p->all));
+        dl_alloc((size_t)p->max_samples * (size_t)data_axis(p)->size, p->sample_bytes, &p->all));
     return begin_file(p, path);
 }
 
@@ -113,15 +126,16 @@ static dl_status append_numbers(dl_text *line, const float *values, int64_t n) {
 }
 
 /* "KEY": and one value for each row, in a list where a sample has several. */
-static dl_status append_rows(dl_predictions *p, const char *key, const void *values,
+static dl_status append_rows(dl_predictions *p, const char *key, int64_t n_rows, const void *values,
                              dl_status (*append)(const dl_predictions *p, dl_text *line, const void *values,
                                                  int64_t row)) {
-    DL_RETURN_IF_ERROR(dl_text_append(&p->line, ",\"%s\":%s", key, p->n_rows > 1 ? "[" : ""));
-    for (int64_t row = 0; row < p->n_rows; row++) {
+    const bool list = p->n_rows > 1 || p->any_length;
+    DL_RETURN_IF_ERROR(dl_text_append(&p->line, ",\"%s\":%s", key, list ? "[" : ""));
+    for (int64_t row = 0; row < n_rows; row++) {
         DL_RETURN_IF_ERROR(dl_text_append(&p->line, row > 0 ? "," : ""));
         DL_RETURN_IF_ERROR(append(p, &p->line, values, row));
     }
-    return dl_text_append(&p->line, p->n_rows > 1 ? "]" : "");
+    return dl_text_append(&p->line, list ? "]" : "");
 }
 
 static dl_status append_label(const dl_predictions *p, dl_text *line, const void *values, int64_t row) {
@@ -150,18 +164,19 @@ static dl_status append_prediction(const dl_predictions *p, dl_text *line, const
 
 static dl_status append_sample(dl_predictions *p, const unsigned char *sample, float *scores,
                                float *targets) {
-    int64_t id = 0;
-    memcpy(&id, sample, sizeof id);
-    memcpy(targets, sample + sizeof id, p->target_bytes);
-    memcpy(scores, sample + sizeof id + p->target_bytes, p->score_bytes);
-    DL_RETURN_IF_ERROR(dl_text_append(&p->line, "{\"id\":%lld", (long long)id));
+    head first;
+    memcpy(&first, sample, sizeof first);
+    const size_t rows = (size_t)first.n_rows;
+    memcpy(targets, sample + sizeof first, rows * p->target_bytes);
+    memcpy(scores, sample + sizeof first + rows * p->target_bytes, rows * p->score_bytes);
+    DL_RETURN_IF_ERROR(dl_text_append(&p->line, "{\"id\":%lld", (long long)first.id));
     if (p->classes) {
-        DL_RETURN_IF_ERROR(append_rows(p, "label", targets, append_label));
-        DL_RETURN_IF_ERROR(append_rows(p, "prediction", scores, append_prediction));
-        DL_RETURN_IF_ERROR(append_rows(p, "probabilities", scores, append_scores));
+        DL_RETURN_IF_ERROR(append_rows(p, "label", first.n_rows, targets, append_label));
+        DL_RETURN_IF_ERROR(append_rows(p, "prediction", first.n_rows, scores, append_prediction));
+        DL_RETURN_IF_ERROR(append_rows(p, "probabilities", first.n_rows, scores, append_scores));
     } else {
-        DL_RETURN_IF_ERROR(append_rows(p, "target", targets, append_scores));
-        DL_RETURN_IF_ERROR(append_rows(p, "output", scores, append_scores));
+        DL_RETURN_IF_ERROR(append_rows(p, "target", first.n_rows, targets, append_scores));
+        DL_RETURN_IF_ERROR(append_rows(p, "output", first.n_rows, scores, append_scores));
     }
     return dl_text_append(&p->line, "}\n");
 }
@@ -171,9 +186,9 @@ static dl_status write_batch(dl_predictions *p, int64_t global_samples) {
     float *scores = NULL, *targets = NULL;
     dl_status status = DL_OK;
     dl_text_clear(&p->line);
-    DL_GOTO_IF_ERROR(status, dl_alloc(1, p->score_bytes, &scores), end);
-    DL_GOTO_IF_ERROR(status, dl_alloc(1, p->target_bytes, &targets), end);
-    for (int rank = 0; rank < p->session->world->size; rank++) {
+    DL_GOTO_IF_ERROR(status, dl_alloc((size_t)p->n_rows, p->score_bytes, &scores), end);
+    DL_GOTO_IF_ERROR(status, dl_alloc((size_t)p->n_rows, p->target_bytes, &targets), end);
+    for (int rank = 0; rank < data_axis(p)->size; rank++) {
         const dl_range share = share_of(p, global_samples, rank);
         const unsigned char *theirs = p->all + (size_t)rank * (size_t)p->max_samples * p->sample_bytes;
         for (int64_t i = 0; i < share.end - share.begin; i++) {
@@ -190,7 +205,23 @@ end:
 
 /* --- batches --- */
 
-/* This rank's samples into its buffer: id, targets, scores of each. */
+/* Sample i of the batch into this rank's buffer: the rows it has, of those that the batch has for each. */
+static void take_sample(dl_predictions *p, const dl_batch *batch, int64_t i, const float *scores) {
+    const int64_t padded = p->any_length ? batch->global.length : p->n_rows;
+    const dl_view_info *info = &p->session->view_info[DL_SPLIT_TRAIN];
+    const int lengths = p->any_length ? dl_view_field(info, "lengths") : -1;
+    const head first = {.id = batch->ids[i],
+                        .n_rows = lengths >= 0 ? ((const int32_t *)batch->field[lengths])[i] : p->n_rows};
+    const unsigned char *targets = batch->field[1]; /* y */
+    unsigned char *sample = p->mine + (size_t)i * p->sample_bytes;
+    const size_t rows = (size_t)first.n_rows;
+    memcpy(sample, &first, sizeof first);
+    memcpy(sample + sizeof first, targets + (size_t)(i * padded) * p->target_bytes, rows * p->target_bytes);
+    memcpy(sample + sizeof first + rows * p->target_bytes, scores + i * padded * p->n_scores,
+           rows * p->score_bytes);
+}
+
+/* This rank's samples into its buffer. */
 static dl_status collect(dl_predictions *p, int number, const dl_batch *batch) {
     const dl_session *session = p->session;
     const dl_program *program = session->plan->program[number];
@@ -202,27 +233,22 @@ static dl_status collect(dl_predictions *p, int number, const dl_batch *batch) {
         return DL_OK;
     }
     DL_RETURN_ERROR_IF(program->result < 0, DL_ERR_INTERNAL, "the program keeps no results");
-    DL_RETURN_IF_ERROR(dl_alloc((size_t)batch->n_samples, p->score_bytes, &scores));
+    const size_t n_bytes = program->slot[program->result].n_bytes;
+    DL_RETURN_IF_ERROR(dl_alloc(1, n_bytes, &scores));
     const dl_status status = session->device->backend->download(
-        session->device, scores, dl_slot_address(session->plan, program, program->result),
-        (size_t)batch->n_samples * p->score_bytes, NULL);
-    const unsigned char *targets = batch->field[1]; /* y */
+        session->device, scores, dl_slot_address(session->plan, program, program->result), n_bytes, NULL);
     for (int64_t i = 0; i < batch->n_samples && status == DL_OK; i++) {
-        unsigned char *sample = p->mine + (size_t)i * p->sample_bytes;
-        memcpy(sample, &batch->ids[i], sizeof batch->ids[i]);
-        memcpy(sample + sizeof(int64_t), targets + (size_t)i * p->target_bytes, p->target_bytes);
-        memcpy(sample + sizeof(int64_t) + p->target_bytes,
-               scores + (size_t)i * p->score_bytes / sizeof *scores, p->score_bytes);
+        take_sample(p, batch, i, scores);
     }
     dl_free(&scores);
     return status;
 }
 
 dl_status dl_predictions_add(dl_predictions *p, int program, const dl_batch *batch, int64_t global_samples) {
-    dl_comm *world = p->session->world;
+    dl_comm *world = p->session->world, *data = data_axis(p);
     DL_RETURN_IF_ERROR(dl_comm_agree(world, collect(p, program, batch), NULL));
     DL_RETURN_IF_ERROR(
-        world->functions->all_gather(world, p->mine, (size_t)p->max_samples * p->sample_bytes, p->all));
+        data->functions->all_gather(data, p->mine, (size_t)p->max_samples * p->sample_bytes, p->all));
     return dl_comm_agree(world, world->rank == 0 ? write_batch(p, global_samples) : DL_OK, NULL);
 }
 

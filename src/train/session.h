@@ -18,12 +18,15 @@ typedef struct dl_split_data {
     int64_t first, n;
 } dl_split_data;
 
+typedef struct dl_shares dl_shares; /* session_shares.c */
+
 typedef struct dl_session {
     dl_pool *pool;
     const dl_config *config;
     dl_comm *world;
     int n_threads;
-    dl_grid *grid;
+    dl_grid *grid;  /* NULL in a dry session */
+    int data_ranks; /* that share the samples */
     dl_dataset *train_files, *valid_files, *test_files;
     dl_dataset_info train_info;     /* of the files; of the maker where there are none yet (check) */
     int64_t n_samples[DL_N_SPLITS]; /* of an epoch; of a text: windows (times rows) */
@@ -32,14 +35,15 @@ typedef struct dl_session {
     dl_view_info view_info[DL_N_SPLITS]; /* the forms of batches; what would be, where there are no files */
     bool data_unknown;                   /* dry: neither files nor a maker that fits the model */
     bool valid_is_test;                  /* there is no validation split: epochs are validated on test */
-    dl_model *model;
+    dl_model *model;                     /* the whole one */
+    dl_shares *shares;                   /* of it over the tensor axis; NULL: this rank has all of it */
     dl_device *device;
     dl_plan *plan;
     bool one_position; /* the model is built for samples of one position (options.generate) */
     int generate;      /* program for one sample (options.generate), -1 */
     int train_full;    /* program for a full batch, of the longest sequences there are */
     int64_t steps_per_epoch, total_steps;
-    dl_host_arenas host; /* for weights.h5 */
+    dl_host_arenas host; /* for weights.h5: of the whole model */
     float *averaged;     /* trainable parameters for ema.h5; NULL without train.ema_decay */
 } dl_session;
 
@@ -47,7 +51,7 @@ typedef struct dl_session_options {
     const dl_config *config;
     dl_diagnostics *diagnostics; /* for mistakes in the model */
     dl_comm *world; /* NULL: dry, as rank 0 of n_ranks; no data is made, nothing is taken (check) */
-    int n_ranks;    /* dry sessions only */
+    int n_ranks;    /* dry sessions only; 0: as many as config.parallel asks for, at least */
     int n_threads;
     bool training; /* programs for training too, not for evaluation alone */
     bool predict;  /* evaluations keep the scores of their samples (predictions.h) */
@@ -71,7 +75,7 @@ DL_NODISCARD dl_status dl_session_init_parameters(dl_session *session);
 /* Sets them from a weights.h5. Every rank reads the file. */
 DL_NODISCARD dl_status dl_session_read_weights(dl_session *session, const char *path);
 
-/* Brings the parameters to session->host and ->averaged. */
+/* Brings the parameters to session->host and ->averaged, whole. Collective over the tensor axis. */
 DL_NODISCARD dl_status dl_session_fetch_parameters(dl_session *session);
 
 /* Runs the refresh program: copies of parameters for evaluation. */
@@ -88,6 +92,9 @@ DL_NODISCARD dl_status dl_session_read_norm(const dl_session *session, int progr
 
 /* Bytes this rank takes beside the plan's storages: host copies of the parameters, batches read ahead. */
 size_t dl_session_host_bytes(const dl_session *session);
+
+/* The ranks that work together, also in a dry session. */
+int dl_session_ranks(const dl_session *session);
 
 /* The program of this kind for a global batch; -1 when it was not compiled. */
 int dl_session_program(const dl_session *session, dl_program_kind kind, const dl_global_batch *batch);

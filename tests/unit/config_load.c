@@ -186,6 +186,17 @@ static void test_the_example_is_the_file(void **state) {
     dl_text_free(&printed[1]);
 }
 
+/* The first dimension of sequences of any length. */
+static void test_an_open_shape_is_printed_as_it_is_read(void **state) {
+    fixture *f = *state;
+    dl_text printed = {0};
+    assert_int_equal(load(f, small, "model.input.shape=[null, 12]"), DL_OK);
+    assert_int_equal(dl_config_print(f->config, f->table, &printed), DL_OK);
+    assert_non_null(strstr(printed.data, "shape: [null, 12]\n"));
+    assert_int_equal(load(f, printed.data, NULL), DL_OK);
+    dl_text_free(&printed);
+}
+
 static void test_print_is_a_fixed_point(void **state) {
     fixture *f = *state;
     dl_text first = {0}, second = {0};
@@ -212,7 +223,6 @@ static void test_mistakes(void **state) {
         {"train.accumulate=129", "1:18: error: accumulate (129) must not be above batch_size (128)"},
         {"train.clip_norm=-1", "1:17: error: clip_norm must be a number of at least 0, but it is '-1'"},
         {"precision=float16", "1:11: error: precision float16 does not work yet; float32 does"},
-        {"parallel.tensor=2", "1:17: error: the tensor axis has size 1 today; write 1 or leave it out"},
         {"parallel.pipeline=4", "1:19: error: the pipeline axis has size 1 today; write 1 or leave it out"},
         {"data.mean=[0, 0, 0]", "1:11: error: mean has 3 numbers, but model.input.shape has 1 channel"},
         {"data.std=0", "1:10: error: std must be above 0"},
@@ -261,6 +271,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_choices_are_numbers_of_the_kinds, setup, teardown),
         cmocka_unit_test_setup_teardown(test_one_mean_or_std_for_all_channels, setup, teardown),
         cmocka_unit_test_setup_teardown(test_the_example_is_the_file, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_an_open_shape_is_printed_as_it_is_read, setup, teardown),
         cmocka_unit_test_setup_teardown(test_print_is_a_fixed_point, setup, teardown),
         cmocka_unit_test_setup_teardown(test_mistakes, setup, teardown),
         cmocka_unit_test_setup_teardown(test_all_mistakes_in_one_go, setup, teardown),

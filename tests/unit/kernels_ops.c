@@ -221,9 +221,9 @@ static void dropout_masks_are_independent(void **state) {
     for (int i = 0; i < N; i++) {
         ones[i] = 1;
     }
-    dl_dropout_sample(&mask, 1, 5, N, ones, a);
-    dl_dropout_sample(&mask, 2, 5, N, ones, b);
-    dl_dropout_sample(&mask, 1, 6, N, ones, c);
+    dl_dropout_run(&mask, 1, 5, 0, N, ones, a);
+    dl_dropout_run(&mask, 2, 5, 0, N, ones, b);
+    dl_dropout_run(&mask, 1, 6, 0, N, ones, c);
     int kept = 0, both_steps = 0, both_samples = 0;
     for (int i = 0; i < N; i++) {
         assert_true(a[i] == 0 || fabsf(a[i] - 4.0f / 3) < 1e-6f);

@@ -46,6 +46,7 @@ typedef struct kit {
     dl_comm *comm;
     dl_grid *grid;
     dl_plan *plan;
+    dl_partition *partition; /* what the plan is of, with kit_options.tensor */
     bool tokens, any_length; /* what kit_try_model's input is */
 } kit;
 
@@ -59,7 +60,8 @@ typedef struct kit_options {
     bool sgd;     /* plain */
     bool rmsprop; /* with all its states */
     double clip_norm, ema_decay;
-    bool runnable; /* with a grid, of one rank */
+    bool runnable;           /* with a grid, of one rank */
+    int tensor, tensor_rank; /* ranks that share the model (dry only); 0: none */
 } kit_options;
 
 static inline void kit_open(kit *k) {
@@ -69,6 +71,7 @@ static inline void kit_open(kit *k) {
 
 static inline void kit_close_plan(kit *k) {
     dl_plan_destroy(&k->plan);
+    dl_partition_destroy(&k->partition);
     dl_grid_destroy(&k->grid);
     dl_comm_destroy(&k->comm);
     dl_device_close(&k->device);
@@ -147,7 +150,11 @@ static inline void kit_plan(kit *k, const kit_options *o) {
         KIT_OK(dl_comm_self_create(&k->comm));
         KIT_OK(dl_grid_create(k->comm, sizes, &k->grid));
     }
-    const dl_plan_options options = {.model = k->model,
+    if (o->tensor > 0) {
+        KIT_OK(dl_partition_create(k->model, o->tensor, o->tensor_rank, &k->partition));
+    }
+    const dl_plan_options options = {.model = k->partition == NULL ? k->model : k->partition->model,
+                                     .partition = k->partition,
                                      .device = k->device,
                                      .grid = k->grid,
                                      .n_ranks = o->n_ranks > 0 ? o->n_ranks : 1,

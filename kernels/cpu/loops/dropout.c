@@ -50,15 +50,20 @@ static inline void philox_lanes(const dl_dropout *dropout, uint64_t a, uint64_t 
     store_by_lane(c0, c1, c2, c3, numbers);
 }
 
-static void sample(const dl_dropout *dropout, int64_t step, int64_t id, int64_t n, const float *x, float *y) {
-    for (int64_t first = 0; first < n; first += NUMBERS) {
+static void drop(const dl_dropout *dropout, int64_t step, int64_t id, int64_t first, int64_t n,
+                 const float *x, float *y) {
+    int64_t skipped = first % 4; /* numbers of the first call that belong to elements before */
+    for (int64_t done = 0; done < n;) {
         uint32_t numbers[NUMBERS];
-        const int64_t count = n - first < NUMBERS ? n - first : NUMBERS;
-        philox_lanes(dropout, (uint64_t)step, dl_dropout_counter(id, first / 4), numbers);
+        const int64_t room = NUMBERS - skipped, count = n - done < room ? n - done : room;
+        const uint32_t *number = numbers + skipped;
+        philox_lanes(dropout, (uint64_t)step, dl_dropout_counter(id, (first + done) / 4), numbers);
 #pragma omp simd
         for (int64_t i = 0; i < count; i++) {
-            y[first + i] = dl_dropout_element(dropout, numbers[i], x[first + i]);
+            y[done + i] = dl_dropout_element(dropout, number[i], x[done + i]);
         }
+        done += count;
+        skipped = 0;
     }
 }
 
@@ -72,10 +77,13 @@ void DL_ISA(dropout)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *cons
                 (size_t)((items.end - items.begin) * n) * sizeof *x);
         return;
     }
-    const dl_dropout dropout = dl_dropout_of(&desc->attr.u.dropout);
+    const dl_dropout_attr *attr = &desc->attr.u.dropout;
+    const dl_dropout dropout = dl_dropout_of(attr);
+    const dl_shape *shape = &desc->slot[0].shape;
+    const int64_t last = shape->dim[shape->n_dims - 1];
     const int64_t *ids = slots[1];
     const dl_step_block *step = slots[2];
     for (int64_t i = items.begin; i < items.end; i++) {
-        sample(&dropout, step->step, ids[i], n, x + i * n, y + i * n);
+        dl_dropout_sample(attr, drop, &dropout, step->step, ids[i], n, last, x + i * n, y + i * n);
     }
 }
