@@ -28,8 +28,7 @@ typedef struct dl_session {
     dl_grid *grid;  /* NULL in a dry session */
     int data_ranks; /* that share the samples */
     /* Samples are divided into pieces, so that what is computed depends on no rank's share:
-     * config.reproducible; and for predictions, which are the same bytes at any number of ranks, wherever
-     * their samples can be divided so. */
+     * config.reproducible, and predictions, at as many ranks as there are pieces. */
     bool reproducible;
     dl_dataset *train_files, *valid_files, *test_files;
     dl_dataset_info train_info;     /* of the files; of the maker where there are none yet (check) */

@@ -65,13 +65,6 @@ static dl_status count_dry_ranks(const dl_session *session, int n_ranks, int *da
     return DL_OK;
 }
 
-/* Rows that carry a state belong to a piece as a whole. */
-static bool can_be_divided(const dl_session *session) {
-    const dl_train_config *train = &session->config->train;
-    return dl_pieces_fit(session->data_ranks, (int)train->accumulate) &&
-           !(session->model->stateful && train->batch_size % DL_PIECES != 0);
-}
-
 dl_status dl_session_check_division(dl_session *session, const dl_session_options *options) {
     const dl_config *config = session->config;
     const int accumulate = (int)config->train.accumulate;
@@ -85,7 +78,8 @@ dl_status dl_session_check_division(dl_session *session, const dl_session_option
         "reproducible: true divides a batch into %d pieces, which %d ranks with accumulate: %d "
         "cannot share; use ranks x accumulate <= %d",
         DL_PIECES, session->data_ranks, accumulate, DL_PIECES);
-    session->reproducible = config->reproducible || (options->predict && can_be_divided(session));
+    session->reproducible =
+        config->reproducible || (options->predict && dl_pieces_fit(session->data_ranks, accumulate));
     return check_statistics(session);
 }
 
