@@ -16,6 +16,7 @@ import json  # noqa: E402
 import os  # noqa: E402
 import resource  # noqa: E402
 import statistics  # noqa: E402
+import sys  # noqa: E402
 
 import torch  # noqa: E402
 from torch import nn  # noqa: E402
@@ -91,8 +92,10 @@ def main():
             'unit': 'tokens' if positions else 'samples', 'import_s': round(IMPORT_SECONDS, 2),
             'first_step_s': round(first, 2),
             'peak_mb': round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)}))
-    if ranks > 1:
-        torch.distributed.destroy_process_group()
+    if ranks > 1:  # without an orderly end: gloo's threads may abort the process that tears its group down
+        torch.distributed.barrier()
+        sys.stdout.flush()
+        os._exit(0)
 
 
 main()
