@@ -36,6 +36,7 @@
     ENTRY(DL_OP_SOFTMAX_FORWARD, softmax_forward)                                                            \
     ENTRY(DL_OP_SOFTMAX_BACKWARD, softmax_backward)                                                          \
     ENTRY(DL_OP_SOFTMAX_CROSS_ENTROPY, softmax_cross_entropy)                                                \
+    ENTRY(DL_OP_ACCURACY, accuracy)                                                                          \
     ENTRY(DL_OP_EMBEDDING_FORWARD, embedding_forward)                                                        \
     ENTRY(DL_OP_EMBEDDING_BACKWARD_WEIGHTS, embedding_backward_weights)                                      \
     ENTRY(DL_OP_REVERSE_BY_LENGTH, reverse_by_length)                                                        \
