@@ -243,6 +243,21 @@ static dl_status plain_slot(rewriter *r, int slot, const dl_instruction *reader,
     return DL_OK;
 }
 
+/* What works element by element takes the layout its inputs come in: gradients pass through in theirs. Where
+ * one comes plain and another not, as at the sum behind a shortcut that was padded, the plain one is
+ * reordered: else all that follows would be plain, with a reorder before each convolution. */
+static const dl_layout *inputs_layout(const dl_program *program, const dl_instruction *instruction) {
+    const dl_op_info *info = dl_op_info_of(instruction->kind);
+    const dl_layout *found = NULL;
+    for (int i = 0; i < info->n_slots; i++) {
+        if (info->slots[i].role == DL_SLOT_IN && is_free_image(program, instruction, i)) {
+            const dl_layout *layout = program->slot[instruction->slot[i]].tensor.layout;
+            found = layout != NULL ? layout : found;
+        }
+    }
+    return found;
+}
+
 /* Layout in which an instruction wants its slot s. */
 static const dl_layout *wanted_layout(const rewriter *r, const dl_instruction *instruction, int s) {
     const dl_program *program = r->c->program;
@@ -250,13 +265,8 @@ static const dl_layout *wanted_layout(const rewriter *r, const dl_instruction *i
     if (!is_free_image(program, instruction, s) || instruction->layer < 0) {
         return NULL;
     }
-    if (pass == PASS_ELEMENTWISE) { /* as its last input comes: gradients pass through in their layout */
-        const dl_op_info *info = dl_op_info_of(instruction->kind);
-        int last = 0;
-        for (int i = 0; i < info->n_slots; i++) {
-            last = info->slots[i].role == DL_SLOT_IN && is_free_image(program, instruction, i) ? i : last;
-        }
-        return program->slot[instruction->slot[last]].tensor.layout;
+    if (pass == PASS_ELEMENTWISE) {
+        return inputs_layout(program, instruction);
     }
     const bool blocked = r->c->plan->choices->layer[instruction->layer].blocked;
     return blocked ? own_layout(r->c->plan->options.device, &program->slot[instruction->slot[s]]) : NULL;
