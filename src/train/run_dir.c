@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "train/run_lock.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,7 +11,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,11 +21,12 @@ struct dl_run_dir {
     char moved_to[PATH_MAX];
     char audit_path[PATH_MAX];
     int log, metrics, audit;
-    dl_text line; /* reused for every JSON line */
+    dl_run_lock *lock; /* rank 0's */
+    dl_text line;      /* reused for every JSON line */
 };
 
 /* What is at the place of the run directory. */
-typedef enum found { NOTHING, EMPTY, EARLIER_RUN, OTHER_FILES } found;
+typedef enum found { NOTHING, EMPTY /* but for a lock */, EARLIER_RUN, OTHER_FILES } found;
 
 static dl_status look(const char *path, found *out) {
     *out = NOTHING;
@@ -44,7 +45,8 @@ static dl_status look(const char *path, found *out) {
             *out = EARLIER_RUN;
             break;
         }
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+            strcmp(entry->d_name, "lock") != 0) {
             *out = OTHER_FILES;
         }
     }
@@ -53,26 +55,6 @@ static dl_status look(const char *path, found *out) {
     DL_RETURN_ERROR_IF(*out != EARLIER_RUN && failure != 0, DL_ERR_IO, "cannot read the run directory %s: %s",
                        path, strerror(failure));
     return DL_OK;
-}
-
-/* Takes the lock of a run's log. File systems without locks do without. */
-static dl_status lock_log(int log, const char *path) {
-    DL_RETURN_ERROR_IF(flock(log, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK, DL_ERR_USAGE,
-                       "another run is going on in %s; choose another 'run.dir' or wait until it has ended",
-                       path);
-    return DL_OK;
-}
-
-static dl_status check_ended(const dl_run_dir *run) {
-    char log_path[PATH_MAX];
-    DL_RETURN_IF_ERROR(dl_run_dir_file(run, "log.txt", log_path, sizeof log_path));
-    const int log = open(log_path, O_WRONLY | O_CLOEXEC);
-    if (log < 0) {
-        return DL_OK;
-    }
-    const dl_status status = lock_log(log, run->path);
-    (void)close(log);
-    return status;
 }
 
 /* rename() that refuses to replace; for file systems without it, a check before. */
@@ -98,7 +80,7 @@ static dl_status move_away(dl_run_dir *run) {
                        "there is an earlier run in %s, which cannot be moved away by that name; "
                        "choose another 'run.dir'",
                        run->path);
-    DL_RETURN_IF_ERROR(check_ended(run));
+    DL_RETURN_IF_ERROR(dl_run_lock_check(run->path));
     for (int i = 1; i < MAX_EARLIER_RUNS; i++) {
         (void)snprintf(run->moved_to, sizeof run->moved_to, "%s.%d", run->path, i);
         if (rename_to_new(run->path, run->moved_to) == 0) {
@@ -113,6 +95,21 @@ static dl_status move_away(dl_run_dir *run) {
                     MAX_EARLIER_RUNS, run->path);
 }
 
+/* What a run leaves is nobody else's: mode 0750 at most. A folder that is another user's stays as it is,
+ * unless others may change what is in it. */
+static dl_status make_private(const char *path) {
+    struct stat info;
+    DL_RETURN_ERROR_IF(stat(path, &info) != 0, DL_ERR_IO, "cannot look at %s: %s", path, strerror(errno));
+    const mode_t others = S_IWGRP | S_IRWXO;
+    const bool done = (info.st_mode & others) == 0 || chmod(path, info.st_mode & 07777 & ~others) == 0;
+    DL_RETURN_ERROR_IF(
+        !done && (info.st_mode & (S_IWGRP | S_IWOTH)) != 0, DL_ERR_USAGE,
+        "the run directory %s can be changed by other users and is not yours to close; choose another "
+        "'run.dir'",
+        path);
+    return DL_OK;
+}
+
 static dl_status make_room(dl_run_dir *run) {
     found what = NOTHING;
     DL_RETURN_IF_ERROR(look(run->path, &what));
@@ -124,7 +121,7 @@ static dl_status make_room(dl_run_dir *run) {
         DL_RETURN_IF_ERROR(move_away(run));
     }
     DL_RETURN_IF_ERROR(dl_make_folders(run->path));
-    return DL_OK;
+    return make_private(run->path);
 }
 
 static dl_status open_file(const dl_run_dir *run, const char *name, char *path, int *out) {
@@ -168,8 +165,8 @@ fail:
 static dl_status fill(dl_run_dir *run, const char *config_text, bool audit) {
     char path[PATH_MAX];
     DL_RETURN_IF_ERROR(make_room(run));
+    DL_RETURN_IF_ERROR(dl_run_lock_take(run->path, &run->lock));
     DL_RETURN_IF_ERROR(open_file(run, "log.txt", path, &run->log));
-    DL_RETURN_IF_ERROR(lock_log(run->log, run->path));
     /* First of all what tells that this is a run, so that an early end leaves nothing to clean up by hand. */
     DL_RETURN_IF_ERROR(dl_run_dir_status(run, DL_RUN_RUNNING, 0, 0, ""));
     DL_RETURN_IF_ERROR(dl_run_dir_file(run, "config.yaml", path, sizeof path));
@@ -212,6 +209,7 @@ void dl_run_dir_close(dl_run_dir **run) {
     close_file((*run)->audit);
     close_file((*run)->metrics);
     close_file((*run)->log);
+    dl_run_lock_release(&(*run)->lock);
     dl_text_free(&(*run)->line);
     dl_free(run);
 }
