@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "train/resume.h"
 #include "train/run_lock.h"
 
 #include <dirent.h>
@@ -182,6 +183,53 @@ dl_status dl_run_dir_create(const char *path, const char *config_text, bool audi
     if (status != DL_OK) {
         dl_run_dir_close(out);
         return dl_error_add_frame(status, __FILE__, __LINE__, __func__, "creating run directory %s", path);
+    }
+    return DL_OK;
+}
+
+/* Files of lines with steps: metrics.jsonl and those of the audit. */
+static bool has_steps(const char *name) {
+    const size_t n = strlen(name);
+    return strcmp(name, "metrics.jsonl") == 0 ||
+           (strncmp(name, "audit.rank", 10) == 0 && n > 6 && strcmp(name + n - 6, ".jsonl") == 0);
+}
+
+static dl_status cut_files(const dl_run_dir *run, int64_t step) {
+    char path[PATH_MAX];
+    dl_status status = DL_OK;
+    DIR *folder = opendir(run->path);
+    DL_RETURN_ERROR_IF(folder == NULL, DL_ERR_IO, "cannot read the run directory %s: %s", run->path,
+                       strerror(errno));
+    for (const struct dirent *entry; status == DL_OK && (entry = readdir(folder)) != NULL;) {
+        if (has_steps(entry->d_name)) {
+            status = dl_run_dir_file(run, entry->d_name, path, sizeof path);
+            status = status == DL_OK ? dl_resume_cut_lines(path, step) : status;
+        }
+    }
+    (void)closedir(folder);
+    return status;
+}
+
+static dl_status go_on(dl_run_dir *run, const char *config_text, bool audit, int64_t step) {
+    char path[PATH_MAX];
+    DL_RETURN_IF_ERROR(make_private(run->path));
+    DL_RETURN_IF_ERROR(dl_run_lock_take(run->path, &run->lock));
+    DL_RETURN_IF_ERROR(cut_files(run, step));
+    DL_RETURN_IF_ERROR(open_file(run, "log.txt", path, &run->log));
+    DL_RETURN_IF_ERROR(dl_run_dir_status(run, DL_RUN_RUNNING, 0, step, ""));
+    DL_RETURN_IF_ERROR(dl_run_dir_file(run, "config.yaml", path, sizeof path));
+    DL_RETURN_IF_ERROR(dl_file_replace(path, config_text, strlen(config_text)));
+    DL_RETURN_IF_ERROR(open_file(run, "metrics.jsonl", path, &run->metrics));
+    return open_audit(run, 0, audit);
+}
+
+dl_status dl_run_dir_continue(const char *path, const char *config_text, bool audit, int64_t step,
+                              dl_run_dir **out) {
+    DL_RETURN_IF_ERROR(allocate(path, out));
+    const dl_status status = go_on(*out, config_text, audit, step);
+    if (status != DL_OK) {
+        dl_run_dir_close(out);
+        return dl_error_add_frame(status, __FILE__, __LINE__, __func__, "going on in %s", path);
     }
     return DL_OK;
 }

@@ -21,7 +21,12 @@ typedef struct dl_run_dir dl_run_dir;
 DL_NODISCARD dl_status dl_run_dir_create(const char *path, const char *config_text, bool audit,
                                          dl_run_dir **out);
 
-/* Other ranks, after rank 0's dl_run_dir_create returned: opens the audit file when asked. */
+/* Rank 0: opens the directory of a run that goes on after `step`: locks it, replaces config.yaml, and takes
+ * out of metrics.jsonl and the audit files what tells of later steps. */
+DL_NODISCARD dl_status dl_run_dir_continue(const char *path, const char *config_text, bool audit,
+                                           int64_t step, dl_run_dir **out);
+
+/* Other ranks, after rank 0's dl_run_dir_create or _continue returned: opens the audit file when asked. */
 DL_NODISCARD dl_status dl_run_dir_join(const char *path, int rank, bool audit, dl_run_dir **out);
 
 void dl_run_dir_close(dl_run_dir **run); /* NULL-safe */
