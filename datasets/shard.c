@@ -70,10 +70,25 @@ static dl_status check_y(const char *path, const dl_h5_dataset *y, int64_t n_sam
     return DL_OK;
 }
 
+/* Names are printed, also as JSON. */
+static bool is_printable(const char *name) {
+    const size_t n_bytes = strlen(name);
+    for (size_t i = 0, n = 0; i < n_bytes; i += n) {
+        uint32_t code = 0;
+        n = dl_utf8_decode(name + i, n_bytes - i, &code);
+        if (n == 0 || code < 0x20 || (code >= 0x7f && code < 0xa0)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static dl_status add_field(dl_shard *shard, const dl_h5_dataset *dataset) {
     const char *name = dataset->name + 1;
     DL_RETURN_ERROR_IF(shard->n_fields == DL_MAX_STORED_FIELDS, DL_ERR_DATA, "%s has more than %d fields",
                        shard->path, DL_MAX_STORED_FIELDS);
+    DL_RETURN_ERROR_IF(!is_printable(name), DL_ERR_DATA,
+                       "%s: the name of a field is not printable UTF-8; rename the dataset", shard->path);
     DL_RETURN_ERROR_IF(strlen(name) >= DL_FIELD_NAME_BYTES, DL_ERR_DATA,
                        "%s: the field name %s is longer than %d characters", shard->path, dataset->name,
                        DL_FIELD_NAME_BYTES - 1);

@@ -6,7 +6,8 @@
 
 enum { DL_MAX_CHANNELS = 64 };
 
-/* Of finite values; all zero when there are none. std divides by n. */
+/* Of finite values; all zero when there are none. std divides by n. mean and std are not finite where sums of
+ * squares are beyond float64. */
 typedef struct dl_value_statistics {
     int64_t n, n_not_finite;
     double min, max, mean, std;

@@ -4,6 +4,7 @@
 #include "launcher/data_report.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -50,13 +51,19 @@ static void release(split_statistics **s) {
 
 /* --- for programs --- */
 
+/* null where the sums of squares are beyond float64. */
+static json_t *json_of_figure(double value) {
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
 static json_t *json_of_channels(const split_statistics *s, int field) {
     json_t *list = json_array();
     for (int64_t c = 0; c < dl_field_channels(&s->info->field[field]); c++) {
         const dl_value_statistics *v = &s->value[field][c];
-        (void)json_array_append_new(
-            list, json_pack("{s:f, s:f, s:f, s:f, s:I, s:I}", "min", v->min, "max", v->max, "mean", v->mean,
-                            "std", v->std, "n", (json_int_t)v->n, "not_finite", (json_int_t)v->n_not_finite));
+        (void)json_array_append_new(list, json_pack("{s:f, s:f, s:o, s:o, s:I, s:I}", "min", v->min, "max",
+                                                    v->max, "mean", json_of_figure(v->mean), "std",
+                                                    json_of_figure(v->std), "n", (json_int_t)v->n,
+                                                    "not_finite", (json_int_t)v->n_not_finite));
     }
     return list;
 }
@@ -103,9 +110,9 @@ static dl_status append_field(const split_statistics *s, int number, dl_text *ou
         if (channels > 1) {
             (void)snprintf(name, sizeof name, "[%lld]", (long long)c);
         }
-        DL_RETURN_IF_ERROR(dl_text_append(out,
-                                          "             %-6s min %-10.6g max %-10.6g mean %-10.6g std %.6g",
-                                          name, v->min, v->max, v->mean, v->std));
+        DL_RETURN_IF_ERROR(dl_text_append(
+            out, "             %-6s min %-10.6g max %-10.6g mean %-10.6g std %.6g", name, v->min, v->max,
+            isfinite(v->mean) ? v->mean : (double)NAN, isfinite(v->std) ? v->std : (double)NAN));
         DL_RETURN_IF_ERROR(v->n_not_finite > 0
                                ? dl_text_append(out, "  %lld not finite\n", (long long)v->n_not_finite)
                                : dl_text_append(out, "\n"));

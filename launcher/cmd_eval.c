@@ -91,19 +91,11 @@ static dl_status score_split(dl_session *session, const request *r, dl_score *sc
     return status;
 }
 
-/* Ranks share the samples, however they shared the model in training. */
-static void prepare_evaluation(dl_setup *setup) {
+/* Ranks share the samples, however they shared the model in training; no training step is made. */
+static void prepare(dl_setup *setup, const request *r) {
     setup->config->parallel = (dl_parallel_config){.data = DL_WORD(0), .tensor = 1, .pipeline = 1};
-}
-
-/* Predictions are the same bytes at any number of ranks: what is computed then depends on no rank's share.
- * Beyond the ranks that can share the pieces of a batch their last digits may differ. */
-static void prepare_predictions(dl_setup *setup, const request *r, const dl_comm *world) {
+    setup->config->train.accumulate = 1;
     setup->predict = r->predictions != NULL;
-    if (setup->predict && dl_pieces_fit(world->size, 1)) {
-        setup->config->reproducible = true;
-        setup->config->train.accumulate = 1; /* no training step is made */
-    }
 }
 
 static dl_status evaluate(dl_session *session, const request *r, dl_comm *world) {
@@ -124,8 +116,7 @@ static dl_status run_in(dl_setup *setup, const dl_arguments *arguments) {
     DL_RETURN_IF_ERROR(dl_comm_agree(runtime->world, read_request(arguments, &r), NULL));
     DL_RETURN_IF_ERROR(
         dl_setup_load(r.files.config, arguments->override, arguments->n_overrides, runtime->world, setup));
-    prepare_evaluation(setup);
-    prepare_predictions(setup, &r, runtime->world);
+    prepare(setup, &r);
     dl_session *session = NULL;
     dl_status status = dl_setup_session(setup, runtime->world, 0, runtime->n_threads, false, false, &session);
     if (status == DL_OK) {

@@ -54,6 +54,10 @@ DL_NODISCARD dl_status dl_h5_take_shape(const dl_h5 *file, hid_t dataset, const 
 DL_NODISCARD dl_status dl_h5_check_contiguous(const dl_h5 *file, hid_t dataset, bool native,
                                               dl_h5_dataset *out);
 
+/* Whether the heaps with the n texts of varying length of an open dataset are whole: DL_ERR_DATA otherwise
+ * (h5_heap.c). */
+DL_NODISCARD dl_status dl_h5_check_heaps(const dl_h5 *file, hid_t dataset, const char *name, int64_t n);
+
 /* Describes an open dataset. DL_ERR_DATA for layouts that are refused; *supported false for an element type
  * that is none of ours. */
 DL_NODISCARD dl_status dl_h5_describe(const dl_h5 *file, hid_t dataset, const char *name, dl_h5_dataset *out,

@@ -102,6 +102,7 @@ static dl_status copy_varying(const dl_h5 *file, const dl_h5_dataset *dataset, c
 
 static dl_status take_varying(dl_h5 *file, hid_t id, const dl_h5_dataset *dataset, dl_h5_texts *out) {
     char **from = NULL, reason[DL_H5_REASON_BYTES];
+    DL_RETURN_IF_ERROR(dl_h5_check_heaps(file, id, dataset->name, out->n));
     DL_RETURN_IF_ERROR(dl_alloc((size_t)out->n, sizeof *from, &from));
     const hid_t type = H5Dget_type(id), space = H5Dget_space(id);
     dl_status status = DL_OK;

@@ -36,6 +36,29 @@ static dl_place last_place(const dl_model *model) {
     return model->layer[model->n_layers - 1].place;
 }
 
+/* One class for a sample, or one for each position of a window of text. */
+static dl_status check_rows(dl_model *model, const dl_shape *shape, const dl_model_options *options,
+                            dl_diagnostics *diagnostics) {
+    char text[DL_SHAPE_TEXT_BYTES];
+    const int64_t rows = dl_shape_elements(shape) / shape->dim[shape->n_dims - 1];
+    if (options->tokens && shape->n_dims == 2 && rows != options->input_shape.dim[0]) {
+        return dl_diagnose(diagnostics, last_place(model),
+                           "the model ends with shape %s: classes at %" PRId64
+                           " positions, but a window of the text has %" PRId64
+                           "; there must be as many, or one vector for the whole window",
+                           dl_shape_text(shape, text), rows, options->input_shape.dim[0]);
+    }
+    if (options->data->has_target && !options->data->target_steps &&
+        rows != dl_shape_elements(&options->data->target_shape)) {
+        return dl_diagnose(diagnostics, last_place(model),
+                           "the model ends with shape %s: classes at %" PRId64
+                           " positions, but a sample of the data set has one; end the last lstm with "
+                           "return_sequences: false, or put `- flatten: {}` before the last dense",
+                           dl_shape_text(shape, text), rows);
+    }
+    return DL_OK;
+}
+
 static dl_status check_classes(dl_model *model, const dl_shape *shape, const dl_model_options *options,
                                dl_diagnostics *diagnostics) {
     const int64_t n_classes = options->data->n_classes, n_outputs = shape->dim[shape->n_dims - 1];
@@ -52,18 +75,7 @@ static dl_status check_classes(dl_model *model, const dl_shape *shape, const dl_
             "mean_squared_error",
             options->loss->variant.name, dl_dtype_name(options->data->target_dtype));
     }
-    const int64_t rows = dl_shape_elements(shape) / n_outputs;
-    if (options->data->has_target && !options->data->target_steps &&
-        rows != dl_shape_elements(&options->data->target_shape)) {
-        char text[DL_SHAPE_TEXT_BYTES];
-        return dl_diagnose(
-            diagnostics, last_place(model),
-            "the model ends with shape %s: classes at %" PRId64
-            " positions, but a sample of the data set has one; end "
-            "the last lstm with return_sequences: false, or put `- flatten: {}` before the last dense",
-            dl_shape_text(shape, text), rows);
-    }
-    return DL_OK;
+    return check_rows(model, shape, options, diagnostics);
 }
 
 static dl_status check_values(dl_model *model, int last, const dl_shape *shape,

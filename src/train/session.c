@@ -73,7 +73,7 @@ static dl_status open_local(dl_session *session, const dl_session_options *optio
     DL_RETURN_IF_ERROR(dl_shares_create(session, (int)session->config->parallel.tensor,
                                         grid == NULL ? 0 : grid->axis[DL_AXIS_TENSOR].index,
                                         options->diagnostics));
-    DL_RETURN_IF_ERROR(dl_session_check_division(session, options->n_ranks));
+    DL_RETURN_IF_ERROR(dl_session_check_division(session, options));
     DL_RETURN_IF_ERROR(dl_views_open(session));
     count_steps(session);
     return open_device(session);

@@ -27,6 +27,9 @@ typedef struct dl_session {
     int n_threads;
     dl_grid *grid;  /* NULL in a dry session */
     int data_ranks; /* that share the samples */
+    /* Samples are divided into pieces, so that what is computed depends on no rank's share:
+     * config.reproducible, and predictions, at as many ranks as there are pieces. */
+    bool reproducible;
     dl_dataset *train_files, *valid_files, *test_files;
     dl_dataset_info train_info;     /* of the files; of the maker where there are none yet (check) */
     int64_t n_samples[DL_N_SPLITS]; /* of an epoch; of a text: windows (times rows) */

@@ -12,9 +12,10 @@ DL_NODISCARD dl_status dl_session_build_for_text(dl_session *session, dl_diagnos
 /* The numbers of ranks along the axes as the config has them. */
 void dl_session_axes(const dl_session *session, int sizes[DL_N_AXES]);
 
-/* Whether the work can be divided as the config asks; sets session->data_ranks. In a dry session for
- * n_dry_ranks ranks, 0: as many as the config asks for. Not collective (session_plan.c). */
-DL_NODISCARD dl_status dl_session_check_division(dl_session *session, int n_dry_ranks);
+/* Whether the work can be divided as the config asks; sets session->data_ranks and session->reproducible. In
+ * a dry session for options->n_ranks ranks, 0: as many as the config asks for. Not collective
+ * (session_plan.c). */
+DL_NODISCARD dl_status dl_session_check_division(dl_session *session, const dl_session_options *options);
 
 /* session->plan with its programs; finished unless the session is dry (session_plan.c). Collective over all
  * ranks. */

@@ -65,11 +65,11 @@ static dl_status count_dry_ranks(const dl_session *session, int n_ranks, int *da
     return DL_OK;
 }
 
-dl_status dl_session_check_division(dl_session *session, int n_dry_ranks) {
+dl_status dl_session_check_division(dl_session *session, const dl_session_options *options) {
     const dl_config *config = session->config;
     const int accumulate = (int)config->train.accumulate;
     if (session->grid == NULL) {
-        DL_RETURN_IF_ERROR(count_dry_ranks(session, n_dry_ranks, &session->data_ranks));
+        DL_RETURN_IF_ERROR(count_dry_ranks(session, options->n_ranks, &session->data_ranks));
     } else {
         session->data_ranks = session->grid->axis[DL_AXIS_DATA].size;
     }
@@ -78,6 +78,8 @@ dl_status dl_session_check_division(dl_session *session, int n_dry_ranks) {
         "reproducible: true divides a batch into %d pieces, which %d ranks with accumulate: %d "
         "cannot share; use ranks x accumulate <= %d",
         DL_PIECES, session->data_ranks, accumulate, DL_PIECES);
+    session->reproducible =
+        config->reproducible || (options->predict && dl_pieces_fit(session->data_ranks, accumulate));
     return check_statistics(session);
 }
 
@@ -99,8 +101,8 @@ dl_status dl_session_make_plan(dl_session *session, const dl_session_options *op
                             .rank = dry ? 0 : session->grid->axis[DL_AXIS_DATA].index,
                             .batch_size = config->train.batch_size,
                             .accumulate = (int)config->train.accumulate,
-                            .reproducible = config->reproducible,
-                            .measure = !config->reproducible && !options->generate,
+                            .reproducible = session->reproducible,
+                            .measure = !session->reproducible && !options->generate,
                             .fuse = true,
                             .predict = options->predict || options->generate,
                             .n_fields = train->n_fields,

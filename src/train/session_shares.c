@@ -109,7 +109,7 @@ dl_status dl_shares_gather(const dl_session *session, dl_arena arena, float *who
     const dl_shares *shares = session->shares;
     for (int rank = 0; shares != NULL && rank < shares->size; rank++) {
         dl_comm *comm = session->grid->axis[DL_AXIS_TENSOR].comm;
-        const size_t n_bytes = (size_t)elements_of(shares, rank, arena) * sizeof *whole;
+        const size_t n_bytes = (size_t)elements_of(shares, rank, (int)arena) * sizeof *whole;
         if (rank == shares->index && n_bytes > 0) {
             memcpy(shares->travelling, shares->own.of[arena], n_bytes);
         }

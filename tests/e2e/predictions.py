@@ -59,6 +59,26 @@ def check_special(first):
             dltest.fail(f'a folder: exit status {done.returncode}: {done.stderr}')
 
 
+def check_other_divisions(data):
+    """What can be trained in no pieces has predictions, too: groups of a batch, and rows that 8 does not divide."""
+    with open('groups.yaml', 'w') as f:
+        f.write(open(dltest.MNIST_CNN).read().replace('    - flatten',
+                                                      '    - batch_normalization: {statistics: 16}\n    - flatten'))
+    dltest.run('groups.yaml', f'data.path={data}', 'train.max_steps=3', 'train.accumulate=2', 'run.dir=groups')
+    with open('rows.yaml', 'w') as f:
+        f.write('data: {path: chars, make: text_chars}\nmodel:\n  input: {shape: [50], dtype: tokens}\n  layers:\n'
+                '    - embedding: {output_dim: 4}\n    - lstm: {units: 6, return_sequences: true, stateful: true}\n'
+                '    - dense: {units: auto}\ntrain: {batch_size: 12, max_steps: 3}\n')
+    dltest.run('rows.yaml', 'run.dir=rows')
+    for name in ('groups', 'rows'):
+        found = []
+        for ranks in (1, 3):
+            dltest.run('eval', name, '--split', 'valid', '--predictions', f'{name}{ranks}', ranks=ranks)
+            found.append(open(f'{name}{ranks}', 'rb').read())
+        if found[0] != found[1]:
+            dltest.fail(f'{name}: the predictions of 1 and 3 ranks differ')
+
+
 def main():
     data = dltest.small_digits()
     dltest.run(dltest.MNIST_CNN, f'data.path={data}', 'train.epochs=2', 'train.batch_size=97', 'run.dir=r',
@@ -87,6 +107,7 @@ def main():
     if done.returncode != 74 or done.stderr.count('error:') != 1 or 'no/such/folder.jsonl' not in done.stderr:
         dltest.fail(f'a folder that is not there: exit status {done.returncode}: {done.stderr}')
     check_special(first)
+    check_other_divisions(data)
     if [name for name in os.listdir('.') + os.listdir('folder') if 'unfinished' in name]:
         dltest.fail('an unfinished file is left')
     print(f'largest difference from NumPy {worst:.1e}')

@@ -29,7 +29,7 @@ def main():
     apart = max(abs(a - b) / a for a, b in zip(first_losses(1), first_losses(2)))
     if apart > 1e-4:
         dltest.fail(f'the losses at np 1 and 2 are {apart:.2g} apart')
-    dltest.run(CONFIG, f'data.path={text()}', 'train.epochs=10', 'run.dir=runs/text', ranks=2, timeout=1400,
+    dltest.run(CONFIG, f'data.path={text()}', 'train.epochs=6', 'run.dir=runs/text', ranks=2, timeout=1400,
                DLTRAIN_THREADS='1')
     losses = [line['valid_loss'] for line in dltest.metrics('runs/text', 'epoch')]
     seconds = dltest.metrics('runs/text', 'end')[0]['seconds']
