@@ -1,6 +1,5 @@
 /* The backend of CPUs: oneDNN for products and layout changes, our own loops for the rest, ref for what is
  * left. */
-#define _DEFAULT_SOURCE /* madvise */
 #include "kernels/cpu/cpu.h"
 
 #include "base/log.h"
@@ -9,9 +8,6 @@
 
 #include <omp.h>
 #include <stdatomic.h>
-#include <sys/mman.h>
-
-enum { HUGE_PAGE_BYTES = 2 << 20 };
 
 static atomic_int concurrency = 1;
 
@@ -107,6 +103,7 @@ typedef struct taker {
 
 static const taker takers[] = {
     {empty_takes, prepare_empty},
+    {dl_cpu_dense_takes, dl_cpu_prepare_dense},
     {dl_cpu_product_takes, dl_cpu_prepare_product},
     {dl_cpu_lstm_takes, dl_cpu_prepare_lstm},
     {dl_cpu_reorder_takes, dl_cpu_prepare_reorder},
@@ -138,11 +135,7 @@ static dl_status cpu_prepare(dl_device *device, const dl_op_desc *desc, const dl
 
 static dl_status cpu_memory_create(dl_device *device, size_t n_bytes, void **out) {
     (void)device;
-    DL_RETURN_IF_ERROR(dl_pages_alloc(n_bytes, out));
-    if (n_bytes >= HUGE_PAGE_BYTES) {
-        (void)madvise(*out, n_bytes, MADV_HUGEPAGE); /* a wish; without it all works, a little slower */
-    }
-    return DL_OK;
+    return dl_pages_alloc(n_bytes, out);
 }
 
 static void cpu_memory_destroy(dl_device *device, void *memory, size_t n_bytes) {

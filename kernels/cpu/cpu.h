@@ -83,6 +83,8 @@ typedef struct dl_cpu_loop_op {
 
 DL_NODISCARD dl_status dl_cpu_prepare_product(dl_device *device, const dl_op_desc *desc, const dl_op *forward,
                                               dl_op **out);
+DL_NODISCARD dl_status dl_cpu_prepare_dense(dl_device *device, const dl_op_desc *desc, const dl_op *forward,
+                                            dl_op **out);
 DL_NODISCARD dl_status dl_cpu_prepare_reorder(dl_device *device, const dl_op_desc *desc, const dl_op *forward,
                                               dl_op **out);
 DL_NODISCARD dl_status dl_cpu_prepare_lstm(dl_device *device, const dl_op_desc *desc, const dl_op *forward,
@@ -92,6 +94,7 @@ DL_NODISCARD dl_status dl_cpu_prepare_loop(dl_device *device, const dl_op_desc *
 
 /* Whether these functions take a desc. */
 bool dl_cpu_product_takes(const dl_device *device, const dl_op_desc *desc);
+bool dl_cpu_dense_takes(const dl_device *device, const dl_op_desc *desc);
 bool dl_cpu_lstm_takes(const dl_device *device, const dl_op_desc *desc);
 bool dl_cpu_reorder_takes(const dl_device *device, const dl_op_desc *desc);
 bool dl_cpu_loop_takes(const dl_device *device, const dl_op_desc *desc);

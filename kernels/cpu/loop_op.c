@@ -91,7 +91,8 @@ bool dl_cpu_loop_takes(const dl_device *device, const dl_op_desc *desc) {
         return keeps_padding(desc, common_layout(desc));
     case DL_OP_COMMIT:
         return desc->attr.u.commit.decay > 0;
-    case DL_OP_SOFTMAX_CROSS_ENTROPY: /* losses in single precision */
+    case DL_OP_ACCURACY:
+    case DL_OP_SOFTMAX_CROSS_ENTROPY: /* results in single precision */
         return desc->slot[2].dtype == DL_F32;
     default:
         return true;
@@ -263,6 +264,7 @@ static void set_items(dl_cpu_loop_op *op, const dl_op_desc *desc) {
     case DL_OP_SOFTMAX_FORWARD:
     case DL_OP_SOFTMAX_BACKWARD:
     case DL_OP_SOFTMAX_CROSS_ENTROPY:
+    case DL_OP_ACCURACY:
         set_rows(op, desc);
         break;
     default:

@@ -2,7 +2,7 @@
  *
  * Not oneDNN's LSTM: its workspace belongs to a whole batch, so a reproducible sum in pieces would have to
  * walk through time piece by piece, and its gradient kind adds to weights that must be cleared first. The
- * products here are the dense layer's primitives, so what holds there (packed weights, rows that keep their
+ * products here are the dense layer's operations, so what holds there (packed weights, rows that keep their
  * bits whatever the batch) holds here. The product for all positions' inputs is a dense_forward of its own.
  */
 #include "kernels/cpu/cpu.h"
@@ -226,7 +226,9 @@ dl_status dl_cpu_prepare_lstm(dl_device *device, const dl_op_desc *desc, const d
     op->loops = dl_cpu_device_of(device)->loops;
     int weights = -1;
     const dl_op_desc product = product_desc(op, desc, &weights);
-    const dl_status status = dl_cpu_prepare_product(device, &product, NULL, &op->product);
+    const dl_status status = dl_cpu_dense_takes(device, &product)
+                                 ? dl_cpu_prepare_dense(device, &product, NULL, &op->product)
+                                 : dl_cpu_prepare_product(device, &product, NULL, &op->product);
     if (status != DL_OK) {
         dl_free(&op);
         return status;

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { POOL_BLOCK_BYTES = 16384, POOL_ALIGN = 16 };
+enum { POOL_BLOCK_BYTES = 16384, POOL_ALIGN = 16, HUGE_PAGE_BYTES = 2 << 20 };
 
 typedef struct pool_block {
     struct pool_block *next;
@@ -45,6 +45,9 @@ dl_status dl_pages_alloc(size_t n_bytes, void **out) {
     const size_t size = dl_round_up(n_bytes > 0 ? n_bytes : 1, DL_PAGE_BYTES);
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     DL_RETURN_ERROR_IF(memory == MAP_FAILED, DL_ERR_MEMORY, "cannot map %zu bytes of memory", size);
+    if (size >= HUGE_PAGE_BYTES) {
+        (void)madvise(memory, size, MADV_HUGEPAGE); /* a wish; without it all works, a little slower */
+    }
     *out = memory;
     return DL_OK;
 }

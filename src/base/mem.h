@@ -15,7 +15,8 @@ DL_NODISCARD dl_status dl_alloc(size_t n, size_t size, void *out);
 /* Frees *pointer (NULL is fine) and sets it to NULL. `pointer` is the address of any object pointer. */
 void dl_free(void *pointer);
 
-/* Allocates whole zero pages by mmap: for tensors. Untouched pages cost nothing. */
+/* Allocates whole zero pages by mmap: for tensors. Untouched pages cost nothing; large areas ask for huge
+ * ones. */
 DL_NODISCARD dl_status dl_pages_alloc(size_t n_bytes, void **out);
 void dl_pages_free(void *pointer, size_t n_bytes);
 

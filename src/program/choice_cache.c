@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CACHE_VERSION = 2 };
+enum { CACHE_VERSION = 3 };
 
 static void processor_name(char *out, size_t n_bytes) {
     char line[256];

@@ -83,6 +83,39 @@ static dl_op_desc candidate_desc(const dl_compile *c, const dl_instruction *inst
     return desc;
 }
 
+/* Do batch normalizations alone read this slot? */
+static bool is_normalized(const dl_program *program, int slot) {
+    int n = 0;
+    for (int i = 0; i < program->n_instructions; i++) {
+        const dl_instruction *reader = &program->instruction[i];
+        for (int s = 0; s < DL_OP_MAX_SLOTS && reader->type == DL_DO_OPERATION; s++) {
+            if (reader->slot[s] != slot || dl_op_info_of(reader->kind)->slots[s].role != DL_SLOT_IN) {
+                continue;
+            }
+            switch (reader->kind) {
+            case DL_OP_BATCH_NORM_SUMS:
+            case DL_OP_BATCH_NORM_FORWARD:
+            case DL_OP_BATCH_NORM_BACKWARD_SUMS:
+            case DL_OP_BATCH_NORM_BACKWARD_DATA:
+                n++;
+                break;
+            default:
+                return false;
+            }
+        }
+    }
+    return n > 0;
+}
+
+/* Forward convolutions stay direct, unless they are normalized. A transform (Winograd) leaves rounding noise
+ * where a patch of zeros must give exactly the bias: relu and max pooling, which look at the sign and at
+ * ties, then let gradients through on the background of an image, and the same batch in other pieces trains
+ * another network. Batch normalization moves the background away from zero. Gradients have no such kinks. */
+static bool stays_direct(const dl_compile *c, const dl_instruction *instruction) {
+    const int y = dl_op_slot(dl_op_info_of(instruction->kind), "y");
+    return instruction->kind == DL_OP_CONV2D_FORWARD && !is_normalized(c->program, instruction->slot[y]);
+}
+
 /* Adds the time of an instruction to its layer's sums, plain and blocked, and keeps the fastest algorithms.
  * Poolings cost much the same in both. */
 static dl_status measure_instruction(const dl_compile *c, const dl_instruction *instruction,
@@ -96,7 +129,8 @@ static dl_status measure_instruction(const dl_compile *c, const dl_instruction *
         const dl_op_desc desc = candidate_desc(c, instruction, blocked);
         double taken = 0.0;
         int algorithm = 0;
-        DL_RETURN_IF_ERROR(dl_measure_operation(c->plan->options.device, &desc, &taken, &algorithm));
+        DL_RETURN_IF_ERROR(dl_measure_operation(c->plan->options.device, &desc, stays_direct(c, instruction),
+                                                &taken, &algorithm));
         choice->algorithm[blocked][pass] = (int8_t)algorithm;
         seconds[blocked] += taken;
     }
@@ -121,7 +155,7 @@ static dl_status measure_borders(const dl_compile *c, double *seconds) {
         desc.slot[0].layout = layout;
         double taken = 0.0;
         int ignored = 0;
-        DL_RETURN_IF_ERROR(dl_measure_operation(c->plan->options.device, &desc, &taken, &ignored));
+        DL_RETURN_IF_ERROR(dl_measure_operation(c->plan->options.device, &desc, true, &taken, &ignored));
         *seconds += 2.0 * taken; /* there, and back for the gradient */
     }
     return DL_OK;
@@ -161,7 +195,7 @@ static dl_status find_choices(const dl_compile *c) {
 static void guess(dl_choices *choices) {
     for (int layer = 0; layer < choices->n_layers; layer++) {
         choices->layer[layer].blocked = 1;
-        for (int pass = 1; pass < DL_N_CHOICE_KINDS; pass++) { /* the forward pass stays direct */
+        for (int pass = 1; pass < DL_N_CHOICE_KINDS; pass++) { /* the forward pass mostly stays direct */
             choices->layer[layer].algorithm[1][pass] = 1;
         }
     }
@@ -243,6 +277,21 @@ static dl_status plain_slot(rewriter *r, int slot, const dl_instruction *reader,
     return DL_OK;
 }
 
+/* What works element by element takes the layout its inputs come in: gradients pass through in theirs. Where
+ * one comes plain and another not, as at the sum behind a shortcut that was padded, the plain one is
+ * reordered: else all that follows would be plain, with a reorder before each convolution. */
+static const dl_layout *inputs_layout(const dl_program *program, const dl_instruction *instruction) {
+    const dl_op_info *info = dl_op_info_of(instruction->kind);
+    const dl_layout *found = NULL;
+    for (int i = 0; i < info->n_slots; i++) {
+        if (info->slots[i].role == DL_SLOT_IN && is_free_image(program, instruction, i)) {
+            const dl_layout *layout = program->slot[instruction->slot[i]].tensor.layout;
+            found = layout != NULL ? layout : found;
+        }
+    }
+    return found;
+}
+
 /* Layout in which an instruction wants its slot s. */
 static const dl_layout *wanted_layout(const rewriter *r, const dl_instruction *instruction, int s) {
     const dl_program *program = r->c->program;
@@ -250,13 +299,8 @@ static const dl_layout *wanted_layout(const rewriter *r, const dl_instruction *i
     if (!is_free_image(program, instruction, s) || instruction->layer < 0) {
         return NULL;
     }
-    if (pass == PASS_ELEMENTWISE) { /* as its last input comes: gradients pass through in their layout */
-        const dl_op_info *info = dl_op_info_of(instruction->kind);
-        int last = 0;
-        for (int i = 0; i < info->n_slots; i++) {
-            last = info->slots[i].role == DL_SLOT_IN && is_free_image(program, instruction, i) ? i : last;
-        }
-        return program->slot[instruction->slot[last]].tensor.layout;
+    if (pass == PASS_ELEMENTWISE) {
+        return inputs_layout(program, instruction);
     }
     const bool blocked = r->c->plan->choices->layer[instruction->layer].blocked;
     return blocked ? own_layout(r->c->plan->options.device, &program->slot[instruction->slot[s]]) : NULL;

@@ -84,18 +84,11 @@ static dl_op_desc shortened(dl_device *device, const dl_op_desc *desc) {
     return shorter;
 }
 
-/* Forward convolutions stay direct. A transform (Winograd) leaves rounding noise where a patch of zeros must
- * give exactly the bias: relu and max pooling, which look at the sign and at ties, then let gradients through
- * on the background of an image, and the same batch in other pieces trains another network. Gradients have no
- * such kinks. */
-static bool keeps_zeros(dl_op_kind kind) {
-    return kind == DL_OP_CONV2D_FORWARD;
-}
-
-dl_status dl_measure_operation(dl_device *device, const dl_op_desc *desc, double *seconds, int *algorithm) {
+dl_status dl_measure_operation(dl_device *device, const dl_op_desc *desc, bool direct, double *seconds,
+                               int *algorithm) {
     const dl_op_desc shorter = shortened(device, desc);
     const double scale = (double)dl_op_samples(desc) / (double)dl_op_samples(&shorter);
-    const int n = keeps_zeros(desc->kind) ? 1 : dl_device_n_algorithms(device, &shorter);
+    const int n = direct ? 1 : dl_device_n_algorithms(device, &shorter);
     *seconds = INFINITY;
     *algorithm = 0;
     for (int a = 0; a < n; a++) {

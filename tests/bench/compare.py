@@ -6,57 +6,22 @@ import json
 import os
 import platform
 import statistics
-import subprocess
-import sys
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path.insert(0, os.path.join(ROOT, 'tests', 'lib'))
-import procmem  # noqa: E402
+import models
+import tables
+import turns
 
-BUILD = os.environ['BUILD']
-PEERS = os.path.join(ROOT, 'tests', 'bench', 'peers')
-GFLOP_PER_STEP = 2.10  # MNIST CNN, batch 128: forward, both backward products, update left out
-BEGIN, END = '<!-- bench:begin -->', '<!-- bench:end -->'
+RESULTS = os.path.join(turns.FOLDER, 'results.json')
 
 
-def run(words):
-    """Runs one turn on one thread. Returns its JSON line, with the memory it took beside its files' pages."""
-    environment = dict(os.environ, OMP_NUM_THREADS='1', DLTRAIN_THREADS='1')
-    code, out, err, _, high = procmem.watch(words, interval=0.02, env=environment, cwd=os.path.join(BUILD, 'bench'))
-    if code != 0:
-        raise RuntimeError(f'{" ".join(words)}: exit status {code}\n{out[-2000:]}{err[-2000:]}')
-    found = json.loads(out.strip().split('\n')[-1])
-    found['memory_mb'] = round(high / 1e6, 1)
-    return found
-
-
-def best_setting(script, python, choices, steps):
-    """The options with which a peer is fastest; those that fail are left out, and said."""
-    found = []
-    for options in choices:
-        try:
-            found.append((run([python, script, 'mnist_cnn', '--steps', str(steps), *options])['ms_step'], options))
-            print(f'  {os.path.basename(script)} {" ".join(options)}: {found[-1][0]:.2f} ms', flush=True)
-        except RuntimeError as error:
-            print(f'  {os.path.basename(script)} {" ".join(options)}: does not run here: {str(error)[-200:]}')
-    return min(found)[1]
-
-
-def commands(steps):
+def commands(name, row, steps):
     """What takes turns: name to command line."""
-    torch = [os.environ['TORCH_PYTHON'], os.path.join(PEERS, 'torch_bench.py')]
-    keras = [os.environ['KERAS_PYTHON'], os.path.join(PEERS, 'keras_bench.py')]
-    print('settings of the peers, the fastest is taken:')
-    last, both = ['--channels-last'], ['--channels-last', '--compile']
-    torch_best = best_setting(torch[1], torch[0], [[], last, ['--compile'], both], steps)
-    keras_best = best_setting(keras[1], keras[0], [[], ['--jit']], 2 * steps)
-    config = os.path.join(ROOT, 'configs', 'mnist_cnn.yaml')
-    return {
-        'peak': [os.path.join(BUILD, 'tests', 'bench', 'sgemm_peak'), '2048', '5'],
-        'dltrain': [os.path.join(BUILD, 'launcher', 'dltrain'), 'bench', config, '--steps', str(steps)],
-        'pytorch': torch + ['mnist_cnn', '--steps', str(steps)] + torch_best,
-        'keras': keras + ['mnist_cnn', '--steps', str(2 * steps)] + keras_best,
-    }
+    torch_best = turns.fastest(turns.torch, name, row.torch, steps)
+    words = {'peak': turns.PEAK, 'dltrain': turns.dltrain(row, steps),
+             'pytorch': turns.torch(name, steps, torch_best)}
+    if row.keras is not None:
+        words['keras'] = turns.keras(name, steps, turns.fastest(turns.keras, name, row.keras, steps))
+    return words
 
 
 def machine():
@@ -65,74 +30,110 @@ def machine():
     return f'{names[0] if names else platform.machine()}, {os.cpu_count()} cores'
 
 
-def summary(turns):
+def summary(row, found):
     """Medians over the rounds, ratios, share of the peak."""
-    ms = {name: statistics.median(t['ms_step'] for t in found) for name, found in turns.items() if name != 'peak'}
-    peak = statistics.median(t['gflops'] for t in turns['peak'])
-    faster = min(('pytorch', 'keras'), key=ms.get)
+    ms = {name: statistics.median(t['ms_step'] for t in of) for name, of in found.items() if name != 'peak'}
+    peers = [name for name in ms if name != 'dltrain']
+    peak = statistics.median(t['gflops'] for t in found['peak'])
+    faster = min(peers, key=ms.get)
+    rounds = range(len(found['peak']))
     return {
-        'date': datetime.date.today().isoformat(), 'machine': machine(), 'rounds': len(turns['peak']),
-        'versions': {n: turns[n][0].get('peer', '') for n in ms}, 'ms_step': {n: round(v, 3) for n, v in ms.items()},
-        'memory_mb': {n: statistics.median(t['memory_mb'] for t in turns[n]) for n in ms},
-        'first_step_s': {n: statistics.median(t.get('first_step_s', 0) + t.get('import_s', 0) for t in turns[n])
+        'date': datetime.date.today().isoformat(), 'machine': machine(), 'rounds': len(found['peak']),
+        'limit': row.limit,
+        'versions': {n: found[n][0].get('peer', '') for n in ms}, 'ms_step': {n: round(v, 3) for n, v in ms.items()},
+        'memory_mb': {n: statistics.median(t['memory_mb'] for t in found[n]) for n in ms},
+        'first_step_s': {n: statistics.median(t.get('first_step_s', 0) + t.get('import_s', 0) for t in found[n])
                          for n in ms},
         'faster_peer': faster, 'ratio': round(ms['dltrain'] / ms[faster], 3), 'peak_gflops': round(peak, 1),
-        'share_of_peak': {n: round(GFLOP_PER_STEP / (v * 1e-3) / peak, 3) for n, v in ms.items()},
-        'ratio_by_round': [round(d['ms_step'] / min(p['ms_step'], k['ms_step']), 3) for d, p, k in
-                           zip(turns['dltrain'], turns['pytorch'], turns['keras'])]}
+        'share_of_peak': {n: round(row.gflop / (v * 1e-3) / peak, 3) for n, v in ms.items()},
+        'ratio_by_round': [round(found['dltrain'][i]['ms_step'] / min(found[p][i]['ms_step'] for p in peers), 3)
+                           for i in rounds]}
 
 
-def table(result):
-    """The summary as Markdown."""
-    rows = [f'MNIST CNN, Adam, batch 128, float32, one thread; {result["machine"]}; {result["date"]}; medians of '
-            f'{result["rounds"]} rounds, turn by turn.', '',
-            '| program | ms per step | of the faster peer | share of the sgemm peak | memory | to the first step |',
-            '| --- | --- | --- | --- | --- | --- |']
-    for name in ('dltrain', 'pytorch', 'keras'):
-        ms, faster = result['ms_step'][name], result['ms_step'][result['faster_peer']]
-        label = 'dltrain' if name == 'dltrain' else result['versions'][name] or name
-        rows.append(f'| {label} | {ms:.2f} | {ms / faster:.2f} | {100 * result["share_of_peak"][name]:.0f} % | '
-                    f'{result["memory_mb"][name]:.0f} MB | {result["first_step_s"][name]:.1f} s |')
-    rows += ['', f'Peak: {result["peak_gflops"]:.0f} GFLOP/s, oneDNN sgemm of 2048 x 2048 matrices in the same run. '
-             'Memory: peak resident set less pages of files. Made by `tests/bench/run.sh --readme`.']
-    return '\n'.join(rows)
+def measure(name, options):
+    """One model's row of the results."""
+    row = models.MODELS[name]
+    steps = options.steps or row.steps
+    print(f'{name}: settings of the peers, the fastest is taken:')
+    words = commands(name, row, steps)
+    found = {}
+    for number in range(options.rounds):
+        for program, command in words.items():
+            found.setdefault(program, []).append(turns.run(command))
+        print(f'round {number + 1}: ' + ', '.join(f'{n} {found[n][-1]["ms_step"]:.2f} ms' for n in words if n != 'peak')
+              + f', peak {found["peak"][-1]["gflops"]:.0f} GFLOP/s', flush=True)
+    result = summary(row, found)
+    result['commands'] = {n: ' '.join(w) for n, w in words.items()}
+    return dict(result, turns=found)
 
 
-def update_readme(text):
-    name = os.path.join(ROOT, 'README.md')
-    readme = open(name).read()
-    if BEGIN not in readme or END not in readme:
-        sys.exit(f'README.md has no lines {BEGIN} and {END}')
-    head, tail = readme.split(BEGIN)[0], readme.split(END)[1]
-    with open(name + '.new', 'w') as f:
-        f.write(f'{head}{BEGIN}\n{text}\n{END}{tail}')
-    os.replace(name + '.new', name)
+def measure_ranks(name, options):
+    """Two ranks of one model: medians of the rounds' ratios."""
+    row = models.MODELS[name]
+    steps = options.steps or row.steps
+    plain = [choice for choice in row.torch if '--compile' not in choice]
+    best = turns.fastest(turns.torch, name, plain, steps)
+    rounds = []
+    for _ in range(options.rounds):
+        rounds.append(turns.two_ranks(name, row, steps, best))
+        print(f'{name}, two ranks over two single ones: dltrain {rounds[-1]["dltrain"]:.3f}, PyTorch DDP '
+              f'{rounds[-1]["pytorch"]:.3f}', flush=True)
+    result = {n: round(statistics.median(r[n] for r in rounds), 3) for n in ('dltrain', 'pytorch')}
+    result['per_s'] = {n: statistics.median(r['per_s'][n] for r in rounds) for n in ('dltrain', 'pytorch')}
+    return dict(result, limit=row.ranks_limit, rounds=rounds)
+
+
+def earlier():
+    try:
+        with open(RESULTS) as f:
+            return json.load(f)
+    except (OSError, ValueError):
+        return {}
+
+
+def keep(results):
+    top = dict(results['models'].get(models.FIRST, {}), models=results['models'], ranks=results['ranks'])
+    with open(RESULTS + '.new', 'w') as f:
+        json.dump(top, f, indent=1)
+    os.replace(RESULTS + '.new', RESULTS)
+
+
+def parse():
+    parser = argparse.ArgumentParser(prog='tests/bench/run.sh')
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--steps', type=int, default=0)
+    parser.add_argument('--models', default=models.FIRST)
+    parser.add_argument('--ranks', action='store_true')
+    parser.add_argument('--readme', action='store_true')
+    options = parser.parse_args()
+    options.models = list(models.MODELS) if options.models == 'all' else options.models.split(',')
+    for name in options.models:
+        if name not in models.MODELS:
+            parser.error(f'there is no model {name}; there are all, {", ".join(models.MODELS)}')
+    return options
 
 
 def main():
-    parser = argparse.ArgumentParser(prog='tests/bench/run.sh')
-    parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--steps', type=int, default=60)
-    parser.add_argument('--readme', action='store_true')
-    options = parser.parse_args()
-    folder = os.path.join(BUILD, 'bench')
-    os.makedirs(folder, exist_ok=True)
-    turns = {}
-    words = commands(options.steps)
-    for number in range(options.rounds):
-        for name, command in words.items():
-            turns.setdefault(name, []).append(run(command))
-        print(f'round {number + 1}: ' + ', '.join(f'{n} {turns[n][-1]["ms_step"]:.2f} ms' for n in words if n != 'peak')
-              + f', peak {turns["peak"][-1]["gflops"]:.0f} GFLOP/s', flush=True)
-    result = summary(turns)
-    result['commands'] = {n: ' '.join(w) for n, w in words.items()}
-    with open(os.path.join(folder, 'results.json'), 'w') as f:
-        json.dump(dict(result, turns=turns), f, indent=1)
-    text = table(result)
+    options = parse()
+    os.makedirs(turns.FOLDER, exist_ok=True)
+    before = earlier()
+    results = {'models': before.get('models', {}), 'ranks': before.get('ranks', {})}
+    for name in options.models:
+        if options.ranks:
+            results['ranks'][name] = measure_ranks(name, options)
+        else:
+            results['models'][name] = measure(name, options)
+        keep(results)
+    text = tables.text(results)
     print(text)
     if options.readme:
-        update_readme(text)
-    print(f'ratio to the faster peer ({result["faster_peer"]}): {result["ratio"]:.3f}')
+        tables.update_readme(text)
+    for name in options.models:
+        row = results['ranks' if options.ranks else 'models'][name]
+        if options.ranks:
+            print(f'{name}: two ranks over two single ones {row["dltrain"]:.3f} (PyTorch DDP {row["pytorch"]:.3f})')
+        else:
+            print(f'{name}: ratio to the faster peer ({row["faster_peer"]}): {row["ratio"]:.3f}')
 
 
 main()

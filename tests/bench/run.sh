@@ -1,14 +1,16 @@
 #!/bin/bash
 # dltrain beside PyTorch and Keras: turn by turn in one run, medians, ratios, share of the core's peak.
 #
-#   tests/bench/run.sh [--rounds N] [--steps N] [--readme]
+#   tests/bench/run.sh [--models NAME,...|all] [--ranks] [--rounds N] [--steps N] [--readme]
 #
-# Writes $BUILD/bench/results.json and prints a table; --readme puts the table into README.md. The peers come from PyPI
-# into ${XDG_CACHE_HOME:-~/.cache}/dltrain-peers (1 to 2 GB), unless TORCH_PYTHON and KERAS_PYTHON name interpreters
-# that have them. BUILD names the build folder (default build).
+# The models are rows of tests/bench/models.py; without --models it is mnist_cnn. --ranks compares two ranks with two
+# single ones at the same time instead, and with PyTorch's DistributedDataParallel over gloo. Writes
+# $BUILD/bench/results.json, which keeps the rows of models that were measured before, and prints tables; --readme puts
+# them into README.md. The peers come from PyPI into ${XDG_CACHE_HOME:-~/.cache}/dltrain-peers (1 to 2 GB), unless
+# TORCH_PYTHON and KERAS_PYTHON name interpreters that have them. BUILD names the build folder (default build).
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
-case " $* " in *" --help "*) sed -n '2,8s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;; esac
+case " $* " in *" --help "*) sed -n '2,10s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;; esac
 BUILD=${BUILD:-$root/build}
 case $BUILD in /*) ;; *) BUILD=$root/$BUILD ;; esac
 export BUILD

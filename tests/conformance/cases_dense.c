@@ -16,6 +16,9 @@ static const struct row {
     {"one by one", 1, 1, 1, true, DL_ACT_SIGMOID, 0},
     {"no bias", 13, 19, 23, false, DL_ACT_NONE, 0},
     {"61 samples", 61, 100, 50, true, DL_ACT_RELU, 0},
+    {"last panel of 3", 9, 67, 35, true, DL_ACT_NONE, DLC_ROWS},
+    {"several blocks of each", 163, 170, 833, true, DL_ACT_NONE, 0},
+    {"several blocks, whole vectors", 165, 176, 320, false, DL_ACT_NONE, DLC_ROWS},
 };
 
 /* A row for each position: x [n, ..., inputs]. */

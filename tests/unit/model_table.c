@@ -43,6 +43,7 @@ static void known_networks_have_their_parameters(void **state) {
         {"configs/models/resnet18.yaml", {3, {224, 224, 3}}, 1000, 11689512, 11689512, 102, 10648.0},
         {"configs/models/resnet50.yaml", {3, {224, 224, 3}}, 1000, 25557032, 25557032, 267, 24299.0},
         {"configs/models/resnet20.yaml", {3, {32, 32, 3}}, 10, 269722, 269722, 97, 242.4},
+        {"configs/models/resnet18_cifar.yaml", {3, {32, 32, 3}}, 10, 11173962, 11173962, 102, 3328.0},
     };
     for (size_t i = 0; i < sizeof networks / sizeof *networks; i++) {
         kit k;

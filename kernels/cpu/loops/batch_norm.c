@@ -6,6 +6,8 @@
 #include "kernels/common/batch_norm.h"
 #include "kernels/cpu/loops/isa.h"
 
+#include <string.h>
+
 enum { WIDTH = DL_CPU_LANES, TILE_ROWS = 64 };
 
 typedef const dl_cpu_channels channels_of;
@@ -26,6 +28,11 @@ static inline int64_t block_width(channels_of *z, int64_t block) {
 typedef struct tile {
     int64_t offset, n_rows;
 } tile;
+
+/* Rows of a block after which the next block has its turn: a tile, or all of them where blocks lie apart. */
+static inline int64_t rows_of_turn(channels_of *z, int64_t n_rows) {
+    return z->blocked ? n_rows : TILE_ROWS;
+}
 
 static inline int64_t rows_together(channels_of *z, int64_t n_samples) {
     return z->blocked ? z->cells : n_samples * z->cells;
@@ -116,19 +123,33 @@ void DL_ISA(batch_norm_sums)(const dl_op_desc *desc, const dl_cpu_loop *loop, vo
 }
 
 /* The same for dy and dy (x - mean); relu lets dy through where x scale + shift > 0. */
+static inline __attribute__((always_inline)) void row_gradients(const float *d, const float *v, int64_t width,
+                                                                bool relu, const columns *k, float *s,
+                                                                float *a) {
+#pragma omp simd
+    for (int64_t j = 0; j < width; j++) {
+        const float passes = !relu || v[j] * k->scale[j] + k->shift[j] > 0.0F ? d[j] : 0.0F;
+        s[j] += passes;
+        a[j] += passes * (v[j] - k->mean[j]);
+    }
+}
+
+/* Four rows at a time, in sums of their own that stay in registers. */
 static inline __attribute__((always_inline)) void tile_gradients(const float *dy, const float *x, int64_t row,
                                                                  int64_t n_rows, int64_t width, bool relu,
                                                                  const columns *k, float *sum, float *along) {
-    for (int64_t r = 0; r < n_rows; r++) {
-        const float *d = dy + r * row, *v = x + r * row;
-        float *s = sum + (r & 3) * WIDTH, *a = along + (r & 3) * WIDTH;
-#pragma omp simd
-        for (int64_t j = 0; j < width; j++) {
-            const float passes = !relu || v[j] * k->scale[j] + k->shift[j] > 0.0F ? d[j] : 0.0F;
-            s[j] += passes;
-            a[j] += passes * (v[j] - k->mean[j]);
+    float s[4][WIDTH] = {{0}}, a[4][WIDTH] = {{0}};
+    int64_t r = 0;
+    for (; r + 4 <= n_rows; r += 4) {
+        for (int64_t i = 0; i < 4; i++) {
+            row_gradients(dy + (r + i) * row, x + (r + i) * row, width, relu, k, s[i], a[i]);
         }
     }
+    for (int64_t i = 0; r < n_rows; r++, i++) {
+        row_gradients(dy + r * row, x + r * row, width, relu, k, s[i], a[i]);
+    }
+    memcpy(sum, s, sizeof s);
+    memcpy(along, a, sizeof a);
 }
 
 static void add_tile(const float *four, const float *factor, int64_t width, double *out) {
@@ -141,7 +162,7 @@ static void add_tile(const float *four, const float *factor, int64_t width, doub
 static void run_gradients(channels_of *z, const float *dy, const float *x, tile at, int64_t block, bool relu,
                           const columns *k, double *dstat) {
     const int64_t width = block_width(z, block), first = block * z->width;
-    float sum[4 * WIDTH] = {0}, along[4 * WIDTH] = {0};
+    float sum[4 * WIDTH], along[4 * WIDTH];
     dy += at.offset;
     x += at.offset;
     if (width == WIDTH && relu) {
@@ -153,6 +174,17 @@ static void run_gradients(channels_of *z, const float *dy, const float *x, tile 
     }
     add_tile(sum, NULL, width, dstat + first);
     add_tile(along, k->inverse_deviation, width, dstat + z->channels + first);
+}
+
+/* Some rows of a block, tile by tile. */
+static void gradients_of_rows(channels_of *z, void *const *slots, int64_t sample, int64_t block,
+                              dl_range rows, int64_t n_rows, bool relu, const columns *k, double *dstat) {
+    const int64_t end = rows.end < n_rows ? rows.end : n_rows;
+    for (int64_t r = rows.begin; r < end; r += TILE_ROWS) {
+        const tile at = {block_offset(z, sample, block) + r * z->row,
+                         end - r < TILE_ROWS ? end - r : TILE_ROWS};
+        run_gradients(z, slots[0], slots[1], at, block, relu, k, dstat);
+    }
 }
 
 void DL_ISA(batch_norm_backward_sums)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *const *slots,
@@ -167,13 +199,12 @@ void DL_ISA(batch_norm_backward_sums)(const dl_op_desc *desc, const dl_cpu_loop 
         }
         const int64_t together = rows_together(z, end - begin), step = z->blocked ? 1 : end - begin;
         for (int64_t sample = begin; sample < end; sample += step) {
-            for (int64_t r = 0; r < together; r += TILE_ROWS) {
+            for (int64_t r = 0; r < together; r += rows_of_turn(z, together)) {
                 for (int64_t b = blocks.begin; b < blocks.end; b++) {
+                    const dl_range rows = {r, r + rows_of_turn(z, together)};
                     columns k;
                     load_columns(z, (const float *)slots[2] + g * DL_N_STATS * z->channels, b, &k);
-                    const tile at = {block_offset(z, sample, b) + r * z->row,
-                                     together - r < TILE_ROWS ? together - r : TILE_ROWS};
-                    run_gradients(z, slots[0], slots[1], at, b, relu, &k, dstat);
+                    gradients_of_rows(z, slots, sample, b, rows, together, relu, &k, dstat);
                 }
             }
         }
@@ -266,10 +297,11 @@ static inline __attribute__((always_inline)) void for_tiles(const dl_op_desc *de
                                                             void *const *slots, dl_range samples,
                                                             tile_function function) {
     for (int64_t sample = samples.begin; sample < samples.end; sample++) {
-        for (int64_t r = 0; r < z->cells; r += TILE_ROWS) {
+        const int64_t turn = rows_of_turn(z, z->cells);
+        for (int64_t r = 0; r < z->cells; r += turn) {
             for (int64_t b = 0; b < z->n_blocks; b++) {
                 const tile at = {block_offset(z, sample, b) + r * z->row,
-                                 z->cells - r < TILE_ROWS ? z->cells - r : TILE_ROWS};
+                                 z->cells - r < turn ? z->cells - r : turn};
                 function(desc, z, slots, at, sample, b);
             }
         }

@@ -5,6 +5,9 @@
 #include "kernels/cpu/loops/isa.h"
 
 #include <string.h>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
 _Static_assert(DL_CPU_LANES == 16, "the shuffles below are written for sixteen lanes");
 enum { LANES = DL_CPU_LANES, ROUNDS = 10, NUMBERS = 4 * LANES };
@@ -27,6 +30,22 @@ static inline void store_by_lane(words a, words b, words c, words d, uint32_t *n
     }
 }
 
+/* The halves of the 64-bit products of each lane with a constant. */
+static inline void multiply(words x, uint32_t constant, words *low, words *high) {
+#ifdef __AVX512F__ /* compilers make full 64-bit multiplications of the general form, three times as slow */
+    const __mmask16 odd_lanes = 0xAAAA;
+    const __m512i factor = _mm512_set1_epi64((long long)constant);
+    const __m512i even = _mm512_mul_epu32((__m512i)x, factor);
+    const __m512i odd = _mm512_mul_epu32(_mm512_srli_epi64((__m512i)x, 32), factor);
+    *low = (words)_mm512_mask_mov_epi32(even, odd_lanes, _mm512_slli_epi64(odd, 32));
+    *high = (words)_mm512_mask_mov_epi32(_mm512_srli_epi64(even, 32), odd_lanes, odd);
+#else
+    const wide_words product = __builtin_convertvector(x, wide_words) * constant;
+    *low = __builtin_convertvector(product, words);
+    *high = __builtin_convertvector(product >> 32, words);
+#endif
+}
+
 /* Philox4x32-10 (Salmon et al., SC'11) of the counters (a, b), (a, b + 1), ...; the key is dl_rng_4x32's. */
 static inline void philox_lanes(const dl_dropout *dropout, uint64_t a, uint64_t b, uint32_t *numbers) {
     const wide_words lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
@@ -38,16 +57,30 @@ static inline void philox_lanes(const dl_dropout *dropout, uint64_t a, uint64_t 
     words c2 = __builtin_convertvector(counter, words);
     words c3 = __builtin_convertvector(counter >> 32, words);
     for (int round = 0; round < ROUNDS; round++) {
-        const wide_words low = __builtin_convertvector(c0, wide_words) * 0xD2511F53U;
-        const wide_words high = __builtin_convertvector(c2, wide_words) * 0xCD9E8D57U;
-        c0 = __builtin_convertvector(high >> 32, words) ^ c1 ^ key_0;
-        c1 = __builtin_convertvector(high, words);
-        c2 = __builtin_convertvector(low >> 32, words) ^ c3 ^ key_1;
-        c3 = __builtin_convertvector(low, words);
+        words low_0, high_0, low_2, high_2;
+        multiply(c0, 0xD2511F53U, &low_0, &high_0);
+        multiply(c2, 0xCD9E8D57U, &low_2, &high_2);
+        c0 = high_2 ^ c1 ^ key_0;
+        c1 = low_2;
+        c2 = high_0 ^ c3 ^ key_1;
+        c3 = low_0;
         key_0 += 0x9E3779B9U;
         key_1 += 0xBB67AE85U;
     }
     store_by_lane(c0, c1, c2, c3, numbers);
+}
+
+/* dl_dropout_element for some elements, without 64-bit comparisons, which compilers do not turn into vectors.
+ */
+static void keep(const dl_dropout *dropout, const uint32_t *numbers, const float *x, float *y, int64_t n) {
+    const uint32_t last_dropped = (uint32_t)(dropout->threshold - 1);
+    const bool all = dropout->threshold == 0;
+    const float scale = dropout->scale;
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        const float kept = x[i] * scale;
+        y[i] = ((numbers[i] > last_dropped) | all) ? kept : 0.0F;
+    }
 }
 
 static void drop(const dl_dropout *dropout, int64_t step, int64_t id, int64_t first, int64_t n,
@@ -56,12 +89,8 @@ static void drop(const dl_dropout *dropout, int64_t step, int64_t id, int64_t fi
     for (int64_t done = 0; done < n;) {
         uint32_t numbers[NUMBERS];
         const int64_t room = NUMBERS - skipped, count = n - done < room ? n - done : room;
-        const uint32_t *number = numbers + skipped;
         philox_lanes(dropout, (uint64_t)step, dl_dropout_counter(id, (first + done) / 4), numbers);
-#pragma omp simd
-        for (int64_t i = 0; i < count; i++) {
-            y[done + i] = dl_dropout_element(dropout, number[i], x[done + i]);
-        }
+        keep(dropout, numbers + skipped, x + done, y + done, count);
         done += count;
         skipped = 0;
     }

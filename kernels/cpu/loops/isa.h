@@ -36,6 +36,7 @@
     ENTRY(DL_OP_SOFTMAX_FORWARD, softmax_forward)                                                            \
     ENTRY(DL_OP_SOFTMAX_BACKWARD, softmax_backward)                                                          \
     ENTRY(DL_OP_SOFTMAX_CROSS_ENTROPY, softmax_cross_entropy)                                                \
+    ENTRY(DL_OP_ACCURACY, accuracy)                                                                          \
     ENTRY(DL_OP_EMBEDDING_FORWARD, embedding_forward)                                                        \
     ENTRY(DL_OP_EMBEDDING_BACKWARD_WEIGHTS, embedding_backward_weights)                                      \
     ENTRY(DL_OP_REVERSE_BY_LENGTH, reverse_by_length)                                                        \
@@ -57,5 +58,12 @@ DL_CPU_LOOP_LIST(DL_CPU_DECLARE)
 
 void DL_ISA(lstm_forward)(const dl_cpu_lstm_step *step, dl_range samples);
 void DL_ISA(lstm_backward)(const dl_cpu_lstm_step *step, dl_range samples);
+void DL_ISA(column_sums)(const float *x, int64_t n_rows, int64_t row, float *sums, dl_range columns);
+#ifdef __AVX512F__
+void DL_ISA(matrix_product)(const dl_cpu_matrices *m, dl_range rows);
+#define DL_ISA_MATRIX_PRODUCT DL_ISA(matrix_product)
+#else
+#define DL_ISA_MATRIX_PRODUCT NULL
+#endif
 
 #endif

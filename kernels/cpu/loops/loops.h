@@ -10,7 +10,7 @@
 #include "base/pieces.h"
 #include "kernels/op.h"
 
-enum { DL_CPU_TABLE = 256, DL_CPU_LANES = 16 };
+enum { DL_CPU_TABLE = 256, DL_CPU_LANES = 16, DL_CPU_PANEL = 64 };
 
 /* Pooling over n images of h x w x c next to each other, to p x q x c. A tensor blocked by channels is more
  * images of fewer channels. */
@@ -57,11 +57,27 @@ typedef struct dl_cpu_lstm_step {
     float *dc;          /* [n, h] of the cells: from the next position, then for the one before */
 } dl_cpu_lstm_step;
 
+/* c[i,j] = start[j] + sum over the k steps s of a[i,s] b[s,j], for n columns j. Element a[i,s] is a_row i +
+ * a_step s floats behind a; b comes in panels of DL_CPU_PANEL columns, b_panel floats from one to the next, a
+ * step's row of a panel lies b_step floats behind the row before (a plain matrix: b_panel is DL_CPU_PANEL).
+ */
+typedef struct dl_cpu_matrices {
+    int64_t n, k;
+    const float *a, *b, *start; /* start: [n], NULL: zeros */
+    int64_t a_row, a_step, b_step, b_panel;
+    float *c;
+    int64_t c_row;
+} dl_cpu_matrices;
+
 typedef struct dl_cpu_loops {
     const char *isa;                 /* "avx512" */
     dl_cpu_part part[DL_N_OP_KINDS]; /* NULL: not done here */
     void (*lstm_forward)(const dl_cpu_lstm_step *step, dl_range samples);
     void (*lstm_backward)(const dl_cpu_lstm_step *step, dl_range samples);
+    /* The rows i of a range; NULL where oneDNN is as fast. */
+    void (*matrix_product)(const dl_cpu_matrices *m, dl_range rows);
+    /* sums[j] = sum of x[i,j] over n_rows rows of `row` floats, for a range of columns. */
+    void (*column_sums)(const float *x, int64_t n_rows, int64_t row, float *sums, dl_range columns);
 } dl_cpu_loops;
 
 extern const dl_cpu_loops dl_cpu_loops_base, dl_cpu_loops_avx2, dl_cpu_loops_avx512;

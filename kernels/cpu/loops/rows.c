@@ -5,23 +5,32 @@
 
 #include <math.h>
 
-/* By hand: compilers may not reorder a maximum that NaN could be in. */
+/* By hand: compilers may not reorder a maximum that NaN could be in. Four vectors: the comparisons of one
+ * would wait for each other. */
 static float largest(const float *x, int64_t n) {
-    float most[DL_CPU_LANES];
+    enum { CHAINS = 4, AT_ONCE = CHAINS * DL_CPU_LANES };
+    float most[AT_ONCE];
+    dl_lanes lanes[CHAINS];
     int64_t i = 0;
-    for (int j = 0; j < DL_CPU_LANES; j++) {
+    for (int j = 0; j < AT_ONCE; j++) {
         most[j] = x[0];
     }
-    dl_lanes lanes = dl_lanes_load(most);
-    for (; i + DL_CPU_LANES <= n; i += DL_CPU_LANES) {
-        const dl_lanes next = dl_lanes_load(x + i);
-        lanes = dl_lanes_select(next > lanes, next, lanes);
+    for (int j = 0; j < CHAINS; j++) {
+        lanes[j] = dl_lanes_load(most);
     }
-    dl_lanes_store(most, lanes);
+    for (; i + AT_ONCE <= n; i += AT_ONCE) {
+        for (int j = 0; j < CHAINS; j++) {
+            const dl_lanes next = dl_lanes_load(x + i + (int64_t)j * DL_CPU_LANES);
+            lanes[j] = dl_lanes_select(next > lanes[j], next, lanes[j]);
+        }
+    }
+    for (int j = 0; j < CHAINS; j++) {
+        dl_lanes_store(most + (int64_t)j * DL_CPU_LANES, lanes[j]);
+    }
     for (; i < n; i++) {
         most[0] = x[i] > most[0] ? x[i] : most[0];
     }
-    for (int j = 1; j < DL_CPU_LANES; j++) {
+    for (int j = 1; j < AT_ONCE; j++) {
         most[0] = most[j] > most[0] ? most[j] : most[0];
     }
     return most[0];
@@ -146,5 +155,33 @@ void DL_ISA(softmax_cross_entropy)(const dl_op_desc *desc, const dl_cpu_loop *lo
         if (dx != NULL) {
             row_gradient(dx, labels[n], attr, sum, k);
         }
+    }
+}
+
+/* How many of the row stand before its element `label`: larger ones, and equal ones to the left. NaN: all. */
+static int64_t rank_of(const float *x, int64_t n, int64_t label) {
+    const float own = x[label];
+    int32_t before = 0, nan = 0;
+#pragma omp simd reduction(+ : before) reduction(| : nan)
+    for (int64_t k = 0; k < label; k++) {
+        before += x[k] >= own ? 1 : 0;
+        nan |= x[k] != x[k] ? 1 : 0;
+    }
+#pragma omp simd reduction(+ : before) reduction(| : nan)
+    for (int64_t k = label; k < n; k++) {
+        before += x[k] > own ? 1 : 0;
+        nan |= x[k] != x[k] ? 1 : 0;
+    }
+    return nan != 0 ? n : before;
+}
+
+void DL_ISA(accuracy)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *const *slots, dl_range items) {
+    const int64_t k = loop->row;
+    const int32_t *labels = slots[1];
+    float *hits = slots[2];
+    for (int64_t n = items.begin; n < items.end; n++) {
+        const bool valid = labels[n] >= 0 && labels[n] < k;
+        const int64_t rank = valid ? rank_of((const float *)slots[0] + n * k, k, labels[n]) : k;
+        hits[n] = rank < k && rank < desc->attr.u.accuracy.k ? 1.0F : 0.0F;
     }
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Times Keras (TensorFlow) at the work of a dltrain config, as model.fit does it: two epochs over samples in memory.
 
-    keras_bench.py mnist_cnn [--batch N] [--threads N] [--steps N] [--jit]
+    keras_bench.py mnist_cnn|word_lstm|word_lm [--batch N] [--threads N] [--steps N] [--jit]
 
 Prints one JSON line with the keys of torch_bench.py; the times are those of the second epoch's steps.
 """
@@ -32,8 +32,20 @@ def mnist_cnn():
         k.Dense(64, activation='relu'), k.Dense(10, activation='softmax')])
 
 
-# name: (model, shape of a sample, classes, batch)
-MODELS = {'mnist_cnn': (mnist_cnn, (28, 28, 1), 10, 128)}
+def words(every):
+    """The layers of configs/word_lm.yaml, or of word_lstm.yaml, which predicts behind the last word alone."""
+    k = keras.layers
+    return keras.Sequential([
+        k.Input((20,), dtype='int32'), k.Embedding(1000, 128), k.LSTM(128, return_sequences=every),
+        k.Dense(1000, activation='softmax')])
+
+
+# name: (model, shape of a sample, number of words or 0, shape of its targets, classes, batch)
+MODELS = {
+    'mnist_cnn': (mnist_cnn, (28, 28, 1), 0, (), 10, 128),
+    'word_lstm': (lambda: words(False), (20,), 1000, (), 1000, 64),
+    'word_lm': (lambda: words(True), (20,), 1000, (20,), 1000, 64),
+}
 
 
 class StepTimes(keras.callbacks.Callback):
@@ -67,23 +79,26 @@ def main():
     tensorflow.config.threading.set_intra_op_parallelism_threads(options.threads)
     tensorflow.config.threading.set_inter_op_parallelism_threads(1)
     keras.utils.set_random_seed(1)
-    make, shape, classes, batch = MODELS[options.model]
+    make, shape, n_words, targets, classes, batch = MODELS[options.model]
     batch = options.batch or batch
-    x = numpy.random.rand(batch * options.steps, *shape).astype('float32')
-    y = numpy.random.randint(0, classes, batch * options.steps)
+    n = batch * options.steps
+    x = numpy.random.randint(0, n_words, (n, *shape)) if n_words else numpy.random.rand(n, *shape).astype('float32')
+    y = numpy.random.randint(0, classes, (n, *targets))
     model = make()
     model.compile('adam', 'sparse_categorical_crossentropy', jit_compile=options.jit)
     times = StepTimes()
     model.fit(x, y, batch_size=batch, epochs=2, verbose=0, callbacks=[times])
     ms = sorted(times.epochs[1])
     median = statistics.median(ms)
+    positions = shape[0] if n_words else 0
     print(json.dumps({
         'peer': f'keras {keras.__version__} (tensorflow {tensorflow.__version__})', 'model': options.model,
         'device': 'cpu', 'ranks': 1, 'parameters': model.count_params(), 'threads': options.threads, 'dtype': 'f32',
-        'batch': batch, 'seq': 0, 'optimizer': 'adam', 'compile': options.jit, 'train': True, 'channels_last': True,
+        'batch': batch, 'seq': positions, 'optimizer': 'adam', 'compile': options.jit, 'train': True,
+        'channels_last': True,
         'ms_step': round(median, 3), 'ms_p10': round(ms[len(ms) // 10], 3), 'ms_p90': round(ms[len(ms) * 9 // 10], 3),
-        'per_s': round(1e3 * batch / median, 1), 'unit': 'samples', 'import_s': round(IMPORT_SECONDS, 2),
-        'first_step_s': round(times.epochs[0][0] / 1e3, 2),
+        'per_s': round(1e3 * batch * max(1, positions) / median, 1), 'unit': 'tokens' if positions else 'samples',
+        'import_s': round(IMPORT_SECONDS, 2), 'first_step_s': round(times.epochs[0][0] / 1e3, 2),
         'peak_mb': round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)}))
 
 
