@@ -104,7 +104,10 @@ static inline dl_status sample_commit(const char *folder, int64_t step, int rank
                                        .data_digest = "",
                                        .versions = versions,
                                        .state = state};
-    const dl_status status = dl_checkpoint_commit(folder, &about, part);
+    const dl_status status =
+        state == NULL || versions == NULL
+            ? dl_error_raise(DL_ERR_MEMORY, __FILE__, __LINE__, __func__, "no memory for a test")
+            : dl_checkpoint_commit(folder, &about, part);
     json_decref(state);
     json_decref(versions);
     return status;

@@ -122,6 +122,11 @@ DL_NODISCARD dl_status dl_checkpoint_check_cover(const char *path, const dl_chec
 bool dl_checkpoint_intersect(const int64_t *offset_a, const dl_shape *a, const int64_t *offset_b,
                              const dl_shape *b, int64_t *offset, dl_shape *shape);
 
+/* Around work with JSON: where an allocation of it failed, the status becomes DL_ERR_MEMORY, whatever it was
+ * (json_memory.c). Every dl_checkpoint_json_begin begins anew. */
+void dl_checkpoint_json_begin(void);
+DL_NODISCARD dl_status dl_checkpoint_json_end(dl_status status, const char *path);
+
 /* [1, 2, 3] */
 json_t *dl_checkpoint_json_ints(const int64_t *values, int n);
 

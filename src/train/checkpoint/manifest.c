@@ -231,10 +231,12 @@ dl_status dl_checkpoint_manifest_parse(const char *path, const char *text, size_
                                        dl_checkpoint **out) {
     DL_RETURN_IF_ERROR(dl_alloc(1, sizeof **out, out));
     (*out)->folder = -1;
+    dl_checkpoint_json_begin();
     dl_status status = dl_pool_create(&(*out)->pool);
     if (status == DL_OK) {
         status = parse_all(*out, path, text, n_bytes);
     }
+    status = dl_checkpoint_json_end(status, path);
     if (status != DL_OK) {
         dl_checkpoint_close(out);
     }
