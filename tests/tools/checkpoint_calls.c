@@ -101,8 +101,8 @@ static void remove_tree(const char *folder) {
     char path[PATH_MAX];
     DIR *list = opendir(folder);
     for (const struct dirent *entry; list != NULL && (entry = readdir(list)) != NULL;) {
-        (void)snprintf(path, sizeof path, "%.2000s/%.255s", folder, entry->d_name);
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && unlink(path) != 0) {
+        if (dl_path_join(path, sizeof path, folder, entry->d_name) == DL_OK &&
+            strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && unlink(path) != 0) {
             remove_tree(path);
         }
     }

@@ -309,6 +309,25 @@ static void links(void **state) {
     assert_error(sample_save(folder, 2, 1), DL_ERR_IO, "cannot open folder");
 }
 
+/* What the first version wrote (checkpoint_make FOLDER 12 2) is read for ever, and nothing writes it
+ * otherwise. */
+static void golden(void **state) {
+    dl_checkpoint *c = NULL;
+    assert_ok(sample_load("tests/golden/checkpoint-1"));
+    assert_ok(dl_checkpoint_open("tests/golden/checkpoint-1", &c));
+    assert_int_equal(dl_checkpoint_about_of(c)->step, 12);
+    assert_true(json_real_value(json_object_get(json_object_get(dl_checkpoint_about_of(c)->state, "best"),
+                                                "valid_loss")) == 0.1 + 0.2);
+    dl_checkpoint_close(&c);
+    dl_text now = {0}, then = {0};
+    assert_ok(sample_save(folder_of(state), 12, 2));
+    assert_ok(dl_file_read(step_path(state, 12, "manifest.json"), 1 << 20, &now));
+    assert_ok(dl_file_read("tests/golden/checkpoint-1/manifest.json", 1 << 20, &then));
+    assert_string_equal(now.data, then.data);
+    dl_text_free(&now);
+    dl_text_free(&then);
+}
+
 /* --- failing disks --- */
 
 /* Beyond the largest size a file may have: an error, no signal, and the older one stands. */
@@ -380,13 +399,9 @@ static void beside_reading(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(any_ranks),   TEST(any_slice),
-        TEST(many_blocks), TEST(stopped),
-        TEST(shares),      TEST(not_covered),
-        TEST(in_the_way),  TEST(cleaned),
-        TEST(pruned),      TEST(pruned_only_when_safe),
-        TEST(copies),      TEST(links),
-        TEST(size_limit),  TEST(beside_reading),
+        TEST(any_ranks),   TEST(any_slice),  TEST(many_blocks), TEST(stopped),    TEST(shares),
+        TEST(not_covered), TEST(in_the_way), TEST(cleaned),     TEST(pruned),     TEST(pruned_only_when_safe),
+        TEST(copies),      TEST(links),      TEST(golden),      TEST(size_limit), TEST(beside_reading),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
