@@ -212,11 +212,12 @@ const dl_command dl_command_ckpt_diff = {
     .usage = "PATH PATH [--json]",
     .doc = "name the tensors in which two checkpoints differ, and by how much",
     .help =
-        "Each PATH is a checkpoint, or a run or folder of checkpoints, of which the newest is taken. Elements differ\n"
-        "when their bits do. The largest difference is given as it is, and relative to the larger of both values.\n"
-        "Different tensors are no failure: the exit status is 0. With --json: {\"equal\", \"compared\": N,\n"
-        "\"different\": [{\"name\", \"count\", \"elements\", \"nan\", \"max_abs\", \"max_rel\"}]}; tensors that only one\n"
-        "has are {\"name\", \"only_in\"}, others of another kind {\"name\", \"dtype\", \"shape\"}.",
+        "Each PATH is a checkpoint, or a run or folder of checkpoints, of which the newest is taken. Elements\n"
+        "differ when their bits do. The largest difference is given as it is, and relative to the larger of\n"
+        "both values. Different tensors are no failure: the exit status is 0. With --json: {\"equal\",\n"
+        "\"compared\": N, \"different\": [{\"name\", \"count\", \"elements\", \"nan\", \"max_abs\",\n"
+        "\"max_rel\"}]}; tensors that only one has are {\"name\", \"only_in\"}, others of another kind\n"
+        "{\"name\", \"dtype\", \"shape\"}.",
     .flags =
         (const dl_flag[]){
             {"json", NULL, "one JSON object instead of text"},

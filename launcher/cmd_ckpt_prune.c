@@ -62,10 +62,10 @@ const dl_command dl_command_ckpt_prune = {
     .usage = "PATH [--keep N] [--json]",
     .doc = "delete all but the newest checkpoints of a run",
     .help =
-        "PATH is a run, which must not be going on, or its folder of checkpoints. Nothing is deleted before every\n"
-        "byte of the newest was compared with its digest (damage: exit status 78). Damaged checkpoints, saves that\n"
-        "were broken off and files that no manifest names stay. With --json: {\"path\", \"kept\": N, \"deleted\":\n"
-        "[PATH, ...]}.",
+        "PATH is a run, which must not be going on, or its folder of checkpoints. Nothing is deleted before\n"
+        "every byte of the newest was compared with its digest (damage: exit status 78). Damaged checkpoints,\n"
+        "saves that were broken off and files that no manifest names stay. With --json: {\"path\", \"kept\": N,\n"
+        "\"deleted\": [PATH, ...]}.",
     .flags =
         (const dl_flag[]){
             {"keep", "N", "so many stay; 2 without it, 1 at least"},

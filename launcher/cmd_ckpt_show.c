@@ -116,10 +116,11 @@ const dl_command dl_command_ckpt_show = {
     .usage = "PATH [--json]",
     .doc = "say what checkpoints there are, and what is in one",
     .help =
-        "PATH is a run, its folder of checkpoints, or one checkpoint; of one the tensors are listed. Manifests and\n"
-        "sizes of files are checked; `dltrain ckpt verify` reads every byte. With --json: {\"path\", \"checkpoints\":\n"
-        "[{\"path\", \"step\", \"epoch\", \"samples\", \"ranks\", \"files\", \"bytes\", \"n_tensors\", \"config_digest\",\n"
-        "\"data_digest\"}]}, of one also \"versions\", \"state\" and \"tensors\"; damaged ones are {\"path\", \"damage\"}.",
+        "PATH is a run, its folder of checkpoints, or one checkpoint; of one the tensors are listed. Manifests\n"
+        "and sizes of files are checked; `dltrain ckpt verify` reads every byte. With --json: {\"path\",\n"
+        "\"checkpoints\": [{\"path\", \"step\", \"epoch\", \"samples\", \"ranks\", \"files\", \"bytes\",\n"
+        "\"n_tensors\", \"config_digest\", \"data_digest\"}]}, of one also \"versions\", \"state\" and\n"
+        "\"tensors\"; damaged ones are {\"path\", \"damage\"}.",
     .flags =
         (const dl_flag[]){
             {"json", NULL, "one JSON object instead of text"},

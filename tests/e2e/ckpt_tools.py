@@ -70,7 +70,7 @@ def check_format():
         make('run/checkpoints', step, ranks)
         tensors, manifest = read(f'run/checkpoints/step-{step:08d}')
         state = {'position': 10 * step, 'best': {'valid_loss': 0.1 + 0.2}}
-        if (manifest['step'], manifest['ranks'], len(manifest['files'])) != (step, ranks, ranks) or manifest['state'] != state:
+        if (manifest['step'], manifest['ranks'], len(manifest['files']), manifest['state']) != (step, ranks, ranks, state):
             fail(f'step {step}: {manifest}')
         for number, (name, value) in enumerate(sorted(tensors.items())):
             if value.tobytes() != content(number, step, value.nbytes).tobytes():
@@ -126,8 +126,9 @@ def check_prune():
         lock.write('host-of-the-other 4711\n')
         lock.flush()
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if 'process 4711 on host host-of-the-other' not in dltest.run('ckpt', 'prune', 'run', '--keep', 1, code=2).stderr:
-            fail('pruned although a run is going on')
+        refused = dltest.run('ckpt', 'prune', 'run', '--keep', 1, code=2).stderr
+        if 'process 4711 on host host-of-the-other' not in refused:
+            fail(f'pruned although a run is going on: {refused}')
     dltest.run('ckpt', 'prune', 'run', '--keep', 0, code=2)
     dltest.run('ckpt', 'prune', 'run/checkpoints/step-00000003', code=2)
     pruned = dltest.run('ckpt', 'prune', 'run', '--keep', 1, '--json').stdout

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 # TEST tier=default timeout=240 slots=1 needs=python,plain
-"""Every system call of saving, deleting, cleaning up and loading a checkpoint fails, is cut short, or kills the process
-(tests/tools/checkpoint_calls.c); then a loss of power after every change of a file: of what was not synced, any part may
-be missing or half done. Always the older or the newer checkpoint loads, and the newer once it was said to be committed.
+"""Every system call of saving, deleting, cleaning up and loading a checkpoint fails, is cut short, or kills the
+process (tests/tools/checkpoint_calls.c); then power is lost after every change of a file: of what was not synced, any
+part may be missing or half done. Always the older or the newer checkpoint loads, and the newer once it was said to be
+committed.
 
-Here each twelfth allocation and 24 losses of power after each change; STRIDE=1 CRASHES=64 for more. SEED repeats a run."""
+Here each twelfth allocation and 24 losses of power after each change; STRIDE=1 CRASHES=64 for more; SEED repeats a run.
+"""
 import os
 import random
 import shutil
