@@ -1,5 +1,6 @@
 /* jansson reports a failed allocation as whatever it leads to: a syntax error, a missing value. A checkpoint
  * must not be called damaged for that, so allocations of this thread that fail are noticed here. */
+#define _GNU_SOURCE
 #include "train/checkpoint/checkpoint_private.h"
 
 #include <pthread.h>

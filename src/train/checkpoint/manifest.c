@@ -1,6 +1,7 @@
 /* The manifest: one line of JSON that ends in a digest of all before it. A damaged one is found by that
  * digest; the checks behind it are for manifests that somebody made, with a fitting digest, by mistake or in
  * malice. */
+#define _GNU_SOURCE
 #include "train/checkpoint/checkpoint_private.h"
 
 #include <inttypes.h>
