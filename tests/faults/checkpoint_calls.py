@@ -122,10 +122,10 @@ def lose_power(folder, crashes):
             target = os.path.join(folder, 'after')
             disk.write(disk.node[root], target, lambda: random.random() < chance)
             print(os.path.join(target, 'checkpoints'), file=checker.stdin, flush=True)
-            newest, silent = map(int, checker.stdout.readline().split())
-            if newest < least or silent:
+            newest, damaged = map(int, checker.stdout.readline().split())
+            if newest < least or damaged:
                 dltest.fail(f'after change {number} ({" ".join(words)[:200]}), chance {chance}: newest that loads is '
-                            f'{newest}, at least {least} is wanted; damage accepted: {silent}')
+                            f'{newest}, at least {least} is wanted; damaged: {damaged}')
             newer += newest > least
             trials += 1
             shutil.rmtree(target)

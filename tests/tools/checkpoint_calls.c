@@ -6,8 +6,8 @@
  *
  * "trace FOLDER FILE": saves and deletes; what happens to files goes into FILE.
  *
- * "check": reads folders from stdin, and says of each: the newest step that loads, and 1 when damage was
- * accepted.
+ * "check": reads folders from stdin, and says of each: the newest step that loads, and how many are damaged,
+ * told or not.
  *
  * Whatever fails: the older checkpoint or the newer loads, success was said only of what loads, a failure has
  * a message, and afterwards the next job cleans up and saves. */
@@ -124,6 +124,9 @@ static const char *judge(const struct scenario *s, const char *folder, int code,
     int64_t newest = sample_newest(folder, &silent);
     if (silent || newest < (code == SAID_DONE && !killed ? s->after : s->least)) {
         return silent ? "damage was accepted" : "no checkpoint, or less than was said, can be loaded";
+    }
+    if (sample_n_damaged(folder) > 0) {
+        return "a manifest without all its parts is left";
     }
     if (dl_checkpoint_clean(folder, &n) != DL_OK || sample_newest(folder, &silent) != newest) {
         return "cleaning up fails, or lost one";
@@ -242,7 +245,7 @@ static int check_folders(void) {
         bool silent = false;
         line[strcspn(line, "\n")] = '\0';
         const int64_t newest = sample_newest(line, &silent);
-        printf("%lld %d\n", (long long)newest, (int)silent);
+        printf("%lld %d\n", (long long)newest, (int)silent + sample_n_damaged(line));
         (void)fflush(stdout);
     }
     return 0;
