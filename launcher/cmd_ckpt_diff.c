@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "base/mem.h"
 #include "launcher/ckpt_paths.h"
 #include "launcher/command.h"

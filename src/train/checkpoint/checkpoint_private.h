@@ -58,6 +58,8 @@ void dl_checkpoint_release_signals(const dl_checkpoint_signals *signals);
 
 /* --- the manifest (manifest.c, manifest_tensors.c) --- */
 
+enum { DL_CHECKPOINT_MAX_MANIFEST_BYTES = 64 << 20 };
+
 typedef struct dl_checkpoint_file {
     const char *name, *digest; /* of the manifest's JSON */
     int64_t n_bytes;

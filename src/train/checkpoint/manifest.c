@@ -219,6 +219,9 @@ static dl_status parse_files(dl_checkpoint *c, const char *path) {
 }
 
 static dl_status parse_all(dl_checkpoint *c, const char *path, const char *text, size_t n_bytes) {
+    DL_RETURN_ERROR_IF(n_bytes > DL_CHECKPOINT_MAX_MANIFEST_BYTES, DL_ERR_CORRUPT,
+                       "%s is damaged: %zu bytes, at most %d", path, n_bytes,
+                       DL_CHECKPOINT_MAX_MANIFEST_BYTES);
     DL_RETURN_IF_ERROR(check_digest(path, text, n_bytes));
     DL_RETURN_IF_ERROR(check_size(path, text, n_bytes));
     DL_RETURN_IF_ERROR(parse_json(path, text, n_bytes, &c->root));
