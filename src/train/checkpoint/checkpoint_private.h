@@ -85,6 +85,7 @@ typedef struct dl_checkpoint_entry {
 struct dl_checkpoint {
     char path[PATH_MAX]; /* of the folder */
     int folder;          /* descriptor, -1: a manifest without its folder */
+    bool from_disk;      /* files are verified as the disk has them, not as the system remembers them */
     json_t *root;
     dl_pool *pool;
     dl_checkpoint_about about;
