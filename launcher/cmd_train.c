@@ -138,8 +138,9 @@ static dl_status open_outputs(job *j) {
     const dl_config *config = j->setup.config;
     const dl_console_options options = dl_console_options_for(STDOUT_FILENO);
     DL_RETURN_IF_ERROR(dl_console_create(&options, j->metric_names, j->n_metrics, &j->console));
+    const bool over = j->resume.step % j->session->steps_per_epoch == 0;
     DL_RETURN_IF_ERROR(j->resume.found ? dl_run_dir_continue(config->run.dir, j->config_text.data,
-                                                             config->run.audit, j->resume.step, &j->run)
+                                                             config->run.audit, j->resume.step, over, &j->run)
                                        : dl_run_dir_create(config->run.dir, j->config_text.data,
                                                            config->run.audit, &j->run));
     dl_log_set_file(dl_run_dir_log_fd(j->run));

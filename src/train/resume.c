@@ -116,17 +116,18 @@ dl_status dl_resume_load(const dl_resume *resume, dl_session *session) {
 /* --- lines --- */
 
 /* Does the line tell of something up to this step? */
-static bool is_before(const char *line, size_t n, int64_t step) {
+static bool is_before(const char *line, size_t n, int64_t step, bool epoch_over) {
     json_t *object = json_loadb(line, n, 0, NULL);
     const json_t *at = json_object_get(object, "step");
     const char *kind = json_string_value(json_object_get(object, "kind"));
+    const int64_t last = kind != NULL && strcmp(kind, "epoch") == 0 && !epoch_over ? step - 1 : step;
     const bool keep = json_is_object(object) && (kind == NULL || strcmp(kind, "end") != 0) &&
-                      (!json_is_integer(at) || json_integer_value(at) <= step);
+                      (!json_is_integer(at) || json_integer_value(at) <= last);
     json_decref(object);
     return keep;
 }
 
-dl_status dl_resume_cut_lines(const char *path, int64_t step) {
+dl_status dl_resume_cut_lines(const char *path, int64_t step, bool epoch_over) {
     dl_text file = {0}, kept = {0};
     if (!dl_file_exists(path)) {
         return DL_OK;
@@ -135,7 +136,7 @@ dl_status dl_resume_cut_lines(const char *path, int64_t step) {
     for (size_t at = 0; at < file.size && status == DL_OK;) {
         const char *end = memchr(file.data + at, '\n', file.size - at);
         const size_t n = end == NULL ? file.size - at : (size_t)(end - (file.data + at)) + 1;
-        if (end != NULL && is_before(file.data + at, n, step)) {
+        if (end != NULL && is_before(file.data + at, n, step, epoch_over)) {
             status = dl_text_append_bytes(&kept, file.data + at, n);
         }
         at += n;

@@ -194,7 +194,7 @@ static bool has_steps(const char *name) {
            (strncmp(name, "audit.rank", 10) == 0 && n > 6 && strcmp(name + n - 6, ".jsonl") == 0);
 }
 
-static dl_status cut_files(const dl_run_dir *run, int64_t step) {
+static dl_status cut_files(const dl_run_dir *run, int64_t step, bool epoch_over) {
     char path[PATH_MAX];
     dl_status status = DL_OK;
     DIR *folder = opendir(run->path);
@@ -203,18 +203,18 @@ static dl_status cut_files(const dl_run_dir *run, int64_t step) {
     for (const struct dirent *entry; status == DL_OK && (entry = readdir(folder)) != NULL;) {
         if (has_steps(entry->d_name)) {
             status = dl_run_dir_file(run, entry->d_name, path, sizeof path);
-            status = status == DL_OK ? dl_resume_cut_lines(path, step) : status;
+            status = status == DL_OK ? dl_resume_cut_lines(path, step, epoch_over) : status;
         }
     }
     (void)closedir(folder);
     return status;
 }
 
-static dl_status go_on(dl_run_dir *run, const char *config_text, bool audit, int64_t step) {
+static dl_status go_on(dl_run_dir *run, const char *config_text, bool audit, int64_t step, bool epoch_over) {
     char path[PATH_MAX];
     DL_RETURN_IF_ERROR(make_private(run->path));
     DL_RETURN_IF_ERROR(dl_run_lock_take(run->path, &run->lock));
-    DL_RETURN_IF_ERROR(cut_files(run, step));
+    DL_RETURN_IF_ERROR(cut_files(run, step, epoch_over));
     DL_RETURN_IF_ERROR(open_file(run, "log.txt", path, &run->log));
     DL_RETURN_IF_ERROR(dl_run_dir_status(run, DL_RUN_RUNNING, 0, step, ""));
     DL_RETURN_IF_ERROR(dl_run_dir_file(run, "config.yaml", path, sizeof path));
@@ -224,9 +224,9 @@ static dl_status go_on(dl_run_dir *run, const char *config_text, bool audit, int
 }
 
 dl_status dl_run_dir_continue(const char *path, const char *config_text, bool audit, int64_t step,
-                              dl_run_dir **out) {
+                              bool epoch_over, dl_run_dir **out) {
     DL_RETURN_IF_ERROR(allocate(path, out));
-    const dl_status status = go_on(*out, config_text, audit, step);
+    const dl_status status = go_on(*out, config_text, audit, step, epoch_over);
     if (status != DL_OK) {
         dl_run_dir_close(out);
         return dl_error_add_frame(status, __FILE__, __LINE__, __func__, "going on in %s", path);

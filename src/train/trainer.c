@@ -29,6 +29,9 @@ typedef struct trainer {
     dl_best stopping; /* what early stopping watches */
     bool wants_save;  /* a checkpoint is due, but one is under way still */
     double saved_at;  /* clock: the last checkpoint was begun */
+    /* What a checkpoint of this step holds. Amid an epoch that is the state before figures of a part of it
+     * were judged and shown, because training ends here: a longer one would not have ended. */
+    dl_trainer_state kept;
 } trainer;
 
 static int64_t epoch_of(const trainer *t, int64_t step) {
@@ -211,12 +214,11 @@ static dl_trainer_state state_of(const trainer *t) {
 }
 
 static dl_status begin_save(trainer *t) {
-    const dl_trainer_state state = state_of(t);
-    json_t *trainer_state = dl_trainer_state_json(&state);
+    json_t *trainer_state = dl_trainer_state_json(&t->kept);
     json_t *object = json_pack("{s:o}", "trainer", trainer_state);
     DL_RETURN_ERROR_IF(object == NULL, DL_ERR_MEMORY, "no memory for the state of the trainer");
     const dl_saver_position position = {
-        .step = state.step, .epoch = t->result->epoch, .samples = state.samples, .trainer = object};
+        .step = t->kept.step, .epoch = t->result->epoch, .samples = t->kept.samples, .trainer = object};
     const dl_status status = dl_saver_begin(t->options->saver, &position);
     json_decref(object);
     t->wants_save = false;
@@ -269,8 +271,13 @@ static dl_status loop(trainer *t) {
         t->result->signal = control[DL_CONTROL_STOP];
         t->result->step = step;
         t->result->epoch = epoch_of(t, step);
-        if (step % t->session->steps_per_epoch == 0 || step == total) {
+        t->kept = state_of(t);
+        const bool over = step % t->session->steps_per_epoch == 0;
+        if (over || step == total) {
             DL_RETURN_IF_ERROR(end_epoch(t, step));
+        }
+        if (over) {
+            t->kept = state_of(t);
         }
         DL_RETURN_IF_ERROR(save(t, step, control));
     }

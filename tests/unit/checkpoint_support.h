@@ -104,7 +104,10 @@ static inline dl_status sample_commit(const char *folder, int64_t step, int rank
                                        .data_digest = "",
                                        .versions = versions,
                                        .state = state};
-    const dl_status status = dl_checkpoint_commit(folder, &about, part);
+    const dl_status status =
+        state == NULL || versions == NULL
+            ? dl_error_raise(DL_ERR_MEMORY, __FILE__, __LINE__, __func__, "no memory for a test")
+            : dl_checkpoint_commit(folder, &about, part);
     json_decref(state);
     json_decref(versions);
     return status;
@@ -186,6 +189,22 @@ static inline int64_t sample_newest(const char *folder, bool *silent) {
     }
     dl_free(&steps);
     return found;
+}
+
+/* Checkpoints that have a manifest and cannot be loaded: nothing but damage from outside makes them. */
+static inline int sample_n_damaged(const char *folder) {
+    int64_t *steps = NULL;
+    int n = 0, n_damaged = 0;
+    if (dl_checkpoint_scan(folder, &steps, &n) != DL_OK) {
+        return 1;
+    }
+    for (int i = 0; i < n; i++) {
+        char path[4096];
+        n_damaged +=
+            dl_checkpoint_path(folder, steps[i], path, sizeof path) != DL_OK || sample_load(path) != DL_OK;
+    }
+    dl_free(&steps);
+    return n_damaged;
 }
 
 #endif

@@ -191,6 +191,27 @@ static void not_covered(void **state) {
     dl_text_free(&part[1]);
 }
 
+/* No manifest is written that would not be read: one that is too long is refused while it can still be told.
+ */
+static void too_much_to_say(void **state) {
+    const size_t n = 65 << 20;
+    char *long_text = malloc(n + 1);
+    assert_non_null(long_text);
+    memset(long_text, 'x', n);
+    long_text[n] = '\0';
+    json_t *about_state = json_pack("{s:s}", "x", long_text);
+    const dl_checkpoint_about about = {
+        .step = 1, .ranks = 1, .config_digest = "", .data_digest = "", .state = about_state};
+    dl_text part = {0};
+    assert_ok(sample_write_part(folder_of(state), 1, 0, 1, &part));
+    assert_error(dl_checkpoint_commit(folder_of(state), &about, &(const char *){part.data}), DL_ERR_INTERNAL,
+                 "at most 67108864");
+    assert_int_equal(access(step_path(state, 1, "manifest.json"), F_OK), -1);
+    dl_text_free(&part);
+    json_decref(about_state);
+    free(long_text);
+}
+
 /* A step is saved once; what is not ours in its place stays. */
 static void in_the_way(void **state) {
     const char *folder = folder_of(state);
@@ -201,8 +222,8 @@ static void in_the_way(void **state) {
     assert_ok(sample_save(folder, 7, 2));
     assert_ok(dl_checkpoint_set_aside(folder, 7));
     assert_int_equal(access(step_path(state, 7, ""), F_OK), -1);
-    assert_ok(sample_load(path_in(folder, "step-00000007.aside-1")));
-    assert_ok(sample_load(path_in(folder, "step-00000007.aside-2")));
+    assert_ok(sample_load(path_in(*state, "checkpoints/step-00000007.aside-1")));
+    assert_ok(sample_load(path_in(*state, "checkpoints/step-00000007.aside-2")));
     assert_int_equal(mkdir(step_path(state, 8, ""), 0700), 0);
     put_file(step_path(state, 8, "part-00000.h5"), "of a copy without its manifest\n");
     assert_error(sample_save(folder, 8, 1), DL_ERR_USAGE, "move the folder away");
@@ -309,6 +330,25 @@ static void links(void **state) {
     assert_error(sample_save(folder, 2, 1), DL_ERR_IO, "cannot open folder");
 }
 
+/* What the first version wrote (checkpoint_make FOLDER 12 2) is read for ever, and nothing writes it
+ * otherwise. */
+static void golden(void **state) {
+    dl_checkpoint *c = NULL;
+    assert_ok(sample_load("tests/golden/checkpoint-1"));
+    assert_ok(dl_checkpoint_open("tests/golden/checkpoint-1", &c));
+    assert_int_equal(dl_checkpoint_about_of(c)->step, 12);
+    assert_true(json_real_value(json_object_get(json_object_get(dl_checkpoint_about_of(c)->state, "best"),
+                                                "valid_loss")) == 0.1 + 0.2);
+    dl_checkpoint_close(&c);
+    dl_text now = {0}, then = {0};
+    assert_ok(sample_save(folder_of(state), 12, 2));
+    assert_ok(dl_file_read(step_path(state, 12, "manifest.json"), 1 << 20, &now));
+    assert_ok(dl_file_read("tests/golden/checkpoint-1/manifest.json", 1 << 20, &then));
+    assert_string_equal(now.data, then.data);
+    dl_text_free(&now);
+    dl_text_free(&then);
+}
+
 /* --- failing disks --- */
 
 /* Beyond the largest size a file may have: an error, no signal, and the older one stands. */
@@ -380,13 +420,22 @@ static void beside_reading(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(any_ranks),   TEST(any_slice),
-        TEST(many_blocks), TEST(stopped),
-        TEST(shares),      TEST(not_covered),
-        TEST(in_the_way),  TEST(cleaned),
-        TEST(pruned),      TEST(pruned_only_when_safe),
-        TEST(copies),      TEST(links),
-        TEST(size_limit),  TEST(beside_reading),
+        TEST(any_ranks),
+        TEST(any_slice),
+        TEST(many_blocks),
+        TEST(stopped),
+        TEST(shares),
+        TEST(not_covered),
+        TEST(too_much_to_say),
+        TEST(in_the_way),
+        TEST(cleaned),
+        TEST(pruned),
+        TEST(pruned_only_when_safe),
+        TEST(copies),
+        TEST(links),
+        TEST(golden),
+        TEST(size_limit),
+        TEST(beside_reading),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,4 +1,5 @@
 /* Boxes of tensors: what two share, and whether some make up a whole. */
+#define _GNU_SOURCE
 #include "train/checkpoint/checkpoint_private.h"
 
 #include <inttypes.h>

@@ -62,7 +62,7 @@ typedef struct dl_checkpoint_about {
 /* Rank 0, after all ranks' dl_checkpoint_write_part returned DL_OK: makes them a checkpoint.
  * part[about->ranks]: the descriptions, in any order. DL_ERR_INTERNAL when some tensor is not covered exactly
  * once by the slices. When it returns DL_OK the checkpoint is on disk; after a failure there is none of this
- * step. */
+ * step (or a whole one, where the disk refuses to take back the last rename). */
 DL_NODISCARD dl_status dl_checkpoint_commit(const char *checkpoints, const dl_checkpoint_about *about,
                                             const char *const *part);
 

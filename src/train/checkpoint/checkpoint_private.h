@@ -58,6 +58,8 @@ void dl_checkpoint_release_signals(const dl_checkpoint_signals *signals);
 
 /* --- the manifest (manifest.c, manifest_tensors.c) --- */
 
+enum { DL_CHECKPOINT_MAX_MANIFEST_BYTES = 64 << 20 };
+
 typedef struct dl_checkpoint_file {
     const char *name, *digest; /* of the manifest's JSON */
     int64_t n_bytes;
@@ -83,6 +85,7 @@ typedef struct dl_checkpoint_entry {
 struct dl_checkpoint {
     char path[PATH_MAX]; /* of the folder */
     int folder;          /* descriptor, -1: a manifest without its folder */
+    bool from_disk;      /* files are verified as the disk has them, not as the system remembers them */
     json_t *root;
     dl_pool *pool;
     dl_checkpoint_about about;
@@ -121,6 +124,11 @@ DL_NODISCARD dl_status dl_checkpoint_check_cover(const char *path, const dl_chec
 /* The first elements and the shape of what two boxes share; false: nothing. */
 bool dl_checkpoint_intersect(const int64_t *offset_a, const dl_shape *a, const int64_t *offset_b,
                              const dl_shape *b, int64_t *offset, dl_shape *shape);
+
+/* Around work with JSON: where an allocation of it failed, the status becomes DL_ERR_MEMORY, whatever it was
+ * (json_memory.c). Every dl_checkpoint_json_begin begins anew. */
+void dl_checkpoint_json_begin(void);
+DL_NODISCARD dl_status dl_checkpoint_json_end(dl_status status, const char *path);
 
 /* [1, 2, 3] */
 json_t *dl_checkpoint_json_ints(const int64_t *values, int n);

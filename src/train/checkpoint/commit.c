@@ -87,6 +87,7 @@ static json_t *copy_or_empty(const json_t *object) {
 }
 
 static dl_status make_text(const dl_checkpoint_about *about, const char *const *part, dl_text *out) {
+    dl_checkpoint_json_begin();
     json_t *files = json_array(), *tensors = json_array(), *in_order = NULL, *root = NULL;
     dl_status status = DL_OK;
     DL_GOTO_ERROR_IF(status, files == NULL || tensors == NULL, done, DL_ERR_MEMORY,
@@ -107,7 +108,7 @@ done:
     json_decref(in_order);
     json_decref(files);
     json_decref(tensors);
-    return status;
+    return dl_checkpoint_json_end(status, DL_CHECKPOINT_MANIFEST);
 }
 
 /* A manifest that could not be read again is a mistake of the program's, or of who called. */

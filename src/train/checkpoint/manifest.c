@@ -1,6 +1,7 @@
 /* The manifest: one line of JSON that ends in a digest of all before it. A damaged one is found by that
  * digest; the checks behind it are for manifests that somebody made, with a fitting digest, by mistake or in
  * malice. */
+#define _GNU_SOURCE
 #include "train/checkpoint/checkpoint_private.h"
 
 #include <inttypes.h>
@@ -218,6 +219,9 @@ static dl_status parse_files(dl_checkpoint *c, const char *path) {
 }
 
 static dl_status parse_all(dl_checkpoint *c, const char *path, const char *text, size_t n_bytes) {
+    DL_RETURN_ERROR_IF(n_bytes > DL_CHECKPOINT_MAX_MANIFEST_BYTES, DL_ERR_CORRUPT,
+                       "%s is damaged: %zu bytes, at most %d", path, n_bytes,
+                       DL_CHECKPOINT_MAX_MANIFEST_BYTES);
     DL_RETURN_IF_ERROR(check_digest(path, text, n_bytes));
     DL_RETURN_IF_ERROR(check_size(path, text, n_bytes));
     DL_RETURN_IF_ERROR(parse_json(path, text, n_bytes, &c->root));
@@ -231,10 +235,12 @@ dl_status dl_checkpoint_manifest_parse(const char *path, const char *text, size_
                                        dl_checkpoint **out) {
     DL_RETURN_IF_ERROR(dl_alloc(1, sizeof **out, out));
     (*out)->folder = -1;
+    dl_checkpoint_json_begin();
     dl_status status = dl_pool_create(&(*out)->pool);
     if (status == DL_OK) {
         status = parse_all(*out, path, text, n_bytes);
     }
+    status = dl_checkpoint_json_end(status, path);
     if (status != DL_OK) {
         dl_checkpoint_close(out);
     }

@@ -1,4 +1,5 @@
 /* The manifest's tensors and the slices that make them up. */
+#define _GNU_SOURCE
 #include "train/checkpoint/checkpoint_private.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "train/checkpoint/checkpoint_private.h"
 
 #include <ctype.h>

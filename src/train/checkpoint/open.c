@@ -11,8 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_MANIFEST_BYTES = 64 << 20 };
-
 static dl_status read_bytes(int fd, const char *path, int64_t n_bytes, dl_text *out) {
     char chunk[16384];
     while ((int64_t)out->size < n_bytes) {
@@ -40,9 +38,9 @@ static dl_status read_manifest(int folder, const char *folder_path, const char *
     dl_status status = DL_OK;
     DL_GOTO_ERROR_IF(status, fstat(fd, &info) != 0, done, DL_ERR_IO, "cannot read %s: %s", path,
                      strerror(errno));
-    DL_GOTO_ERROR_IF(status, !S_ISREG(info.st_mode) || info.st_size > MAX_MANIFEST_BYTES, done,
+    DL_GOTO_ERROR_IF(status, !S_ISREG(info.st_mode) || info.st_size > DL_CHECKPOINT_MAX_MANIFEST_BYTES, done,
                      DL_ERR_CORRUPT, "%s is damaged: it is not a file of at most %d bytes", path,
-                     MAX_MANIFEST_BYTES);
+                     DL_CHECKPOINT_MAX_MANIFEST_BYTES);
     DL_GOTO_IF_ERROR(status, dl_text_append_bytes(out, "", 0), done);
     DL_GOTO_IF_ERROR(status, read_bytes(fd, path, (int64_t)info.st_size, out), done);
 done:

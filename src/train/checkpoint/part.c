@@ -148,11 +148,7 @@ static dl_status write_file(part_writer *w) {
     (void)unlinkat(w->folder.fd, w->name, 0);
     w->fd = openat(w->folder.fd, w->name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
     DL_RETURN_ERROR_IF(w->fd < 0, DL_ERR_IO, "cannot create %s: %s", w->path, strerror(errno));
-    dl_checkpoint_signals signals;
-    dl_checkpoint_hold_signals(&signals);
-    const dl_status status = write_blocks(w);
-    dl_checkpoint_release_signals(&signals);
-    DL_RETURN_IF_ERROR(status);
+    DL_RETURN_IF_ERROR(write_blocks(w));
     const int fd = w->fd;
     w->fd = -1;
     DL_RETURN_IF_ERROR(dl_checkpoint_finish_file(fd, w->path));
@@ -211,18 +207,22 @@ dl_status dl_checkpoint_write_part(const char *checkpoints, int64_t step, int ra
     *part = (dl_text){0};
     DL_RETURN_ERROR_IF(step < 0 || rank < 0 || rank >= DL_CHECKPOINT_MAX_RANKS || n_slices < 0,
                        DL_ERR_INTERNAL, "step %lld, rank %d: out of range", (long long)step, rank);
+    dl_checkpoint_signals signals;
     dl_status status = DL_OK;
+    dl_checkpoint_hold_signals(&signals);
     DL_GOTO_IF_ERROR(status, dl_checkpoint_enter(checkpoints, step, &w.folder), done);
     dl_checkpoint_part_name(rank, w.name);
     DL_GOTO_IF_ERROR(status, dl_path_join(w.path, sizeof w.path, w.folder.path, w.name), done);
     DL_GOTO_IF_ERROR(status, lay_out(&w, slices, step, rank), done);
     DL_GOTO_IF_ERROR(status, write_file(&w), done);
-    DL_GOTO_IF_ERROR(status, describe(&w, part), done);
+    dl_checkpoint_json_begin();
+    DL_GOTO_IF_ERROR(status, dl_checkpoint_json_end(describe(&w, part), w.path), done);
 done:
     if (status != DL_OK) {
         dl_text_free(part);
         dl_checkpoint_abandon(checkpoints, step, rank);
     }
     release(&w);
+    dl_checkpoint_release_signals(&signals);
     return status;
 }

@@ -1,4 +1,5 @@
 /* Reading boxes of tensors from the parts that hold them. */
+#define _GNU_SOURCE
 #include "train/checkpoint/checkpoint_private.h"
 
 #include <stdio.h>

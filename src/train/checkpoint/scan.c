@@ -150,6 +150,7 @@ static dl_status verify_newest(const char *checkpoints, int64_t step) {
     DL_RETURN_IF_ERROR(dl_checkpoint_path(checkpoints, step, path, sizeof path));
     dl_status status = dl_checkpoint_open(path, &c);
     if (status == DL_OK) {
+        c->from_disk = true;
         status = dl_checkpoint_verify(c, 0, 1);
     }
     dl_checkpoint_close(&c);

@@ -104,6 +104,9 @@ dl_status dl_checkpoint_verify_file(dl_checkpoint *c, int index, dl_text *damage
     if (s.fd < 0) {
         DL_GOTO_IF_ERROR(status, add_damage(damage, file->name, 0, file->n_bytes - 1, "are missing"), done);
     } else {
+        if (c->from_disk) {
+            (void)posix_fadvise(s.fd, 0, 0, POSIX_FADV_DONTNEED); /* a hint: some file systems keep them */
+        }
         DL_GOTO_IF_ERROR(status, compare_file(&s), done);
     }
     file->verified = damage->size == before;
