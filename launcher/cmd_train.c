@@ -107,6 +107,7 @@ static dl_status make_saver(job *j) {
     if (j->runtime->world->rank == 0) { /* what a killed job began */
         int n_removed = 0;
         DL_RETURN_IF_ERROR(dl_checkpoint_clean(checkpoints, &n_removed));
+        DL_RETURN_IF_ERROR(dl_resume_set_aside(j->setup.config->run.dir, j->resume.step));
     }
     const dl_saver_options options = {
         .session = j->session, .checkpoints = checkpoints, .config_digest = digest, .console = j->console};

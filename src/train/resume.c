@@ -91,6 +91,27 @@ dl_status dl_resume_find(dl_comm *world, const dl_resume_options *options, dl_re
     return world->functions->broadcast(world, out, sizeof *out, 0);
 }
 
+dl_status dl_resume_set_aside(const char *run_dir, int64_t step) {
+    char checkpoints[4096];
+    int64_t *steps = NULL;
+    int n = 0, n_later = 0;
+    DL_RETURN_IF_ERROR(dl_path_join(checkpoints, sizeof checkpoints, run_dir, "checkpoints"));
+    DL_RETURN_IF_ERROR(dl_checkpoint_scan(checkpoints, &steps, &n));
+    dl_status status = DL_OK;
+    for (int i = 0; i < n && status == DL_OK; i++) {
+        if (steps[i] > step) {
+            status = dl_checkpoint_set_aside(checkpoints, steps[i]);
+            n_later++;
+        }
+    }
+    dl_free(&steps);
+    if (status == DL_OK && n_later > 0) {
+        DL_WARN("%d checkpoint%s of later steps in %s %s set aside", n_later, n_later == 1 ? "" : "s",
+                checkpoints, n_later == 1 ? "was" : "were");
+    }
+    return status;
+}
+
 /* --- tensors --- */
 
 static dl_status load(const dl_resume *resume, dl_session *session) {

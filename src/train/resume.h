@@ -26,6 +26,10 @@ typedef struct dl_resume_options {
  * same on all ranks. Collective over the world. */
 DL_NODISCARD dl_status dl_resume_find(dl_comm *world, const dl_resume_options *options, dl_resume *out);
 
+/* Rank 0, with the run's lock: checkpoints of later steps than the one that training goes on from are set
+ * aside (dl_checkpoint_set_aside): they are of another future, or damaged. Says how many. */
+DL_NODISCARD dl_status dl_resume_set_aside(const char *run_dir, int64_t step);
+
 /* Brings the session's tensors back. Collective over the world. */
 DL_NODISCARD dl_status dl_resume_load(const dl_resume *resume, dl_session *session);
 
