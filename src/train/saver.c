@@ -302,8 +302,18 @@ void dl_saver_set_committed(dl_saver *saver, int64_t step) {
     saver->committed = step;
 }
 
-size_t dl_saver_bytes(const dl_saver *saver) {
-    return saver->n_bytes;
+size_t dl_saver_room(const dl_session *session) {
+    const dl_plan_options *options = &session->plan->options;
+    const dl_parameter_table *table = &session->model->table;
+    const int64_t arenas = 1 + options->update.n_states + (options->ema_decay > 0 ? 1 : 0);
+    int64_t elements =
+        arenas * table->trainable_elements + table->frozen_elements + table->statistics_elements;
+    for (int v = 0; v < session->model->n_values; v++) {
+        const dl_value *value = &session->model->value[v];
+        elements +=
+            value->kind == DL_VALUE_STATE ? options->batch_size * dl_shape_elements(&value->shape) : 0;
+    }
+    return (size_t)(elements / dl_session_ranks(session)) * sizeof(float);
 }
 
 static dl_status fill(dl_saver *saver, const dl_saver_options *options) {

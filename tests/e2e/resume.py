@@ -32,7 +32,8 @@ TIMES = ('t', 'step_ms', 'samples_per_s', 'data_wait', 'seconds')
 
 
 def train(folder, *words, ranks=0, code=0):
-    return dltest.run('net.yaml', f'run.dir={folder}', *words, ranks=ranks, code=code, DLTRAIN_THREADS='1')
+    return dltest.run('net.yaml', f'run.dir={folder}', *words, ranks=ranks, code=code, fresh=False,
+                      DLTRAIN_THREADS='1')
 
 
 def content(name):
