@@ -7,7 +7,11 @@
 #include "launcher/setup.h"
 #include "launcher/signals.h"
 #include "model/scoring.h"
+#include "train/checkpoint/checkpoint.h"
+#include "train/resume.h"
 #include "train/trainer.h"
+
+#include <inttypes.h>
 
 #include <stdio.h>
 #include <string.h>
@@ -22,11 +26,14 @@ typedef struct job {
     dl_console *console;
     dl_metrics *metrics;
     dl_text config_text;
+    dl_resume resume; /* what this run goes on from, if anything */
+    dl_saver *saver;
     const char *metric_names[DL_MAX_METRICS];
     int n_metrics;
 } job;
 
 static void release(job *j) {
+    dl_saver_destroy(&j->saver);
     dl_console_destroy(&j->console);
     dl_metrics_destroy(&j->metrics);
     dl_log_set_file(-1);
@@ -43,12 +50,100 @@ static void find_metric_names(job *j) {
     }
 }
 
+/* --- going on from a checkpoint --- */
+
+/* Rank 0: may this configuration go on with that run? */
+static dl_status compare_configs(job *j, const char *forced) {
+    const dl_config *config = j->setup.config;
+    const char *schedule = config->train.schedule.kind->name;
+    const bool any_length = strcmp(schedule, "cosine") != 0 && strcmp(schedule, "polynomial") != 0;
+    char path[4096];
+    dl_text before = {0};
+    DL_RETURN_IF_ERROR(dl_path_join(path, sizeof path, config->run.dir, "config.yaml"));
+    dl_status status = dl_file_read(path, 1 << 20, &before);
+    if (status == DL_OK) {
+        status = dl_resume_compare(before.data, j->config_text.data, any_length, forced);
+    }
+    dl_text_free(&before);
+    DL_RETURN_IF_ERROR(status);
+    DL_RETURN_ERROR_IF(
+        strcmp(j->resume.data_digest, j->session->train_info.digest) != 0 &&
+            (forced == NULL || strcmp(forced, "data.path") != 0),
+        DL_ERR_USAGE,
+        "the data set in '%s' is not the one that the run was begun with: its digest is %s, it was %s. "
+        "--force data.path goes on all the same",
+        config->data.path, j->session->train_info.digest, j->resume.data_digest);
+    return DL_OK;
+}
+
+/* Finds the checkpoint that this run goes on from, unless it begins anew. */
+static dl_status find_resume(job *j, const dl_arguments *arguments) {
+    dl_comm *world = j->runtime->world;
+    const char *wanted = dl_arguments_flag(arguments, "resume");
+    const bool fresh = dl_arguments_flag(arguments, "fresh") != NULL;
+    DL_RETURN_ERROR_IF(fresh && wanted != NULL, DL_ERR_USAGE, "--fresh and --resume exclude each other");
+    DL_RETURN_IF_ERROR(dl_setup_print(&j->setup, &j->config_text));
+    if (fresh) {
+        return DL_OK;
+    }
+    const dl_resume_options options = {.run_dir = j->setup.config->run.dir,
+                                       .wanted = wanted,
+                                       .strict = dl_arguments_flag(arguments, "strict") != NULL};
+    DL_RETURN_IF_ERROR(dl_resume_find(world, &options, &j->resume));
+    const bool compared = j->resume.found && world->rank == 0;
+    const dl_status status = compared ? compare_configs(j, dl_arguments_flag(arguments, "force")) : DL_OK;
+    return dl_comm_agree(world, status, NULL);
+}
+
+static bool is_finished(const job *j) {
+    return j->resume.found && (j->resume.trainer.early || j->resume.step >= j->session->total_steps);
+}
+
+static dl_status make_saver(job *j) {
+    char checkpoints[4096], digest[DL_DIGEST_TEXT_BYTES];
+    dl_digest_of(j->config_text.data, j->config_text.size, digest);
+    DL_RETURN_IF_ERROR(
+        dl_path_join(checkpoints, sizeof checkpoints, j->setup.config->run.dir, "checkpoints"));
+    if (j->runtime->world->rank == 0) { /* what a killed job began */
+        int n_removed = 0;
+        DL_RETURN_IF_ERROR(dl_checkpoint_clean(checkpoints, &n_removed));
+        DL_RETURN_IF_ERROR(dl_resume_set_aside(j->setup.config->run.dir, j->resume.step));
+    }
+    const dl_saver_options options = {
+        .session = j->session, .checkpoints = checkpoints, .config_digest = digest, .console = j->console};
+    DL_RETURN_IF_ERROR(dl_saver_create(&options, &j->saver));
+    dl_saver_set_committed(j->saver, j->resume.step);
+    return DL_OK;
+}
+
+static dl_status tell_resume(job *j) {
+    if (j->console == NULL || !j->resume.found) {
+        return DL_OK;
+    }
+    const dl_resume_report report = {.epoch = j->resume.epoch,
+                                     .step = j->resume.step,
+                                     .samples = j->resume.samples,
+                                     .ranks_before = j->resume.ranks,
+                                     .ranks = j->runtime->world->size};
+    dl_console_note(j->console,
+                    "resume  after step %" PRId64 " of %" PRId64 " (epoch %" PRId64 "), saved by %d rank%s",
+                    report.step, j->session->total_steps, report.epoch, report.ranks_before,
+                    report.ranks_before == 1 ? "" : "s");
+    return dl_metrics_resume(j->metrics, &report);
+}
+
+/* --- outputs --- */
+
 /* Rank 0: run directory, metrics, console. */
 static dl_status open_outputs(job *j) {
     const dl_config *config = j->setup.config;
     const dl_console_options options = dl_console_options_for(STDOUT_FILENO);
     DL_RETURN_IF_ERROR(dl_console_create(&options, j->metric_names, j->n_metrics, &j->console));
-    DL_RETURN_IF_ERROR(dl_run_dir_create(config->run.dir, j->config_text.data, config->run.audit, &j->run));
+    const bool over = j->resume.step % j->session->steps_per_epoch == 0;
+    DL_RETURN_IF_ERROR(j->resume.found ? dl_run_dir_continue(config->run.dir, j->config_text.data,
+                                                             config->run.audit, j->resume.step, over, &j->run)
+                                       : dl_run_dir_create(config->run.dir, j->config_text.data,
+                                                           config->run.audit, &j->run));
     dl_log_set_file(dl_run_dir_log_fd(j->run));
     dl_console_set_log(j->console, dl_run_dir_log_fd(j->run));
     if (dl_run_dir_moved_to(j->run) != NULL) {
@@ -61,10 +156,7 @@ static dl_status open_outputs(job *j) {
 
 static dl_status open_outputs_everywhere(job *j) {
     dl_comm *world = j->runtime->world;
-    dl_status status = dl_setup_print(&j->setup, &j->config_text);
-    if (status == DL_OK && world->rank == 0) {
-        status = open_outputs(j);
-    }
+    dl_status status = world->rank == 0 ? open_outputs(j) : DL_OK;
     DL_RETURN_IF_ERROR(dl_comm_agree(world, status, NULL));
     if (world->rank > 0) {
         const dl_config *config = j->setup.config;
@@ -138,8 +230,8 @@ static dl_status tell_end(job *j, const dl_trainer_result *result) {
     }
     dl_console_close(j->console, &closing);
     return dl_run_dir_status(j->run, result->signal == 0 ? DL_RUN_DONE : DL_RUN_STOPPED,
-                             result->signal == 0 ? 0 : (int)DL_INTERRUPTED, result->step,
-                             result->signal == 0 ? "" : what);
+                             result->signal == 0 ? 0 : (int)(result->saved ? DL_STOPPED : DL_INTERRUPTED),
+                             result->step, result->signal == 0 ? "" : what);
 }
 
 /* The run directory says how it ended, also when it failed. */
@@ -154,24 +246,33 @@ static dl_status tell_failure(job *j, dl_status status, int64_t step) {
     return dl_error_restore(&error);
 }
 
-static dl_status train(job *j, bool profile, int *signal_number) {
+/* *stopped: how a run that a signal stopped has ended; DL_OK: it was not stopped. */
+static dl_status train(job *j, bool profile, dl_status *stopped) {
     dl_trainer_result result = {0};
+    DL_RETURN_IF_ERROR(dl_comm_agree(j->runtime->world, make_saver(j), NULL));
     const dl_trainer_options options = {.session = j->session,
                                         .run = j->run,
                                         .console = j->console,
                                         .metrics = j->metrics,
+                                        .saver = j->saver,
+                                        .resume = j->resume.found ? &j->resume.trainer : NULL,
                                         .pending_signal = dl_signals_pending,
                                         .profile = profile};
     DL_RETURN_IF_ERROR(dl_session_init_parameters(j->session));
+    if (j->resume.found) {
+        DL_RETURN_IF_ERROR(dl_resume_load(&j->resume, j->session));
+    }
     const dl_status status = dl_train(&options, &result);
     if (status != DL_OK) {
         return tell_failure(j, status, result.step);
     }
-    *signal_number = result.signal;
+    if (result.signal != 0) {
+        *stopped = result.saved ? DL_STOPPED : DL_INTERRUPTED;
+    }
     return dl_comm_agree(j->runtime->world, tell_end(j, &result), NULL);
 }
 
-static dl_status run_job(job *j, const dl_arguments *arguments, int *signal_number) {
+static dl_status run_job(job *j, const dl_arguments *arguments, dl_status *stopped) {
     DL_RETURN_IF_ERROR(dl_runtime_start(&j->runtime));
     DL_RETURN_IF_ERROR(dl_signals_install());
     const char *path = arguments->n_positional > 0 ? arguments->positional[0] : NULL;
@@ -180,32 +281,41 @@ static dl_status run_job(job *j, const dl_arguments *arguments, int *signal_numb
     find_metric_names(j);
     DL_RETURN_IF_ERROR(
         dl_setup_session(&j->setup, j->runtime->world, 0, j->runtime->n_threads, true, false, &j->session));
+    DL_RETURN_IF_ERROR(find_resume(j, arguments));
+    if (is_finished(j)) {
+        if (j->runtime->world->rank == 0) {
+            (void)printf("already finished at step %" PRId64 "; --fresh trains anew\n", j->resume.step);
+        }
+        return DL_OK;
+    }
     DL_RETURN_IF_ERROR(open_outputs_everywhere(j));
     DL_RETURN_IF_ERROR(tell_start(j));
-    return train(j, dl_arguments_flag(arguments, "profile") != NULL, signal_number);
+    DL_RETURN_IF_ERROR(tell_resume(j));
+    return train(j, dl_arguments_flag(arguments, "profile") != NULL, stopped);
 }
 
 static dl_status run(const dl_arguments *arguments) {
     job j = {0};
-    int signal_number = 0;
-    const dl_status status = dl_runtime_settle(run_job(&j, arguments, &signal_number));
+    dl_status stopped = DL_OK;
+    const dl_status status = dl_runtime_settle(run_job(&j, arguments, &stopped));
     release(&j);
-    if (status == DL_OK && signal_number != 0) {
-        return DL_INTERRUPTED; /* until checkpoints exist */
-    }
-    return status;
+    return status == DL_OK ? stopped : status;
 }
 
 static const dl_flag flags[] = {
-    {"fresh", NULL,
-     "start anew; an earlier run in the directory is kept as NAME.1 (always so, until runs can be resumed)"},
+    {"fresh", NULL, "start anew; an earlier run in the directory is kept as NAME.1"},
+    {"resume", "STEP|PATH",
+     "go on from this checkpoint (default: the newest of the run directory that is whole)"},
+    {"strict", NULL, "a damaged newest checkpoint is an error; the next older one is not taken"},
+    {"force", "KEY", "go on although this key of the configuration has changed"},
     {"profile", NULL, "print where the time of a step goes"},
     {NULL, NULL, NULL},
 };
 
 const dl_command dl_command_train = {
     .name = "train",
-    .usage = "[CONFIG] [KEY.PATH=VALUE ...] [--fresh] [--profile]",
+    .usage =
+        "[CONFIG] [KEY.PATH=VALUE ...] [--fresh] [--resume STEP|PATH] [--strict] [--force KEY] [--profile]",
     .doc = "train the network that CONFIG describes (default: ./dltrain.yaml, else a built-in example)",
     .flags = flags,
     .takes_overrides = true,

@@ -1,5 +1,7 @@
 #include "launcher/report.h"
 
+#include "train/saver.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -7,12 +9,15 @@ int dl_report_memory(const dl_session *session, dl_memory_item out[DL_CONSOLE_ME
     size_t bytes[DL_N_STORAGES];
     int n = 0;
     dl_plan_memory(session->plan, bytes);
-    for (int s = 0; s < DL_N_STORAGES && n < DL_CONSOLE_MEMORY_ITEMS - 1; s++) {
+    for (int s = 0; s < DL_N_STORAGES && n < DL_CONSOLE_MEMORY_ITEMS - 2; s++) {
         if (bytes[s] > 0) {
             out[n++] = (dl_memory_item){dl_storage_name((dl_storage)s), bytes[s]};
         }
     }
     out[n++] = (dl_memory_item){"host", dl_session_host_bytes(session)};
+    if (session->trains) { /* what checkpoints are written from */
+        out[n++] = (dl_memory_item){"snapshot", dl_saver_room(session)};
+    }
     return n;
 }
 

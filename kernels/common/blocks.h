@@ -25,7 +25,8 @@ enum {
 enum {
     DL_CONTROL_NONFINITE, /* a gradient or the loss is NaN or Inf */
     DL_CONTROL_STOP,      /* a signal asked to stop; the value is its number */
-    DL_CONTROL_SAVE,
+    DL_CONTROL_SAVE,      /* rank 0: it is time for a checkpoint */
+    DL_CONTROL_PART,      /* how far the rank is with the checkpoint under way (train/saver.h) */
     DL_CONTROL_BAD_DATA,
     DL_CONTROL_ERROR,
     DL_N_CONTROLS = 8

@@ -63,7 +63,11 @@ typedef struct dl_run_config {
 } dl_run_config;
 
 typedef struct dl_checkpoint_config {
-    const char *best; /* the figure whose best weights are kept; "": none */
+    int64_t every_steps, every_epochs; /* 0: not by this */
+    double every_minutes;              /* 0: not by this */
+    int64_t keep;                      /* checkpoints, at least 1 */
+    const char *best;                  /* the figure whose best weights are kept; "": none */
+    int on_error;                      /* 0: training goes on, 1: it stops */
 } dl_checkpoint_config;
 
 /* Where values stand that others than this module check, for messages. */

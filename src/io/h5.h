@@ -41,6 +41,10 @@ DL_NODISCARD dl_status dl_h5_list(dl_h5 *file, dl_h5_dataset *out, int capacity,
 DL_NODISCARD dl_status dl_h5_read_rows(dl_h5 *file, const dl_h5_dataset *dataset, int64_t first, int64_t n,
                                        void *out);
 
+/* Reads n_bytes from byte `first` of a dataset that has an offset. */
+DL_NODISCARD dl_status dl_h5_read_bytes(dl_h5 *file, const dl_h5_dataset *dataset, int64_t first,
+                                        size_t n_bytes, void *out);
+
 /* Describes a dataset of texts ([n] strings): as dtype DL_U8 and shape [n, width], where `width` bytes,
  * padded with zeros, hold each text; width 0: of varying lengths, as h5py writes lists of str (offset is -1).
  */
@@ -99,6 +103,18 @@ DL_NODISCARD dl_status dl_h5_writer_finish(dl_h5_writer *writer);
 DL_NODISCARD dl_status dl_h5_writer_commit(dl_h5_writer *writer);
 /* Releases it; what was not committed is removed. */
 void dl_h5_writer_destroy(dl_h5_writer **writer);
+
+/* A layout alone, for callers that write the file themselves: what libhdf5 has to say lies in memory, so that
+ * it never writes to a disk. Declare, dl_h5_writer_layout, then ask; not dl_h5_writer_write, _finish or
+ * _commit. `path` is for messages. */
+DL_NODISCARD dl_status dl_h5_writer_create_in_memory(const char *path, dl_h5_writer **out);
+/* Bytes of the laid-out file. */
+DL_NODISCARD dl_status dl_h5_writer_size(const dl_h5_writer *writer, int64_t *n_bytes);
+/* Where a dataset's first byte belongs in the file; -1: it has no bytes. */
+int64_t dl_h5_writer_offset(const dl_h5_writer *writer, int index);
+/* Bytes first .. first + n_bytes of the laid-out file into out: metadata, and zeros where data belong. */
+DL_NODISCARD dl_status dl_h5_writer_image(const dl_h5_writer *writer, int64_t first, size_t n_bytes,
+                                          void *out);
 
 /* "1.10.8" into out. */
 void dl_h5_version(char *out, size_t n_bytes);

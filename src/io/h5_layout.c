@@ -37,8 +37,8 @@ static hid_t text_type(int64_t width) {
     return type;
 }
 
-static bool make_dataset(hid_t file, const dl_h5_declared *each) {
-    const dl_h5_dataset *dataset = &each->dataset;
+static bool make_dataset(hid_t file, dl_h5_declared *each) {
+    dl_h5_dataset *dataset = &each->dataset;
     const int rank = each->texts ? 1 : dataset->shape.n_dims;
     hsize_t dim[DL_MAX_DIMS] = {0};
     for (int i = 0; i < dataset->shape.n_dims; i++) {
@@ -55,7 +55,9 @@ static bool make_dataset(hid_t file, const dl_h5_declared *each) {
                        H5Pset_obj_track_times(creation, false) >= 0 && make_groups(file, dataset->name);
     const hid_t id =
         ready ? H5Dcreate2(file, dataset->name, type, space, H5P_DEFAULT, creation, H5P_DEFAULT) : -1;
-    const bool good = id >= 0 && H5Dclose(id) >= 0;
+    const haddr_t offset = id >= 0 ? H5Dget_offset(id) : HADDR_UNDEF;
+    dataset->offset = offset == HADDR_UNDEF ? -1 : (int64_t)offset;
+    const bool good = id >= 0 && H5Dclose(id) >= 0 && (dataset->offset >= 0 || each->n_bytes == 0);
     dl_h5_close_id(space);
     dl_h5_close_id(creation);
     dl_h5_close_id(type);
@@ -86,10 +88,15 @@ static bool make_attribute(hid_t file, const dl_h5_attribute *value) {
 /* Makes the temporary file with everything but the data. */
 static dl_status make_file(dl_h5_writer *writer) {
     char reason[DL_H5_REASON_BYTES] = "out of memory";
-    (void)unlink(writer->temporary);
+    if (!writer->in_memory) {
+        (void)unlink(writer->temporary);
+    }
     const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     bool good = access >= 0 && H5Pset_alignment(access, DL_PAGE_BYTES, DL_PAGE_BYTES) >= 0;
-    const hid_t file = good ? H5Fcreate(writer->temporary, H5F_ACC_EXCL, H5P_DEFAULT, access) : -1;
+    /* The usual driver asks for the real path of what is a link, and a file in memory has none. */
+    good = good && (!writer->in_memory || H5Pset_fapl_stdio(access) >= 0);
+    const unsigned how = writer->in_memory ? H5F_ACC_TRUNC : H5F_ACC_EXCL;
+    const hid_t file = good ? H5Fcreate(writer->temporary, how, H5P_DEFAULT, access) : -1;
     /* A failed creation may leave a file, too. */
     writer->made = true;
     good = file >= 0;
@@ -107,8 +114,8 @@ static dl_status make_file(dl_h5_writer *writer) {
         good = false;
     }
     dl_h5_close_id(access);
-    DL_RETURN_ERROR_IF(!good, DL_ERR_IO, "cannot create %s: %s (%s)", writer->temporary, strerror(errno),
-                       reason);
+    DL_RETURN_ERROR_IF(!good, DL_ERR_IO, "cannot create %s: %s (%s)",
+                       writer->in_memory ? writer->path : writer->temporary, strerror(errno), reason);
     return DL_OK;
 }
 
@@ -128,7 +135,7 @@ static dl_status take_offsets(dl_h5_writer *writer) {
         const bool same = exists && found.dtype == want->dataset.dtype &&
                           dl_shape_equal(&found.shape, &want->dataset.shape) &&
                           (found.offset >= 0 || want->n_bytes == 0);
-        DL_GOTO_ERROR_IF(status, !same, done, DL_ERR_IO, "%s: %s did not reach the disk", writer->temporary,
+        DL_GOTO_ERROR_IF(status, !same, done, DL_ERR_IO, "%s: %s did not reach the disk", writer->path,
                          want->dataset.name);
         want->dataset.offset = found.offset;
     }
@@ -160,6 +167,9 @@ dl_status dl_h5_writer_layout(dl_h5_writer *writer) {
     const dl_status status = make_file(writer);
     dl_h5_unlock();
     DL_RETURN_IF_ERROR(status);
+    if (writer->in_memory) {
+        return DL_OK;
+    }
     DL_RETURN_IF_ERROR(take_offsets(writer));
     writer->fd = open(writer->temporary, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
     DL_RETURN_ERROR_IF(writer->fd < 0, DL_ERR_IO, "cannot open %s: %s", writer->temporary, strerror(errno));

@@ -203,11 +203,14 @@ static dl_status read_rows_locked(dl_h5 *file, const dl_h5_dataset *dataset, int
 }
 
 /* Bytes that lie in the file as they are wanted. */
-static dl_status read_plain(const dl_h5 *file, const dl_h5_dataset *dataset, int64_t first, int64_t n,
-                            void *out) {
-    const int64_t row = dl_shape_stride(&dataset->shape, 1) * (int64_t)dl_dtype_bytes(dataset->dtype);
-    int64_t position = dataset->offset + first * row;
-    size_t left = (size_t)(n * row);
+dl_status dl_h5_read_bytes(dl_h5 *file, const dl_h5_dataset *dataset, int64_t first, size_t n_bytes,
+                           void *out) {
+    const int64_t size = dl_shape_elements(&dataset->shape) * (int64_t)dl_dtype_bytes(dataset->dtype);
+    DL_RETURN_ERROR_IF(dataset->offset < 0 || first < 0 || first > size || (int64_t)n_bytes > size - first,
+                       DL_ERR_INTERNAL, "%s: bytes %lld to %lld of %s cannot be read", file->path,
+                       (long long)first, (long long)first + (long long)n_bytes, dataset->name);
+    int64_t position = dataset->offset + first;
+    size_t left = n_bytes;
     char *next = out;
     while (left > 0) {
         const ssize_t got = pread(file->fd, next, left, position);
@@ -233,7 +236,8 @@ dl_status dl_h5_read_rows(dl_h5 *file, const dl_h5_dataset *dataset, int64_t fir
         return DL_OK;
     }
     if (dataset->offset >= 0) {
-        return read_plain(file, dataset, first, n, out);
+        const int64_t row = dl_shape_stride(&dataset->shape, 1) * (int64_t)dl_dtype_bytes(dataset->dtype);
+        return dl_h5_read_bytes(file, dataset, first * row, (size_t)(n * row), out);
     }
     dl_h5_lock();
     const dl_status status = read_rows_locked(file, dataset, first, n, out);

@@ -162,7 +162,8 @@ dl_status dl_h5_writer_finish(dl_h5_writer *writer) {
     if (writer->finished) {
         return DL_OK;
     }
-    DL_RETURN_ERROR_IF(writer->fd < 0, DL_ERR_INTERNAL, "%s was never laid out", writer->path);
+    DL_RETURN_ERROR_IF(writer->fd < 0 || writer->in_memory, DL_ERR_INTERNAL,
+                       "%s was never laid out in a folder", writer->path);
     if (writer->keep_digests) {
         DL_RETURN_IF_ERROR(write_digests(writer));
     }
@@ -210,7 +211,7 @@ void dl_h5_writer_destroy(dl_h5_writer **writer) {
     if ((*writer)->fd >= 0) {
         (void)close((*writer)->fd);
     }
-    if ((*writer)->made && !(*writer)->committed) {
+    if ((*writer)->made && !(*writer)->committed && !(*writer)->in_memory) {
         (void)unlink((*writer)->temporary);
     }
     for (int64_t i = 0; i < (*writer)->n_datasets; i++) {

@@ -27,6 +27,7 @@ struct dl_h5_writer {
     int64_t n_datasets, dataset_capacity, n_attributes, attribute_capacity;
     int fd;
     bool made, finished, committed, keep_digests;
+    bool in_memory; /* `temporary` is the name of a file without a folder, `fd` */
 };
 
 #endif

@@ -7,10 +7,14 @@ static size_t alignment(const dl_plan *plan) {
     return plan->options.device->backend->strict ? DL_PAGE_BYTES : DL_CACHE_LINE;
 }
 
-static int64_t rows_of(const dl_plan *plan) {
+static dl_range share_of(const dl_plan *plan) {
     const dl_plan_options *options = &plan->options;
-    const dl_range mine =
-        dl_share_samples(options->batch_size, options->n_ranks, options->rank, 1, 0, options->reproducible);
+    return dl_share_samples(options->batch_size, options->n_ranks, options->rank, 1, 0,
+                            options->reproducible);
+}
+
+static int64_t rows_of(const dl_plan *plan) {
+    const dl_range mine = share_of(plan);
     return mine.end - mine.begin;
 }
 
@@ -84,4 +88,19 @@ dl_status dl_plan_clear_state(dl_plan *plan, dl_program_kind kind) {
     char *state = plan->memory[DL_STORE_STATE];
     state += dl_state_begin(plan) + (kind == DL_PROGRAM_TRAIN ? 0 : n_bytes);
     return plan->options.device->backend->upload(plan->options.device, state, plan->zeros, n_bytes, NULL);
+}
+
+bool dl_plan_carried(const dl_plan *plan, int v, dl_carried *out) {
+    const dl_value *value = &plan->options.model->value[v];
+    if (value->kind != DL_VALUE_STATE) {
+        return false;
+    }
+    *out = (dl_carried){.shape = {.n_dims = value->shape.n_dims + 1, .dim = {plan->options.batch_size}},
+                        .rows = share_of(plan),
+                        .device = (char *)plan->memory[DL_STORE_STATE] + dl_state_begin(plan) +
+                                  bytes_below(plan, v)};
+    for (int d = 0; d < value->shape.n_dims; d++) {
+        out->shape.dim[d + 1] = value->shape.dim[d];
+    }
+    return true;
 }

@@ -12,7 +12,7 @@
 
 typedef struct dl_console dl_console;
 
-enum { DL_CONSOLE_MEMORY_ITEMS = 12 };
+enum { DL_CONSOLE_MEMORY_ITEMS = 16 };
 
 typedef struct dl_console_options {
     int fd;

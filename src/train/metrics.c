@@ -99,6 +99,15 @@ dl_status dl_metrics_start(dl_metrics *metrics, const dl_start_report *report) {
     return DL_OK;
 }
 
+dl_status dl_metrics_resume(dl_metrics *metrics, const dl_resume_report *report) {
+    dl_json json = begin(metrics, "resume");
+    put_position(&json, report->epoch, report->step, report->samples);
+    dl_json_int(&json, "ranks_before", report->ranks_before);
+    dl_json_int(&json, "ranks", report->ranks);
+    DL_RETURN_IF_ERROR(end(metrics, &json));
+    return DL_OK;
+}
+
 dl_status dl_metrics_step(dl_metrics *metrics, const dl_step_report *report) {
     dl_json json = begin(metrics, "step");
     put_position(&json, report->epoch, report->step, report->samples);

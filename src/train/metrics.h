@@ -27,6 +27,12 @@ typedef struct dl_start_report {
     const char *config_digest;
 } dl_start_report;
 
+/* A run goes on. */
+typedef struct dl_resume_report {
+    int64_t epoch, step, samples; /* where it stood */
+    int ranks_before, ranks;
+} dl_resume_report;
+
 typedef struct dl_step_report {
     int64_t epoch, step; /* from 1; steps count over the whole training */
     int64_t samples;     /* seen so far by all ranks */
@@ -65,6 +71,7 @@ DL_NODISCARD dl_status dl_metrics_create(int fd, const char *path, const char *c
 void dl_metrics_destroy(dl_metrics **metrics); /* NULL-safe */
 
 DL_NODISCARD dl_status dl_metrics_start(dl_metrics *metrics, const dl_start_report *report);
+DL_NODISCARD dl_status dl_metrics_resume(dl_metrics *metrics, const dl_resume_report *report);
 DL_NODISCARD dl_status dl_metrics_step(dl_metrics *metrics, const dl_step_report *report);
 DL_NODISCARD dl_status dl_metrics_epoch(dl_metrics *metrics, const dl_epoch_report *report);
 DL_NODISCARD dl_status dl_metrics_end(dl_metrics *metrics, const dl_end_report *report);

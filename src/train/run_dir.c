@@ -3,6 +3,8 @@
 
 #include "base/json.h"
 #include "base/mem.h"
+#include "train/resume.h"
+#include "train/run_lock.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -10,7 +12,6 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,11 +22,12 @@ struct dl_run_dir {
     char moved_to[PATH_MAX];
     char audit_path[PATH_MAX];
     int log, metrics, audit;
-    dl_text line; /* reused for every JSON line */
+    dl_run_lock *lock; /* rank 0's */
+    dl_text line;      /* reused for every JSON line */
 };
 
 /* What is at the place of the run directory. */
-typedef enum found { NOTHING, EMPTY, EARLIER_RUN, OTHER_FILES } found;
+typedef enum found { NOTHING, EMPTY /* but for a lock */, EARLIER_RUN, OTHER_FILES } found;
 
 static dl_status look(const char *path, found *out) {
     *out = NOTHING;
@@ -44,7 +46,8 @@ static dl_status look(const char *path, found *out) {
             *out = EARLIER_RUN;
             break;
         }
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+            strcmp(entry->d_name, "lock") != 0) {
             *out = OTHER_FILES;
         }
     }
@@ -53,26 +56,6 @@ static dl_status look(const char *path, found *out) {
     DL_RETURN_ERROR_IF(*out != EARLIER_RUN && failure != 0, DL_ERR_IO, "cannot read the run directory %s: %s",
                        path, strerror(failure));
     return DL_OK;
-}
-
-/* Takes the lock of a run's log. File systems without locks do without. */
-static dl_status lock_log(int log, const char *path) {
-    DL_RETURN_ERROR_IF(flock(log, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK, DL_ERR_USAGE,
-                       "another run is going on in %s; choose another 'run.dir' or wait until it has ended",
-                       path);
-    return DL_OK;
-}
-
-static dl_status check_ended(const dl_run_dir *run) {
-    char log_path[PATH_MAX];
-    DL_RETURN_IF_ERROR(dl_run_dir_file(run, "log.txt", log_path, sizeof log_path));
-    const int log = open(log_path, O_WRONLY | O_CLOEXEC);
-    if (log < 0) {
-        return DL_OK;
-    }
-    const dl_status status = lock_log(log, run->path);
-    (void)close(log);
-    return status;
 }
 
 /* rename() that refuses to replace; for file systems without it, a check before. */
@@ -98,7 +81,7 @@ static dl_status move_away(dl_run_dir *run) {
                        "there is an earlier run in %s, which cannot be moved away by that name; "
                        "choose another 'run.dir'",
                        run->path);
-    DL_RETURN_IF_ERROR(check_ended(run));
+    DL_RETURN_IF_ERROR(dl_run_lock_check(run->path));
     for (int i = 1; i < MAX_EARLIER_RUNS; i++) {
         (void)snprintf(run->moved_to, sizeof run->moved_to, "%s.%d", run->path, i);
         if (rename_to_new(run->path, run->moved_to) == 0) {
@@ -113,6 +96,21 @@ static dl_status move_away(dl_run_dir *run) {
                     MAX_EARLIER_RUNS, run->path);
 }
 
+/* What a run leaves is nobody else's: mode 0750 at most. A folder that is another user's stays as it is,
+ * unless others may change what is in it. */
+static dl_status make_private(const char *path) {
+    struct stat info;
+    DL_RETURN_ERROR_IF(stat(path, &info) != 0, DL_ERR_IO, "cannot look at %s: %s", path, strerror(errno));
+    const mode_t others = S_IWGRP | S_IRWXO;
+    const bool done = (info.st_mode & others) == 0 || chmod(path, info.st_mode & 07777 & ~others) == 0;
+    DL_RETURN_ERROR_IF(
+        !done && (info.st_mode & (S_IWGRP | S_IWOTH)) != 0, DL_ERR_USAGE,
+        "the run directory %s can be changed by other users and is not yours to close; choose another "
+        "'run.dir'",
+        path);
+    return DL_OK;
+}
+
 static dl_status make_room(dl_run_dir *run) {
     found what = NOTHING;
     DL_RETURN_IF_ERROR(look(run->path, &what));
@@ -124,7 +122,7 @@ static dl_status make_room(dl_run_dir *run) {
         DL_RETURN_IF_ERROR(move_away(run));
     }
     DL_RETURN_IF_ERROR(dl_make_folders(run->path));
-    return DL_OK;
+    return make_private(run->path);
 }
 
 static dl_status open_file(const dl_run_dir *run, const char *name, char *path, int *out) {
@@ -168,8 +166,8 @@ fail:
 static dl_status fill(dl_run_dir *run, const char *config_text, bool audit) {
     char path[PATH_MAX];
     DL_RETURN_IF_ERROR(make_room(run));
+    DL_RETURN_IF_ERROR(dl_run_lock_take(run->path, &run->lock));
     DL_RETURN_IF_ERROR(open_file(run, "log.txt", path, &run->log));
-    DL_RETURN_IF_ERROR(lock_log(run->log, run->path));
     /* First of all what tells that this is a run, so that an early end leaves nothing to clean up by hand. */
     DL_RETURN_IF_ERROR(dl_run_dir_status(run, DL_RUN_RUNNING, 0, 0, ""));
     DL_RETURN_IF_ERROR(dl_run_dir_file(run, "config.yaml", path, sizeof path));
@@ -185,6 +183,53 @@ dl_status dl_run_dir_create(const char *path, const char *config_text, bool audi
     if (status != DL_OK) {
         dl_run_dir_close(out);
         return dl_error_add_frame(status, __FILE__, __LINE__, __func__, "creating run directory %s", path);
+    }
+    return DL_OK;
+}
+
+/* Files of lines with steps: metrics.jsonl and those of the audit. */
+static bool has_steps(const char *name) {
+    const size_t n = strlen(name);
+    return strcmp(name, "metrics.jsonl") == 0 ||
+           (strncmp(name, "audit.rank", 10) == 0 && n > 6 && strcmp(name + n - 6, ".jsonl") == 0);
+}
+
+static dl_status cut_files(const dl_run_dir *run, int64_t step, bool epoch_over) {
+    char path[PATH_MAX];
+    dl_status status = DL_OK;
+    DIR *folder = opendir(run->path);
+    DL_RETURN_ERROR_IF(folder == NULL, DL_ERR_IO, "cannot read the run directory %s: %s", run->path,
+                       strerror(errno));
+    for (const struct dirent *entry; status == DL_OK && (entry = readdir(folder)) != NULL;) {
+        if (has_steps(entry->d_name)) {
+            status = dl_run_dir_file(run, entry->d_name, path, sizeof path);
+            status = status == DL_OK ? dl_resume_cut_lines(path, step, epoch_over) : status;
+        }
+    }
+    (void)closedir(folder);
+    return status;
+}
+
+static dl_status go_on(dl_run_dir *run, const char *config_text, bool audit, int64_t step, bool epoch_over) {
+    char path[PATH_MAX];
+    DL_RETURN_IF_ERROR(make_private(run->path));
+    DL_RETURN_IF_ERROR(dl_run_lock_take(run->path, &run->lock));
+    DL_RETURN_IF_ERROR(cut_files(run, step, epoch_over));
+    DL_RETURN_IF_ERROR(open_file(run, "log.txt", path, &run->log));
+    DL_RETURN_IF_ERROR(dl_run_dir_status(run, DL_RUN_RUNNING, 0, step, ""));
+    DL_RETURN_IF_ERROR(dl_run_dir_file(run, "config.yaml", path, sizeof path));
+    DL_RETURN_IF_ERROR(dl_file_replace(path, config_text, strlen(config_text)));
+    DL_RETURN_IF_ERROR(open_file(run, "metrics.jsonl", path, &run->metrics));
+    return open_audit(run, 0, audit);
+}
+
+dl_status dl_run_dir_continue(const char *path, const char *config_text, bool audit, int64_t step,
+                              bool epoch_over, dl_run_dir **out) {
+    DL_RETURN_IF_ERROR(allocate(path, out));
+    const dl_status status = go_on(*out, config_text, audit, step, epoch_over);
+    if (status != DL_OK) {
+        dl_run_dir_close(out);
+        return dl_error_add_frame(status, __FILE__, __LINE__, __func__, "going on in %s", path);
     }
     return DL_OK;
 }
@@ -212,6 +257,7 @@ void dl_run_dir_close(dl_run_dir **run) {
     close_file((*run)->audit);
     close_file((*run)->metrics);
     close_file((*run)->log);
+    dl_run_lock_release(&(*run)->lock);
     dl_text_free(&(*run)->line);
     dl_free(run);
 }

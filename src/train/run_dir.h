@@ -1,5 +1,5 @@
-/* The run directory: config.yaml, log.txt, metrics.jsonl, status.json, audit.rankRRRRR.jsonl, weights.h5,
- * and as asked for ema.h5, best.h5.
+/* The run directory: config.yaml, log.txt, metrics.jsonl, status.json, lock, audit.rankRRRRR.jsonl,
+ * weights.h5, and as asked for ema.h5, best.h5.
  *
  * Rank 0 creates it; the other ranks join it afterwards (the caller sees to the order) and write audit files
  * only. An earlier run in the directory is moved to NAME.1, .2, ...; an existing folder that is neither empty
@@ -16,12 +16,17 @@ typedef struct dl_run_dir dl_run_dir;
 
 /* Rank 0: makes the directory `path` (and its parents, mode 0750), writes config.yaml from `config_text`, a
  * first status.json (running, step 0), opens log.txt, metrics.jsonl and, with audit, this rank's audit file.
- * The log is locked while the run lasts: a second run in the same directory is DL_ERR_USAGE, as is a folder
- * that is not a run. Release with dl_run_dir_close. */
+ * The directory is locked while the run lasts (train/run_lock.h) and made private: mode 0750 at most. A
+ * second run in it is DL_ERR_USAGE, as is a folder that is not a run. Release with dl_run_dir_close. */
 DL_NODISCARD dl_status dl_run_dir_create(const char *path, const char *config_text, bool audit,
                                          dl_run_dir **out);
 
-/* Other ranks, after rank 0's dl_run_dir_create returned: opens the audit file when asked. */
+/* Rank 0: opens the directory of a run that goes on after `step`: locks it, replaces config.yaml, and takes
+ * out of metrics.jsonl and the audit files what tells of later steps (dl_resume_cut_lines). */
+DL_NODISCARD dl_status dl_run_dir_continue(const char *path, const char *config_text, bool audit,
+                                           int64_t step, bool epoch_over, dl_run_dir **out);
+
+/* Other ranks, after rank 0's dl_run_dir_create or _continue returned: opens the audit file when asked. */
 DL_NODISCARD dl_status dl_run_dir_join(const char *path, int rank, bool audit, dl_run_dir **out);
 
 void dl_run_dir_close(dl_run_dir **run); /* NULL-safe */

@@ -113,6 +113,7 @@ dl_status dl_session_open(const dl_session_options *options, dl_session **out) {
     session->config = options->config;
     session->world = options->world;
     session->n_threads = options->n_threads;
+    session->trains = options->training && !options->synthetic; /* bench saves nothing */
     *out = session;
     DL_RETURN_IF_ERROR(dl_pool_create(&session->pool));
     return open_all(session, options);

@@ -42,6 +42,7 @@ typedef struct dl_session {
     dl_shares *shares;                   /* of it over the tensor axis; NULL: this rank has all of it */
     dl_device *device;
     dl_plan *plan;
+    bool trains;       /* programs for training, too (options.training) */
     bool one_position; /* the model is built for samples of one position (options.generate) */
     int generate;      /* program for one sample (options.generate), -1 */
     int train_full;    /* program for a full batch, of the longest sequences there are */

@@ -27,10 +27,21 @@ typedef struct trainer {
     double rate;                    /* learning rate of the step */
     dl_score valid;
     dl_best stopping; /* what early stopping watches */
+    bool wants_save;  /* a checkpoint is due, but one is under way still */
+    double saved_at;  /* clock: the last checkpoint was begun */
+    /* What a checkpoint of this step holds. Amid an epoch that is the state before figures of a part of it
+     * were judged and shown, because training ends here: a longer one would not have ended. */
+    dl_trainer_state kept;
 } trainer;
 
 static int64_t epoch_of(const trainer *t, int64_t step) {
     return (step - 1) / t->session->steps_per_epoch + 1;
+}
+
+/* Rank 0's clock decides; the others hear of it in the control word. */
+static int is_time_to_save(const trainer *t) {
+    const double minutes = t->session->config->checkpoint.every_minutes;
+    return t->session->world->rank == 0 && minutes > 0 && dl_clock_seconds() - t->saved_at >= 60 * minutes;
 }
 
 /* The step block of a step: number, learning rate, this rank's weight and requests. */
@@ -48,6 +59,8 @@ static dl_step_block step_block(trainer *t, int64_t step, const dl_batch *batch)
     if (t->options->pending_signal != NULL) {
         block.control[DL_CONTROL_STOP] = t->options->pending_signal();
     }
+    block.control[DL_CONTROL_SAVE] = is_time_to_save(t);
+    block.control[DL_CONTROL_PART] = dl_saver_word(t->options->saver);
     return block;
 }
 
@@ -157,8 +170,8 @@ static dl_status end_epoch(trainer *t, int64_t step) {
     return DL_OK;
 }
 
-/* Runs one step on one batch; *stop: the signal all ranks agreed to stop for. */
-static dl_status run_step(trainer *t, int64_t step, const dl_batch *batch, int *stop) {
+/* Runs one step on one batch; `control` is what all ranks have agreed on. */
+static dl_status run_step(trainer *t, int64_t step, const dl_batch *batch, int32_t control[DL_N_CONTROLS]) {
     const int program = dl_session_program(t->session, DL_PROGRAM_TRAIN, &batch->global);
     DL_RETURN_ERROR_IF(program < 0, DL_ERR_INTERNAL, "there is no program for a batch of %lld samples",
                        (long long)batch->global.n_samples);
@@ -170,12 +183,10 @@ static dl_status run_step(trainer *t, int64_t step, const dl_batch *batch, int *
         .field = (const void *const *)batch->field, .ids = batch->ids, .step = &block};
     DL_RETURN_IF_ERROR(dl_step_profile_run(t->profile, t->session->plan, program, &host));
     double totals[DL_N_TOTALS];
-    int32_t control[DL_N_CONTROLS];
     DL_RETURN_IF_ERROR(dl_session_read_control(t->session, program, totals, control));
     if (control[DL_CONTROL_NONFINITE] != 0) {
         return dl_report_divergence(t->session, program, &host, step);
     }
-    *stop = control[DL_CONTROL_STOP];
     t->samples += batch->global.n_samples;
     t->epoch_samples += batch->global.n_samples;
     t->waited += batch->waited;
@@ -188,20 +199,89 @@ static dl_status run_step(trainer *t, int64_t step, const dl_batch *batch, int *
     return show_step(t, step, program, totals);
 }
 
+/* --- checkpoints --- */
+
+static dl_trainer_state state_of(const trainer *t) {
+    dl_trainer_state state = {.step = t->result->step,
+                              .samples = t->samples,
+                              .epoch_samples = t->epoch_samples,
+                              .seconds = dl_clock_seconds() - t->began,
+                              .early = t->result->early,
+                              .best = {t->result->best.epoch, t->result->best.without, t->result->best.value},
+                              .stopping = {t->stopping.epoch, t->stopping.without, t->stopping.value}};
+    memcpy(state.epoch_sums, t->epoch_sums, sizeof state.epoch_sums);
+    return state;
+}
+
+static dl_status begin_save(trainer *t) {
+    json_t *trainer_state = dl_trainer_state_json(&t->kept);
+    json_t *object = json_pack("{s:o}", "trainer", trainer_state);
+    DL_RETURN_ERROR_IF(object == NULL, DL_ERR_MEMORY, "no memory for the state of the trainer");
+    const dl_saver_position position = {
+        .step = t->kept.step, .epoch = t->result->epoch, .samples = t->kept.samples, .trainer = object};
+    const dl_status status = dl_saver_begin(t->options->saver, &position);
+    json_decref(object);
+    t->wants_save = false;
+    t->saved_at = dl_clock_seconds();
+    return status;
+}
+
+static bool is_due(const trainer *t, int64_t step, const int32_t control[DL_N_CONTROLS]) {
+    const dl_checkpoint_config *when = &t->session->config->checkpoint;
+    const int64_t per_epoch = t->session->steps_per_epoch;
+    return (when->every_steps > 0 && step % when->every_steps == 0) || control[DL_CONTROL_SAVE] != 0 ||
+           (when->every_epochs > 0 && step % (per_epoch * when->every_epochs) == 0);
+}
+
+/* After each step: goes on with the save under way, begins one that is due. */
+static dl_status save(trainer *t, int64_t step, const int32_t control[DL_N_CONTROLS]) {
+    dl_saver *saver = t->options->saver;
+    if (saver == NULL) {
+        return DL_OK;
+    }
+    DL_RETURN_IF_ERROR(dl_saver_step(saver, control[DL_CONTROL_PART]));
+    t->wants_save = t->wants_save || is_due(t, step, control);
+    return t->wants_save && !dl_saver_is_busy(saver) ? begin_save(t) : DL_OK;
+}
+
+/* The last step is saved, whatever is due. */
+static dl_status save_end(trainer *t) {
+    dl_saver *saver = t->options->saver;
+    if (saver == NULL || t->result->step == 0) {
+        return DL_OK;
+    }
+    DL_RETURN_IF_ERROR(dl_saver_finish(saver));
+    if (dl_saver_committed(saver) != t->result->step) {
+        DL_RETURN_IF_ERROR(begin_save(t));
+        DL_RETURN_IF_ERROR(dl_saver_finish(saver));
+    }
+    t->result->saved = dl_saver_committed(saver) == t->result->step;
+    return DL_OK;
+}
+
 static dl_status loop(trainer *t) {
     const int64_t total = t->session->total_steps;
-    for (int64_t step = 1; step <= total && t->result->signal == 0 && !t->result->early; step++) {
+    for (int64_t step = t->result->step + 1; step <= total && t->result->signal == 0 && !t->result->early;
+         step++) {
         const dl_batch *batch = NULL;
+        int32_t control[DL_N_CONTROLS];
         DL_RETURN_IF_ERROR(dl_batches_next(t->batches, &batch));
-        DL_RETURN_IF_ERROR(run_step(t, step, batch, &t->result->signal));
+        DL_RETURN_IF_ERROR(run_step(t, step, batch, control));
         dl_batches_release(t->batches, batch);
+        t->result->signal = control[DL_CONTROL_STOP];
         t->result->step = step;
         t->result->epoch = epoch_of(t, step);
-        if (step % t->session->steps_per_epoch == 0 || step == total) {
+        t->kept = state_of(t);
+        const bool over = step % t->session->steps_per_epoch == 0;
+        if (over || step == total) {
             DL_RETURN_IF_ERROR(end_epoch(t, step));
         }
+        if (over) {
+            t->kept = state_of(t);
+        }
+        DL_RETURN_IF_ERROR(save(t, step, control));
     }
-    return DL_OK;
+    return save_end(t);
 }
 
 /* The final numbers; a stopped run keeps the weights it has reached. */
@@ -247,13 +327,33 @@ static dl_status start_watching(trainer *t) {
     return DL_OK;
 }
 
+/* Goes on where another run stood. */
+static void take_up(trainer *t, const dl_trainer_state *from) {
+    t->result->step = t->shown_step = from->step;
+    t->result->epoch = from->step > 0 ? epoch_of(t, from->step) : 0;
+    t->result->early = from->early;
+    t->samples = t->shown_samples = from->samples;
+    t->epoch_samples = from->epoch_samples;
+    memcpy(t->epoch_sums, from->epoch_sums, sizeof t->epoch_sums);
+    t->result->best.epoch = from->best.epoch;
+    t->result->best.without = from->best.without;
+    t->result->best.value = from->best.value;
+    t->stopping.epoch = from->stopping.epoch;
+    t->stopping.without = from->stopping.without;
+    t->stopping.value = from->stopping.value;
+    t->began -= from->seconds;
+}
+
 dl_status dl_train(const dl_trainer_options *options, dl_trainer_result *result) {
     trainer t = {.options = options, .session = options->session, .result = result};
     *result = (dl_trainer_result){0};
     DL_RETURN_IF_ERROR(start_watching(&t));
     DL_RETURN_IF_ERROR(dl_step_profile_create(options->profile, t.session->plan, &t.profile));
-    dl_status status = dl_batches_start_training(t.session, 1, &t.batches);
-    t.began = t.epoch_began = t.shown_at = dl_clock_seconds();
+    t.began = t.epoch_began = t.shown_at = t.saved_at = dl_clock_seconds();
+    if (options->resume != NULL) {
+        take_up(&t, options->resume);
+    }
+    dl_status status = dl_batches_start_training(t.session, result->step + 1, &t.batches);
     if (status == DL_OK) {
         status = loop(&t);
     }

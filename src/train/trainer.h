@@ -6,20 +6,24 @@
 #include "train/best.h"
 #include "train/console.h"
 #include "train/run_dir.h"
-#include "train/session.h"
+#include "train/saver.h"
+#include "train/trainer_state.h"
 
 typedef struct dl_trainer_options {
     dl_session *session;
     dl_run_dir *run;
-    dl_console *console;         /* NULL on ranks other than 0 */
-    dl_metrics *metrics;         /* likewise */
-    int (*pending_signal)(void); /* number of a signal that asks to stop, 0: none; may be NULL */
-    bool profile;                /* print where the time of a step goes */
+    dl_console *console;            /* NULL on ranks other than 0 */
+    dl_metrics *metrics;            /* likewise */
+    dl_saver *saver;                /* NULL: nothing is saved but weights */
+    const dl_trainer_state *resume; /* the session's tensors are of a run that stood here; NULL: a new one */
+    int (*pending_signal)(void);    /* number of a signal that asks to stop, 0: none; may be NULL */
+    bool profile;                   /* print where the time of a step goes */
 } dl_trainer_options;
 
 typedef struct dl_trainer_result {
     int64_t epoch, step, samples;
     int signal;    /* that stopped training, 0: it finished */
+    bool saved;    /* the newest step is in a checkpoint */
     bool early;    /* it ended before its epochs were over: train.early_stopping */
     dl_best best;  /* whose weights are in best.h5; epoch 0: none */
     dl_score test; /* of the final weights, when it finished */
@@ -29,6 +33,7 @@ typedef struct dl_trainer_result {
 
 /* Trains from the session's parameters to the end, or to a signal. Collective over the world. Writes
  * weights.h5 at every epoch's end and at the end, best.h5 at the end of each epoch that is the best so far.
+ * Checkpoints are begun as config.checkpoint says, at the end, and when a signal stops the run.
  * With train.ema_decay evaluations, best.h5 and ema.h5 (beside each weights.h5) are of the averaged weights.
  * DL_ERR_DIVERGED on all ranks names step and first bad
  * layer. */

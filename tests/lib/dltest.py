@@ -37,10 +37,12 @@ def fail(text):
     sys.exit(1)
 
 
-def run(*words, ranks=0, code=0, timeout=300, **environment):
+def run(*words, ranks=0, code=0, timeout=300, fresh=True, **environment):
     """Runs dltrain with these words (ranks > 0: under mpirun), returns the finished process; any other exit status
-    than `code` fails the test."""
+    than `code` fails the test. Training begins anew unless fresh is False."""
     command = [DLTRAIN] + [str(w) for w in words]
+    if fresh and words and (words[0] == 'train' or str(words[0]).endswith('.yaml')):
+        command.append('--fresh')
     if ranks:
         command = ['mpirun', '--oversubscribe', '--bind-to', 'none', '-np', str(ranks)] + command
     done = subprocess.run(command, env=dict(os.environ, **environment), stdout=subprocess.PIPE,

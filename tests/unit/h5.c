@@ -301,12 +301,50 @@ static void foreign_attributes(void **state) {
     dl_h5_close(&file);
 }
 
+/* A layout in memory is the file that a writer makes, without its data. */
+static void layout_in_memory(void **state) {
+    static const float zeros[3000];
+    dl_text file = {0};
+    dl_h5_writer *writer[2] = {NULL};
+    int small = 0, large = 0;
+    int64_t n_bytes = 0;
+    const char *path = path_in(*state, "file.h5");
+    assert_ok(dl_h5_writer_create(path, &writer[0]));
+    assert_ok(dl_h5_writer_create_in_memory(path, &writer[1]));
+    for (int i = 0; i < 2; i++) {
+        assert_ok(dl_h5_writer_dataset(writer[i], "/group/small", DL_F32, &DL_SHAPE(3, 5), &small));
+        assert_ok(dl_h5_writer_dataset(writer[i], "/large", DL_F32, &DL_SHAPE(3000), &large));
+        assert_ok(dl_h5_writer_attribute_int(writer[i], "/", "number", 7));
+        assert_ok(dl_h5_writer_layout(writer[i]));
+        assert_int_equal(dl_h5_writer_offset(writer[i], small), dl_h5_writer_offset(writer[0], small));
+        assert_int_equal(dl_h5_writer_offset(writer[i], large) % 4096, 0);
+    }
+    assert_ok(dl_h5_writer_size(writer[1], &n_bytes));
+    assert_ok(dl_h5_writer_write(writer[0], small, 0, zeros, 60));
+    assert_ok(dl_h5_writer_write(writer[0], large, 0, zeros, sizeof zeros));
+    assert_ok(dl_h5_writer_commit(writer[0]));
+    assert_ok(dl_file_read(path, 1 << 20, &file));
+    char *image = malloc((size_t)n_bytes);
+    assert_non_null(image);
+    assert_ok(dl_h5_writer_image(writer[1], 0, (size_t)n_bytes, image));
+    assert_int_equal((int64_t)file.size, n_bytes);
+    assert_memory_equal(file.data, image, file.size);
+    assert_error(dl_h5_writer_image(writer[1], 1, (size_t)n_bytes, image), DL_ERR_IO, "too short");
+    assert_error(dl_h5_writer_commit(writer[1]), DL_ERR_INTERNAL, "never laid out in a folder");
+    dl_h5_writer_destroy(&writer[0]);
+    dl_h5_writer_destroy(&writer[1]);
+    assert_int_equal(access(path, F_OK), 0);
+    free(image);
+    dl_text_free(&file);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, make_folder, remove_folder)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(written_is_read),
         TEST(same_content_same_bytes),
+        TEST(layout_in_memory),
         TEST(unfinished_files_never_appear),
         TEST(full_disk),
         TEST(h5py_reads_ours),

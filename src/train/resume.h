@@ -1,0 +1,49 @@
+/* Resuming: which checkpoint a run goes on from, whether it may with this configuration, and what the files
+ * of the run directory keep. */
+#ifndef DLTRAIN_TRAIN_RESUME_H
+#define DLTRAIN_TRAIN_RESUME_H
+
+#include "train/session.h"
+#include "train/trainer_state.h"
+
+typedef struct dl_resume {
+    bool found;
+    int64_t step, epoch, samples;
+    int ranks; /* that saved it */
+    dl_trainer_state trainer;
+    char data_digest[129];
+    char path[4096]; /* of the checkpoint */
+} dl_resume;
+
+typedef struct dl_resume_options {
+    const char *run_dir;
+    const char *wanted; /* a step, or the path of a checkpoint; NULL: the newest that is whole */
+    bool strict;        /* a damaged newest one is an error */
+} dl_resume_options;
+
+/* Finds the checkpoint to go on from and reads every byte of it once (rank 0 does). Damaged ones are named
+ * and passed over. DL_ERR_USAGE when `wanted` is not there, DL_ERR_CORRUPT when it is damaged. *out is the
+ * same on all ranks. Collective over the world. */
+DL_NODISCARD dl_status dl_resume_find(dl_comm *world, const dl_resume_options *options, dl_resume *out);
+
+/* Rank 0, with the run's lock: checkpoints of later steps than the one that training goes on from are set
+ * aside (dl_checkpoint_set_aside): they are of another future, or damaged. Says how many. */
+DL_NODISCARD dl_status dl_resume_set_aside(const char *run_dir, int64_t step);
+
+/* Brings the session's tensors back. Collective over the world. */
+DL_NODISCARD dl_status dl_resume_load(const dl_resume *resume, dl_session *session);
+
+/* Compares two printed configurations (dl_config_print). Keys that may change when a run goes on do not
+ * count: run, checkpoint, parallel, backend, data.path, and with `any_length` train.epochs and
+ * train.max_steps; nor does the key `forced` (NULL: none). DL_ERR_USAGE names the first other key with both
+ * values. */
+DL_NODISCARD dl_status dl_resume_compare(const char *before, const char *now, bool any_length,
+                                         const char *forced);
+
+/* Rewrites a file of JSON lines (metrics.jsonl, audit files) without those that tell of what comes behind
+ * `step`, or of the end: training goes on from there. Unless `epoch_over`, an epoch that ended with this step
+ * had ended early, with the training, and goes as well. A line that was not finished goes, too. Fine when
+ * there is no such file. */
+DL_NODISCARD dl_status dl_resume_cut_lines(const char *path, int64_t step, bool epoch_over);
+
+#endif

@@ -1,0 +1,364 @@
+#include "train/saver.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "train/state.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The word of a rank: the largest of all decides. */
+enum { WORD_IDLE, WORD_DONE, WORD_WORKING, WORD_FAILED };
+
+/* What is under way, the same on all ranks. */
+typedef enum phase { PHASE_NONE, PHASE_PARTS, PHASE_COMMIT } phase;
+
+struct dl_saver {
+    dl_saver_options options;
+    char checkpoints[4096], config_digest[64];
+    int rank, n_ranks;
+    dl_comm *world;
+    dl_state *state;
+    int n_slices;
+    dl_checkpoint_slice *slice; /* into `copy` */
+    char **device;
+    char *copy;
+    size_t n_bytes;
+    phase phase;
+    dl_checkpoint_about about;
+    json_t *trainer; /* the position's, owned */
+    json_t *versions;
+    dl_text part; /* this rank's description */
+    char **parts; /* rank 0: everybody's, for the commit */
+    char *gathered;
+    int64_t committed;
+    double began;
+    /* the thread of the phase */
+    bool has_thread;
+    pthread_t thread;
+    atomic_int word;
+    dl_error error;
+};
+
+/* --- the copy --- */
+
+static dl_status make_room(dl_saver *saver) {
+    const size_t n = (size_t)saver->state->n;
+    DL_RETURN_IF_ERROR(dl_alloc(n, sizeof *saver->slice, &saver->slice));
+    DL_RETURN_IF_ERROR(dl_alloc(n, sizeof *saver->device, &saver->device));
+    saver->n_slices = dl_state_slices(saver->state, saver->slice, saver->device);
+    for (int i = 0; i < saver->n_slices; i++) {
+        saver->n_bytes += dl_state_slice_bytes(&saver->slice[i]);
+    }
+    DL_RETURN_IF_ERROR(dl_alloc(saver->n_bytes, 1, &saver->copy));
+    memset(saver->copy, 1, saver->n_bytes); /* pages that exist: the first copy is as quick as the others */
+    const char *at = saver->copy;
+    for (int i = 0; i < saver->n_slices; i++) {
+        saver->slice[i].bytes = at;
+        at += dl_state_slice_bytes(&saver->slice[i]);
+    }
+    return DL_OK;
+}
+
+static dl_status copy_state(dl_saver *saver) {
+    dl_device *device = saver->options.session->device;
+    char *to = saver->copy;
+    for (int i = 0; i < saver->n_slices; i++) {
+        const size_t n_bytes = dl_state_slice_bytes(&saver->slice[i]);
+        DL_RETURN_IF_ERROR(device->backend->download(device, to, saver->device[i], n_bytes, NULL));
+        to += n_bytes;
+    }
+    return DL_OK;
+}
+
+/* A model that is broken is not kept. */
+static dl_status check_finite(const dl_saver *saver) {
+    for (int i = 0; i < saver->n_slices; i++) {
+        const dl_checkpoint_slice *slice = &saver->slice[i];
+        const float *value = slice->bytes;
+        const int64_t n = slice->dtype == DL_F32 ? dl_shape_elements(&slice->shape) : 0;
+        for (int64_t k = 0; k < n; k++) {
+            DL_RETURN_ERROR_IF(!isfinite(value[k]), DL_ERR_DIVERGED, "%s holds a NaN or an infinite value",
+                               slice->name);
+        }
+    }
+    return DL_OK;
+}
+
+/* --- the thread --- */
+
+static void *write_part(void *context) {
+    dl_saver *saver = context;
+    dl_status status = check_finite(saver);
+    if (status == DL_OK) {
+        status = dl_checkpoint_write_part(saver->checkpoints, saver->about.step, saver->rank, saver->slice,
+                                          saver->n_slices, NULL, &saver->part);
+    }
+    if (status != DL_OK) {
+        dl_error_take(&saver->error);
+    }
+    atomic_store(&saver->word, status == DL_OK ? WORD_DONE : WORD_FAILED);
+    return NULL;
+}
+
+/* Rank 0: the checkpoint is there when the manifest is; then older ones may go. */
+static void *commit(void *context) {
+    dl_saver *saver = context;
+    dl_status status =
+        dl_checkpoint_commit(saver->checkpoints, &saver->about, (const char *const *)saver->parts);
+    if (status != DL_OK) {
+        dl_error_take(&saver->error);
+        atomic_store(&saver->word, WORD_FAILED);
+        return NULL;
+    }
+    int n_deleted = 0;
+    const int keep = (int)saver->options.session->config->checkpoint.keep;
+    status = dl_checkpoint_prune(saver->checkpoints, keep, NULL, 0, NULL, &n_deleted);
+    if (status != DL_OK) { /* the new one is there all the same */
+        DL_WARN("older checkpoints are kept: %s", dl_error_last()->message);
+    }
+    atomic_store(&saver->word, WORD_DONE);
+    return NULL;
+}
+
+/* Signals are the main thread's. */
+static dl_status start_thread(dl_saver *saver, void *(*work)(void *)) {
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    atomic_store(&saver->word, WORD_WORKING);
+    const int failed = pthread_create(&saver->thread, NULL, work, saver);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    saver->has_thread = failed == 0;
+    DL_RETURN_ERROR_IF(failed != 0, DL_ERR_MEMORY, "cannot start a thread for saving: %s", strerror(failed));
+    return DL_OK;
+}
+
+static void join(dl_saver *saver) {
+    if (saver->has_thread) {
+        (void)pthread_join(saver->thread, NULL);
+        saver->has_thread = false;
+    }
+}
+
+/* --- a failed save --- */
+
+typedef struct failure {
+    int failed;
+    dl_code code;
+    char message[512];
+} failure;
+
+static dl_status give_up(dl_saver *saver) {
+    failure mine = {.failed = atomic_load(&saver->word) == WORD_FAILED}, *all = NULL;
+    if (mine.failed) {
+        mine.code = saver->error.code;
+        (void)snprintf(mine.message, sizeof mine.message, "%.500s", saver->error.message);
+    }
+    DL_RETURN_IF_ERROR(dl_alloc((size_t)saver->n_ranks, sizeof *all, &all));
+    const dl_status status = saver->world->functions->all_gather(saver->world, &mine, sizeof mine, all);
+    int first = 0;
+    while (status == DL_OK && first < saver->n_ranks - 1 && !all[first].failed) {
+        first++;
+    }
+    const failure told = all[first];
+    dl_free(&all);
+    DL_RETURN_IF_ERROR(status);
+    dl_checkpoint_abandon(saver->checkpoints, saver->about.step, saver->rank);
+    saver->phase = PHASE_NONE;
+    const bool stop = saver->options.session->config->checkpoint.on_error != 0;
+    DL_RETURN_ERROR_IF(stop, told.code, "the checkpoint of step %" PRId64 " was not saved (rank %d): %s",
+                       saver->about.step, first, told.message);
+    if (saver->rank == 0) {
+        DL_WARN("the checkpoint of step %" PRId64 " was not saved (rank %d): %s; training goes on",
+                saver->about.step, first, told.message);
+    }
+    return DL_OK;
+}
+
+/* --- from phase to phase --- */
+
+/* Brings all descriptions to rank 0. */
+static dl_status gather_parts(dl_saver *saver) {
+    dl_comm *world = saver->world;
+    const int64_t mine = (int64_t)saver->part.size + 1;
+    int64_t *lengths = NULL, longest = 0;
+    DL_RETURN_IF_ERROR(dl_alloc((size_t)saver->n_ranks, sizeof *lengths, &lengths));
+    dl_status status = world->functions->all_gather(world, &mine, sizeof mine, lengths);
+    for (int i = 0; i < saver->n_ranks; i++) {
+        longest = lengths[i] > longest ? lengths[i] : longest;
+    }
+    dl_free(&lengths);
+    DL_RETURN_IF_ERROR(status);
+    char *own = NULL;
+    dl_free(&saver->gathered);
+    DL_RETURN_IF_ERROR(dl_alloc((size_t)longest, 1, &own));
+    memcpy(own, saver->part.data, saver->part.size);
+    status = dl_alloc((size_t)saver->n_ranks, (size_t)longest, &saver->gathered);
+    if (status == DL_OK) {
+        status = world->functions->all_gather(world, own, (size_t)longest, saver->gathered);
+    }
+    dl_free(&own);
+    for (int i = 0; i < saver->n_ranks; i++) {
+        saver->parts[i] = saver->gathered + (size_t)i * (size_t)longest;
+    }
+    return status;
+}
+
+static dl_status finish_commit(dl_saver *saver) {
+    saver->phase = PHASE_NONE;
+    saver->committed = saver->about.step;
+    if (saver->options.console != NULL) {
+        dl_console_note(saver->options.console, "saved   checkpoint of step %" PRId64 "  %.1f MB in %.1f s",
+                        saver->about.step, 1e-6 * (double)saver->n_bytes * saver->n_ranks,
+                        dl_clock_seconds() - saver->began);
+    }
+    return DL_OK;
+}
+
+/* All ranks are done with the phase, or one has failed. */
+static dl_status advance(dl_saver *saver, int word) {
+    join(saver);
+    if (word == WORD_FAILED) {
+        return give_up(saver);
+    }
+    if (saver->phase == PHASE_COMMIT) {
+        return finish_commit(saver);
+    }
+    DL_RETURN_IF_ERROR(gather_parts(saver));
+    saver->phase = PHASE_COMMIT;
+    if (saver->rank == 0) {
+        return start_thread(saver, commit);
+    }
+    atomic_store(&saver->word, WORD_DONE);
+    return DL_OK;
+}
+
+int dl_saver_word(dl_saver *saver) {
+    return saver == NULL || saver->phase == PHASE_NONE ? WORD_IDLE : atomic_load(&saver->word);
+}
+
+bool dl_saver_is_busy(const dl_saver *saver) {
+    return saver->phase != PHASE_NONE;
+}
+
+dl_status dl_saver_step(dl_saver *saver, int word) {
+    const bool over = word == WORD_DONE || word == WORD_FAILED;
+    return saver->phase != PHASE_NONE && over ? advance(saver, word) : DL_OK;
+}
+
+/* The largest word of all ranks, once each has ended its own work. */
+static dl_status agree_on_word(dl_saver *saver, int *word) {
+    const int mine = atomic_load(&saver->word);
+    int *all = NULL;
+    *word = WORD_IDLE;
+    DL_RETURN_IF_ERROR(dl_alloc((size_t)saver->n_ranks, sizeof *all, &all));
+    const dl_status status = saver->world->functions->all_gather(saver->world, &mine, sizeof mine, all);
+    for (int i = 0; i < saver->n_ranks; i++) {
+        *word = all[i] > *word ? all[i] : *word;
+    }
+    dl_free(&all);
+    return status;
+}
+
+dl_status dl_saver_finish(dl_saver *saver) {
+    while (saver->phase != PHASE_NONE) {
+        int word = WORD_IDLE;
+        join(saver);
+        DL_RETURN_IF_ERROR(agree_on_word(saver, &word));
+        DL_RETURN_IF_ERROR(advance(saver, word));
+    }
+    return DL_OK;
+}
+
+dl_status dl_saver_begin(dl_saver *saver, const dl_saver_position *position) {
+    DL_RETURN_ERROR_IF(saver->phase != PHASE_NONE, DL_ERR_INTERNAL, "a save is under way already");
+    saver->began = dl_clock_seconds();
+    DL_RETURN_IF_ERROR(copy_state(saver));
+    json_decref(saver->trainer);
+    saver->trainer = json_deep_copy(position->trainer);
+    saver->about = (dl_checkpoint_about){.step = position->step,
+                                         .epoch = position->epoch,
+                                         .samples = position->samples,
+                                         .ranks = saver->n_ranks,
+                                         .config_digest = saver->config_digest,
+                                         .data_digest = saver->options.session->train_info.digest,
+                                         .versions = saver->versions,
+                                         .state = saver->trainer};
+    dl_text_clear(&saver->part);
+    saver->phase = PHASE_PARTS;
+    return start_thread(saver, write_part);
+}
+
+int64_t dl_saver_committed(const dl_saver *saver) {
+    return saver->committed;
+}
+
+void dl_saver_set_committed(dl_saver *saver, int64_t step) {
+    saver->committed = step;
+}
+
+size_t dl_saver_room(const dl_session *session) {
+    const dl_plan_options *options = &session->plan->options;
+    const dl_parameter_table *table = &session->model->table;
+    const int64_t arenas = 1 + options->update.n_states + (options->ema_decay > 0 ? 1 : 0);
+    int64_t elements =
+        arenas * table->trainable_elements + table->frozen_elements + table->statistics_elements;
+    for (int v = 0; v < session->model->n_values; v++) {
+        const dl_value *value = &session->model->value[v];
+        elements +=
+            value->kind == DL_VALUE_STATE ? options->batch_size * dl_shape_elements(&value->shape) : 0;
+    }
+    return (size_t)(elements / dl_session_ranks(session)) * sizeof(float);
+}
+
+static dl_status fill(dl_saver *saver, const dl_saver_options *options) {
+    const dl_session *session = options->session;
+    char version[64] = "";
+    saver->options = *options;
+    saver->world = session->world;
+    saver->rank = session->world->rank;
+    saver->n_ranks = session->world->size;
+    (void)snprintf(saver->checkpoints, sizeof saver->checkpoints, "%s", options->checkpoints);
+    (void)snprintf(saver->config_digest, sizeof saver->config_digest, "%s", options->config_digest);
+    session->device->backend->version(version, sizeof version);
+    saver->versions =
+        json_pack("{s:s, s:s}", "dltrain", DLTRAIN_VERSION, session->device->backend->name, version);
+    DL_RETURN_ERROR_IF(saver->versions == NULL, DL_ERR_MEMORY, "no memory for a line of versions");
+    DL_RETURN_IF_ERROR(dl_alloc((size_t)saver->n_ranks, sizeof *saver->parts, &saver->parts));
+    DL_RETURN_IF_ERROR(dl_state_create(session, &saver->state));
+    return make_room(saver);
+}
+
+dl_status dl_saver_create(const dl_saver_options *options, dl_saver **out) {
+    dl_saver *saver = NULL;
+    DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *saver, &saver));
+    const dl_status status = fill(saver, options);
+    if (status != DL_OK) {
+        dl_saver_destroy(&saver);
+        return status;
+    }
+    *out = saver;
+    return DL_OK;
+}
+
+void dl_saver_destroy(dl_saver **saver) {
+    if (*saver == NULL) {
+        return;
+    }
+    join(*saver);
+    dl_text_free(&(*saver)->part);
+    dl_free(&(*saver)->gathered);
+    dl_free(&(*saver)->parts);
+    dl_free(&(*saver)->slice);
+    dl_free(&(*saver)->device);
+    dl_free(&(*saver)->copy);
+    dl_state_destroy(&(*saver)->state);
+    json_decref((*saver)->trainer);
+    json_decref((*saver)->versions);
+    dl_free(saver);
+}

@@ -1,0 +1,63 @@
+/* Saving beside training: between two steps the state is copied into memory of its own, a thread of each rank
+ * writes it while training goes on, and when all ranks' parts are on disk rank 0's thread commits the
+ * checkpoint and removes old ones.
+ *
+ * How far each rank is travels in the control word of every step (DL_CONTROL_PART, reduced by maximum), so
+ * all ranks take the next turn at the same step and nobody waits. */
+#ifndef DLTRAIN_TRAIN_SAVER_H
+#define DLTRAIN_TRAIN_SAVER_H
+
+#include "train/console.h"
+#include "train/session.h"
+
+#include <jansson.h>
+
+typedef struct dl_saver dl_saver;
+
+typedef struct dl_saver_options {
+    const dl_session *session;
+    const char *checkpoints;   /* RUN/checkpoints; copied */
+    const char *config_digest; /* copied */
+    dl_console *console;       /* NULL on ranks other than 0 */
+} dl_saver_options;
+
+/* Makes room for a copy of the state, and touches it. Not collective. */
+DL_NODISCARD dl_status dl_saver_create(const dl_saver_options *options, dl_saver **out);
+/* A save that is under way is left to itself until its thread has ended. Not collective. */
+void dl_saver_destroy(dl_saver **saver); /* NULL-safe */
+
+/* Bytes of that room on a rank, known before there is a saver: all ranks' rooms together hold the state once.
+ */
+size_t dl_saver_room(const dl_session *session);
+
+/* What this rank puts into the step's control word as DL_CONTROL_PART. */
+int dl_saver_word(dl_saver *saver);
+
+/* Is a save under way? The same on all ranks. */
+bool dl_saver_is_busy(const dl_saver *saver);
+
+/* Where training stands: what a checkpoint says of itself. */
+typedef struct dl_saver_position {
+    int64_t step, epoch, samples;
+    const json_t *trainer; /* the trainer's own state (trainer_state.h), rank 0's counts */
+} dl_saver_position;
+
+/* Begins a save of the state after step position->step; nothing may be under way. All ranks call it after the
+ * same step. */
+DL_NODISCARD dl_status dl_saver_begin(dl_saver *saver, const dl_saver_position *position);
+
+/* After each step, with the control word's DL_CONTROL_PART: goes on with what is under way. Collective when
+ * that is what all ranks wait for. A failed save is told once and does not fail the call, unless
+ * checkpoint.on_error is `stop`. */
+DL_NODISCARD dl_status dl_saver_step(dl_saver *saver, int word);
+
+/* Waits until nothing is under way any more. Collective over the world. */
+DL_NODISCARD dl_status dl_saver_finish(dl_saver *saver);
+
+/* The step of the newest checkpoint that was committed here, 0: none. */
+int64_t dl_saver_committed(const dl_saver *saver);
+
+/* The step of the newest checkpoint is told to a saver of a resumed run. */
+void dl_saver_set_committed(dl_saver *saver, int64_t step);
+
+#endif

@@ -1,0 +1,30 @@
+/* Where training stands, beside its tensors: counters and what figures are compared with. In a checkpoint's
+ * manifest as `state.trainer`. */
+#ifndef DLTRAIN_TRAIN_TRAINER_STATE_H
+#define DLTRAIN_TRAIN_TRAINER_STATE_H
+
+#include "kernels/common/blocks.h"
+#include "train/best.h"
+
+#include <jansson.h>
+
+typedef struct dl_trainer_state {
+    int64_t step;    /* made so far */
+    int64_t samples; /* seen so far by all ranks */
+    int64_t epoch_samples;
+    double epoch_sums[DL_N_TOTALS]; /* of the epoch so far */
+    double seconds;                 /* since training began, in all its runs */
+    bool early;                     /* it has ended before its epochs were over */
+    struct {
+        int64_t epoch, without; /* as in dl_best */
+        double value;
+    } best, stopping;
+} dl_trainer_state;
+
+/* A new object; NULL when there is no memory. Numbers come back as they were. */
+json_t *dl_trainer_state_json(const dl_trainer_state *state);
+
+/* DL_ERR_CORRUPT names what is missing or of another kind. */
+DL_NODISCARD dl_status dl_trainer_state_parse(const json_t *object, dl_trainer_state *out);
+
+#endif
