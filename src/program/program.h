@@ -246,8 +246,8 @@ void dl_plan_memory(const dl_plan *plan, size_t bytes[DL_N_STORAGES]);
  * evaluation carry their own). For the first batch of a pass. Not collective. */
 DL_NODISCARD dl_status dl_plan_clear_state(dl_plan *plan, dl_program_kind kind);
 
-/* What training carries in a STATE value of the model: [rows of the global batch, ...]; this rank has `rows` of
- * them, one after another from `device` on. */
+/* What training carries in a STATE value of the model: [rows of the global batch, ...]; this rank has `rows`
+ * of them, one after another from `device` on. */
 typedef struct dl_carried {
     dl_shape shape;
     dl_range rows;
