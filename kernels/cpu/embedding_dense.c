@@ -18,7 +18,7 @@
 #include <omp.h>
 #include <stdio.h>
 
-enum { LEAST_WIDTH = 32, PRODUCTS_WORTH_A_THREAD = 1 << 20, BLOCK_ROWS = 96 };
+enum { LEAST_WIDTH = 32, PRODUCTS_WORTH_A_THREAD = 1 << 20, BLOCK_ROWS = 192 };
 
 typedef struct tokens_op {
     dl_op base;
@@ -26,6 +26,7 @@ typedef struct tokens_op {
     bool packs;                                    /* weights into the workspace */
     size_t packed, rows, sums, block, block_bytes; /* parts of the workspace behind the distinct tokens; the
                                                       last one once for each thread */
+    int64_t block_rows;
     const dl_cpu_loops *loops;
 } tokens_op;
 
@@ -96,7 +97,7 @@ static void copy_to_places(const token_run *run, dl_range rows, const float *fro
 
 static void forward_block(const token_run *run, dl_range rows) {
     const dl_embedding_dense_sizes *z = &run->op->z;
-    float *gathered = block_of_thread(run), *products = gathered + BLOCK_ROWS * z->inputs;
+    float *gathered = block_of_thread(run), *products = gathered + run->op->block_rows * z->inputs;
     gather(run, rows, gathered);
     dl_cpu_matrices m = dl_cpu_packed_matrices(z->outputs, z->inputs);
     m.a = gathered;
@@ -171,8 +172,9 @@ static void weight_gradient(const token_run *run, dl_range outputs) {
 
 static void run_blocks(const token_run *run, void (*block)(const token_run *run, dl_range rows)) {
     const dl_range mine = dl_range_part(run->distinct.n, omp_get_num_threads(), omp_get_thread_num());
-    for (int64_t row = mine.begin; row < mine.end; row += BLOCK_ROWS) {
-        block(run, (dl_range){row, row + BLOCK_ROWS < mine.end ? row + BLOCK_ROWS : mine.end});
+    const int64_t rows = run->op->block_rows;
+    for (int64_t row = mine.begin; row < mine.end; row += rows) {
+        block(run, (dl_range){row, row + rows < mine.end ? row + rows : mine.end});
     }
 }
 
@@ -245,16 +247,17 @@ static void set_workspace(tokens_op *op) {
     const size_t most = (size_t)dl_distinct_most(z->tokens, z->vocabulary);
     const size_t input_row = (size_t)z->inputs * sizeof(float),
                  output_row = (size_t)z->outputs * sizeof(float);
+    op->block_rows = most < BLOCK_ROWS ? (int64_t)most : BLOCK_ROWS;
     (void)take(op, dl_distinct_bytes(z->tokens, z->vocabulary));
     if (op->packs) {
         op->packed = take(op, dl_cpu_packed_bytes(z->outputs, z->inputs));
     }
     if (is_forward(op->base.desc.kind)) {
-        op->block_bytes = BLOCK_ROWS * (input_row + output_row);
+        op->block_bytes = (size_t)op->block_rows * (input_row + output_row);
     } else {
         op->rows = take(op, most * input_row);
         op->sums = take(op, most * output_row);
-        op->block_bytes = BLOCK_ROWS * input_row;
+        op->block_bytes = (size_t)op->block_rows * input_row;
     }
     op->block_bytes = dl_round_up(op->block_bytes, DL_CACHE_LINE);
     op->block = take(op, op->block_bytes * (size_t)op->base.device->n_threads);
