@@ -5,7 +5,7 @@
 
 enum { EMBED_X = 0, EMBED_W = 1, EMBED_Y = 2, EMBED_BACK_DY = 1, EMBED_BACK_DW = 2 };
 enum { DENSE_X = 0, DENSE_W = 1, DENSE_B = 2, DENSE_Y = 3 };
-enum { DATA_DY = 0, DATA_W = 1, DATA_DX = 2, WEIGHTS_X = 0, WEIGHTS_DY = 1, WEIGHTS_DW = 2, WEIGHTS_DB = 3 };
+enum { DATA_DX = 2, WEIGHTS_X = 0, WEIGHTS_DY = 1, WEIGHTS_DW = 2, WEIGHTS_DB = 3 };
 
 /* Fewer tokens in a step's batch of all ranks have not enough in common to pay for finding it. */
 enum { LEAST_TOKENS = 256 };
@@ -33,8 +33,7 @@ static bool find_layer(dl_program *program, dl_instruction *dense, token_layer *
         out->embedding == NULL) {
         return false;
     }
-    const int table = out->embedding->slot[EMBED_W];
-    for (int i = 0; i < program->n_instructions; i++) { /* of other micro-batches too: all have other slots */
+    for (int i = 0; i < program->n_instructions; i++) {
         dl_instruction *back = &program->instruction[i];
         if (back->type == DL_DO_OPERATION && back->kind == DL_OP_DENSE_BACKWARD_DATA &&
             back->forward == dense - program->instruction) {
@@ -46,9 +45,8 @@ static bool find_layer(dl_program *program, dl_instruction *dense, token_layer *
     }
     const int gradient = out->data->slot[DATA_DX];
     out->table = dl_fuse_user(program, DL_OP_EMBEDDING_BACKWARD_WEIGHTS, EMBED_BACK_DY, gradient);
-    return out->table != NULL && table >= 0 && out->data->slot[DATA_W] == dense->slot[DENSE_W] &&
-           out->data->slot[DATA_DY] == out->weights->slot[WEIGHTS_DY] &&
-           dl_fuse_count_uses(program, rows) == 3 && dl_fuse_count_uses(program, gradient) == 2;
+    return out->table != NULL && dl_fuse_count_uses(program, rows) == 3 &&
+           dl_fuse_count_uses(program, gradient) == 2;
 }
 
 static void set_slots(dl_instruction *instruction, dl_op_kind kind, const int *slots, int n_slots) {
