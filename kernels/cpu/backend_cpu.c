@@ -104,6 +104,7 @@ typedef struct taker {
 static const taker takers[] = {
     {empty_takes, prepare_empty},
     {dl_cpu_dense_takes, dl_cpu_prepare_dense},
+    {dl_cpu_embedding_dense_takes, dl_cpu_prepare_embedding_dense},
     {dl_cpu_product_takes, dl_cpu_prepare_product},
     {dl_cpu_lstm_takes, dl_cpu_prepare_lstm},
     {dl_cpu_reorder_takes, dl_cpu_prepare_reorder},

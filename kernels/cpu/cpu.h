@@ -85,6 +85,8 @@ DL_NODISCARD dl_status dl_cpu_prepare_product(dl_device *device, const dl_op_des
                                               dl_op **out);
 DL_NODISCARD dl_status dl_cpu_prepare_dense(dl_device *device, const dl_op_desc *desc, const dl_op *forward,
                                             dl_op **out);
+DL_NODISCARD dl_status dl_cpu_prepare_embedding_dense(dl_device *device, const dl_op_desc *desc,
+                                                      const dl_op *forward, dl_op **out);
 DL_NODISCARD dl_status dl_cpu_prepare_reorder(dl_device *device, const dl_op_desc *desc, const dl_op *forward,
                                               dl_op **out);
 DL_NODISCARD dl_status dl_cpu_prepare_lstm(dl_device *device, const dl_op_desc *desc, const dl_op *forward,
@@ -95,6 +97,7 @@ DL_NODISCARD dl_status dl_cpu_prepare_loop(dl_device *device, const dl_op_desc *
 /* Whether these functions take a desc. */
 bool dl_cpu_product_takes(const dl_device *device, const dl_op_desc *desc);
 bool dl_cpu_dense_takes(const dl_device *device, const dl_op_desc *desc);
+bool dl_cpu_embedding_dense_takes(const dl_device *device, const dl_op_desc *desc);
 bool dl_cpu_lstm_takes(const dl_device *device, const dl_op_desc *desc);
 bool dl_cpu_reorder_takes(const dl_device *device, const dl_op_desc *desc);
 bool dl_cpu_loop_takes(const dl_device *device, const dl_op_desc *desc);
@@ -102,6 +105,13 @@ bool dl_cpu_loop_takes(const dl_device *device, const dl_op_desc *desc);
 /* Algorithms of a product: 0 direct, 1 Winograd, where oneDNN has it for these layouts. */
 int dl_cpu_product_algorithms(const dl_device *device, const dl_op_desc *desc);
 const char *dl_cpu_product_algorithm_name(const dl_device *device, const dl_op_desc *desc, int algorithm);
+
+/* Weights of dense layers packed for our own products (dense.c): panels of 64 outputs, one input behind the
+ * other. Their layout, bytes, the sides of y = x w^T without addresses, and packing from w[o,i]. */
+DL_NODISCARD dl_status dl_cpu_packed_weights(int64_t outputs, int64_t inputs, const dl_layout **out);
+size_t dl_cpu_packed_bytes(int64_t outputs, int64_t inputs);
+dl_cpu_matrices dl_cpu_packed_matrices(int64_t outputs, int64_t inputs);
+void dl_cpu_pack_weights(const dl_cpu_matrices *m, const float *w, float *packed);
 
 /* Descriptors for a slot's tensor: its layout when it has one, "any" when it asks for any, else plain. */
 DL_NODISCARD dl_status dl_cpu_md_activation(const dl_tensor_desc *tensor, const dl_layout **out);

@@ -24,11 +24,25 @@ typedef struct dense_op {
     const dl_cpu_loops *loops;
 } dense_op;
 
-/* The layout of packed weights: panels of 64 outputs, one input behind the other. */
-static dl_status packed_weights(const dl_op_desc *desc, const dl_layout **out) {
-    const dl_dense_sizes z = dl_dense_sizes_of(desc);
-    const dnnl_dims_t dims = {z.outputs, z.inputs};
+dl_status dl_cpu_packed_weights(int64_t outputs, int64_t inputs, const dl_layout **out) {
+    const dnnl_dims_t dims = {outputs, inputs};
     return dl_onednn_layout_tag(2, dims, dnnl_f32, dnnl_AB16b64a, "oi", out);
+}
+
+dl_cpu_matrices dl_cpu_packed_matrices(int64_t outputs, int64_t inputs) {
+    const int64_t padded = (int64_t)dl_round_up((size_t)inputs, 16); /* the layout's inner blocks */
+    return (dl_cpu_matrices){.n = outputs,
+                             .k = inputs,
+                             .a_row = inputs,
+                             .a_step = 1,
+                             .b_step = DL_CPU_PANEL,
+                             .b_panel = padded * DL_CPU_PANEL,
+                             .c_row = outputs};
+}
+
+size_t dl_cpu_packed_bytes(int64_t outputs, int64_t inputs) {
+    const int64_t n_panels = (outputs + DL_CPU_PANEL - 1) / DL_CPU_PANEL;
+    return (size_t)(n_panels * dl_cpu_packed_matrices(outputs, inputs).b_panel) * sizeof(float);
 }
 
 /* The slot of the weights or their gradient. */
@@ -44,7 +58,8 @@ static bool takes_layout(const dl_op_desc *desc) {
     if (desc->kind != DL_OP_DENSE_FORWARD) {
         return asked == NULL;
     }
-    return asked == NULL || (packed_weights(desc, &packed) == DL_OK && asked == packed);
+    const dl_dense_sizes z = dl_dense_sizes_of(desc);
+    return asked == NULL || (dl_cpu_packed_weights(z.outputs, z.inputs, &packed) == DL_OK && asked == packed);
 }
 
 bool dl_cpu_dense_takes(const dl_device *device, const dl_op_desc *desc) {
@@ -59,8 +74,7 @@ bool dl_cpu_dense_takes(const dl_device *device, const dl_op_desc *desc) {
     return z.n > 0 && z.inputs >= LEAST_WIDTH && z.outputs >= LEAST_WIDTH && takes_layout(desc);
 }
 
-/* From w[o,i] to panels of outputs. */
-static void pack(const dl_cpu_matrices *m, const float *w, float *packed) {
+void dl_cpu_pack_weights(const dl_cpu_matrices *m, const float *w, float *packed) {
     for (int64_t column = 0; column < m->n; column++) {
         float *to = packed + column / DL_CPU_PANEL * m->b_panel + column % DL_CPU_PANEL;
         for (int64_t k = 0; k < m->k; k++) {
@@ -89,7 +103,7 @@ static dl_status run_dense(const dl_op *base, void *const *slots, dl_stream *str
     m.c = slots[op->c];
     if (op->packs) {
         float *packed = slots[dl_op_info_of(base->desc.kind)->n_slots];
-        pack(&m, slots[op->b], packed);
+        dl_cpu_pack_weights(&m, slots[op->b], packed);
         m.b = packed;
     }
     m.start = op->start >= 0 ? slots[op->start] : NULL;
@@ -113,10 +127,7 @@ static void set_sides(dense_op *op, const dl_op_desc *desc) {
     const dl_dense_sizes z = dl_dense_sizes_of(desc);
     op->start = op->column_sums = -1;
     if (desc->kind == DL_OP_DENSE_FORWARD) {
-        const int64_t padded = (int64_t)dl_round_up((size_t)z.inputs, 16); /* the layout's inner blocks */
-        op->m = (dl_cpu_matrices){.n = z.outputs, .k = z.inputs, .a_row = z.inputs, .a_step = 1};
-        op->m.b_step = DL_CPU_PANEL;
-        op->m.b_panel = padded * DL_CPU_PANEL;
+        op->m = dl_cpu_packed_matrices(z.outputs, z.inputs);
         op->rows = z.n;
         op->a = 0, op->b = 1, op->c = 3;
         op->start = desc->slot[2].present ? 2 : -1;
@@ -139,10 +150,11 @@ static void set_sides(dense_op *op, const dl_op_desc *desc) {
 
 dl_status dl_cpu_prepare_dense(dl_device *device, const dl_op_desc *desc, const dl_op *forward, dl_op **out) {
     (void)forward;
+    const dl_dense_sizes z = dl_dense_sizes_of(desc);
     const dl_layout *layout = NULL;
     dense_op *op = NULL;
     if (desc->kind == DL_OP_DENSE_FORWARD && desc->slot[1].layout != NULL) {
-        DL_RETURN_IF_ERROR(packed_weights(desc, &layout));
+        DL_RETURN_IF_ERROR(dl_cpu_packed_weights(z.outputs, z.inputs, &layout));
     }
     DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *op, &op));
     op->base.functions = &dense_functions;
@@ -153,9 +165,8 @@ dl_status dl_cpu_prepare_dense(dl_device *device, const dl_op_desc *desc, const 
     op->base.desc.slot[weights_of(desc->kind)].layout = op->base.layout[weights_of(desc->kind)] = layout;
     set_sides(op, desc);
     if (desc->kind == DL_OP_DENSE_FORWARD && layout == NULL) {
-        const int64_t n_panels = (op->m.n + DL_CPU_PANEL - 1) / DL_CPU_PANEL;
         op->packs = true;
-        op->base.workspace_bytes = (size_t)(n_panels * op->m.b_panel) * sizeof(float);
+        op->base.workspace_bytes = dl_cpu_packed_bytes(z.outputs, z.inputs);
     }
     (void)snprintf(op->base.implementation, sizeof op->base.implementation, "product:%s", op->loops->isa);
     *out = &op->base;

@@ -88,6 +88,14 @@ dl_embedding_sizes dl_embedding_sizes_of(const dl_op_desc *desc) {
         .tokens = dl_shape_elements(dl_op_shape_of(desc, "x")), .vocabulary = w[0], .width = w[1]};
 }
 
+dl_embedding_dense_sizes dl_embedding_dense_sizes_of(const dl_op_desc *desc) {
+    const int64_t *table = dl_op_shape_of(desc, "table")->dim, *w = dl_op_shape_of(desc, "w")->dim;
+    return (dl_embedding_dense_sizes){.tokens = dl_shape_elements(dl_op_shape_of(desc, "x")),
+                                      .vocabulary = table[0],
+                                      .inputs = table[1],
+                                      .outputs = w[0]};
+}
+
 /* A slot of this name that is present, or NULL. */
 static const dl_shape *present_shape(const dl_op_desc *desc, const char *name) {
     const int i = dl_op_slot(dl_op_info_of(desc->kind), name);

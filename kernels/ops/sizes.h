@@ -42,6 +42,11 @@ typedef struct dl_embedding_sizes {
     int64_t tokens, vocabulary, width;
 } dl_embedding_sizes;
 
+/* x: `tokens` numbers of any shape, table [vocabulary, inputs], w [outputs, inputs], y [tokens, outputs]. */
+typedef struct dl_embedding_dense_sizes {
+    int64_t tokens, vocabulary, inputs, outputs;
+} dl_embedding_dense_sizes;
+
 /* Slot 0 is [N, ..., k]: n rows of k values, along the last dimension. */
 typedef struct dl_row_sizes {
     int64_t n, k;
@@ -56,6 +61,7 @@ dl_lstm_sizes dl_lstm_sizes_of(const dl_op_desc *desc);
 /* Of the slot that holds whole sequences: x (dx) of reverse_by_length, take_last and their gradients. */
 dl_sequence_sizes dl_sequence_sizes_of(const dl_op_desc *desc);
 dl_embedding_sizes dl_embedding_sizes_of(const dl_op_desc *desc);
+dl_embedding_dense_sizes dl_embedding_dense_sizes_of(const dl_op_desc *desc);
 
 /* The shape of slot `name`, or of "d" `name` where the kind has only that; NULL when it has neither. */
 const dl_shape *dl_op_shape_of(const dl_op_desc *desc, const char *name);

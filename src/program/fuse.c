@@ -175,6 +175,7 @@ dl_status dl_fuse(dl_compile *c) {
         if (instruction->kind == DL_OP_CONV2D_FORWARD || instruction->kind == DL_OP_DENSE_FORWARD ||
             instruction->kind == DL_OP_BATCH_NORM_FORWARD) {
             fuse_activation(c, instruction);
+            dl_fuse_tokens(c, instruction);
         } else if (instruction->kind == DL_OP_SOFTMAX_FORWARD) {
             fuse_loss(c, instruction);
         } else if (instruction->kind == DL_OP_ACTIVATION_BACKWARD) {

@@ -45,6 +45,41 @@ static void embedding(dlc_list *list, const char *name, int flags, dl_shape toke
     dlc_slot(test, "y", DL_F32, rows);
 }
 
+static const struct token_row {
+    const char *name;
+    dl_shape tokens;
+    int64_t vocabulary, inputs, outputs;
+    bool biased;
+    int flags;
+} token_layers[] = {
+    {"tokens of sequences", {2, {9, 5}}, 11, 33, 40, true, DLC_ROWS},
+    {"one token a sample", {1, {13}}, 7, 32, 32, false, DLC_ROWS},
+    {"wide", {2, {31, 7}}, 150, 64, 512, true, 0},
+    {"many distinct tokens", {2, {61, 11}}, 3000, 48, 65, true, 0},
+    {"more words than tokens", {2, {2, 3}}, 1000, 37, 129, true, 0},
+    {"a vocabulary of whole words of bits", {2, {50, 4}}, 128, 32, 64, true, 0},
+    {"gaps in the vocabulary", {2, {8, 30}}, 200, 35, 70, true, DLC_FEW_TOKENS},
+    {"one word", {2, {7, 9}}, 1, 40, 33, true, 0},
+    {"one token", {2, {1, 1}}, 9, 32, 33, true, 0},
+    {"one of each", {2, {1, 1}}, 1, 1, 1, true, 0},
+    {"narrow", {2, {6, 4}}, 10, 3, 5, true, DLC_ROWS},
+    {"strangers", {2, {9, 5}}, 20, 34, 36, true, DLC_STRANGERS | DLC_KINKS},
+    {"strangers, no bias", {1, {24}}, 3, 34, 36, false, DLC_STRANGERS | DLC_KINKS},
+};
+
+static void token_layer(dlc_list *list, const struct token_row *g) {
+    dlc_case *test = dlc_add(list, DL_OP_EMBEDDING_DENSE_FORWARD, g->name, g->flags, DLC_UNIFORM);
+    dl_shape rows = g->tokens;
+    rows.dim[rows.n_dims++] = g->outputs;
+    dlc_slot(test, "x", DL_I32, g->tokens);
+    dlc_slot(test, "table", DL_F32, DL_SHAPE(g->vocabulary, g->inputs));
+    dlc_slot(test, "w", DL_F32, DL_SHAPE(g->outputs, g->inputs));
+    dlc_slot(test, "y", DL_F32, rows);
+    if (g->biased) {
+        dlc_slot(test, "b", DL_F32, DL_SHAPE(g->outputs));
+    }
+}
+
 static void by_length(dlc_list *list, const char *name, int flags, dl_shape x, bool lengths) {
     for (int last = 0; last < 2; last++) {
         dlc_case *test =
@@ -70,6 +105,10 @@ void dlc_cases_sequence(dlc_list *list) {
     embedding(list, "one token a sample", DLC_ROWS, DL_SHAPE(13), 7, 33);
     embedding(list, "one token, one word", 0, DL_SHAPE(1, 1), 1, 1);
     embedding(list, "more words than tokens", 0, DL_SHAPE(2, 3), 1000, 31);
+    embedding(list, "strangers", DLC_STRANGERS | DLC_KINKS, DL_SHAPE(9, 5), 20, 16);
+    for (size_t i = 0; i < sizeof token_layers / sizeof token_layers[0]; i++) {
+        token_layer(list, &token_layers[i]);
+    }
     by_length(list, "lengths", DLC_ROWS, DL_SHAPE(9, 7, 5), true);
     by_length(list, "no lengths", DLC_ROWS, DL_SHAPE(5, 6, 17), false);
     by_length(list, "one position", 0, DL_SHAPE(3, 1, 4), true);

@@ -26,7 +26,9 @@ enum {
     DLC_KINKS = 2,        /* not differentiable where it is: no central differences */
     DLC_FORBIDDEN = 4,    /* the control word forbids the step */
     DLC_FORWARD_ONLY = 8, /* without what gradients need */
-    DLC_MASKED = 16       /* every third row has no label */
+    DLC_MASKED = 16,      /* every third row has no label */
+    DLC_STRANGERS = 32,   /* some tokens are in no vocabulary: below 0, or its size */
+    DLC_FEW_TOKENS = 64   /* of the vocabulary only every seventh */
 };
 
 typedef struct dlc_case {

@@ -66,11 +66,20 @@ static void fill_bytes(const char *name, int slot, int64_t n, unsigned char *byt
     }
 }
 
-/* Tokens below the vocabulary, which is the embedding's table or its gradient. */
-static void fill_tokens(const dl_op_desc *desc, int slot, int32_t *values) {
-    const double vocabulary = (double)dl_embedding_sizes_of(desc).vocabulary;
+/* Rows of the embedding's table: slot `table`, or `w` or its gradient. */
+static int64_t vocabulary_of(const dl_op_desc *desc) {
+    const dl_shape *table = dl_op_shape_of(desc, "table");
+    return table != NULL ? table->dim[0] : dl_embedding_sizes_of(desc).vocabulary;
+}
+
+static void fill_tokens(const dl_op_desc *desc, int slot, int flags, int32_t *values) {
+    const int64_t vocabulary = vocabulary_of(desc);
     for (int64_t i = 0; i < dl_shape_elements(&desc->slot[slot].shape); i++) {
-        values[i] = (int32_t)(vocabulary * uniform(slot, i));
+        values[i] = (int32_t)((double)vocabulary * uniform(slot, i));
+        values[i] -= (flags & DLC_FEW_TOKENS) != 0 ? values[i] % 7 : 0;
+        if ((flags & DLC_STRANGERS) != 0 && i % 5 == 2) {
+            values[i] = i % 2 == 0 ? -1 - (int32_t)i : (int32_t)vocabulary;
+        }
     }
 }
 
@@ -85,7 +94,7 @@ static void fill_lengths(const dl_op_desc *desc, int slot, int32_t *values) {
 static void fill_int32(const dl_op_desc *desc, int slot, int flags, int32_t *values) {
     const char *name = dl_op_info_of(desc->kind)->slots[slot].name;
     if (strcmp(name, "x") == 0) {
-        fill_tokens(desc, slot, values);
+        fill_tokens(desc, slot, flags, values);
         return;
     }
     if (strcmp(name, "lengths") == 0) {

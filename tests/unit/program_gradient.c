@@ -86,6 +86,12 @@ static const network networks[] = {
      "- lstm: {units: 5, return_sequences: true}\n"
      "- dense: {units: auto, activation: softmax}\n",
      .tokens = true},
+    {"many tokens of a small vocabulary",
+     {1, {60}},
+     "- embedding: {input_dim: auto, output_dim: 32}\n"
+     "- lstm: {units: 8}\n"
+     "- dense: {units: auto, activation: softmax}\n",
+     .tokens = true},
     {"sequences of different lengths",
      {2, {7, 3}},
      "- dense: {units: 4, activation: tanh}\n"

@@ -134,7 +134,7 @@ static void draw_sequences(dice *d, kit *k) {
     k->any_length = !k->tokens;
     if (k->tokens) {
         KIT_OK(dl_text_append(&text, "- embedding: {input_dim: 5, output_dim: %d, trainable: %s}\n",
-                              (int)draw(d, 1, 20), draw(d, 0, 3) > 0 ? "true" : "false"));
+                              (int)draw(d, 1, 40), draw(d, 0, 3) > 0 ? "true" : "false"));
     }
     for (int64_t n = draw(d, 0, 2); n > 0; n--) {
         static const char *const ways[] = {"", ", bidirectional: true", ", go_backwards: true"};
@@ -147,7 +147,8 @@ static void draw_sequences(dice *d, kit *k) {
     const bool every_position = k->tokens && draw(d, 0, 1) == 1;
     KIT_OK(dl_text_append(&text, "- lstm: {units: %d, return_sequences: %s}\n- dense: {units: auto}\n",
                           (int)draw(d, 1, 17), every_position ? "true" : "false"));
-    const dl_shape input = k->tokens ? DL_SHAPE(draw(d, 1, 9)) : DL_SHAPE(draw(d, 1, 9), draw(d, 1, 5));
+    const int64_t positions = k->tokens && draw(d, 0, 1) == 1 ? draw(d, 10, 60) : draw(d, 1, 9);
+    const dl_shape input = k->tokens ? DL_SHAPE(positions) : DL_SHAPE(positions, draw(d, 1, 5));
     (void)snprintf(kit_context, sizeof kit_context, "seed %d, %d positions:\n%s", (int)d->seed,
                    (int)input.dim[0], text.data);
     kit_model(k, input, text.data);

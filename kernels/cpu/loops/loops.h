@@ -78,6 +78,8 @@ typedef struct dl_cpu_loops {
     void (*matrix_product)(const dl_cpu_matrices *m, dl_range rows);
     /* sums[j] = sum of x[i,j] over n_rows rows of `row` floats, for a range of columns. */
     void (*column_sums)(const float *x, int64_t n_rows, int64_t row, float *sums, dl_range columns);
+    /* sum[j] = sum of x[places[i],j] over n >= 1 places, in their order, for rows of `row` floats. */
+    void (*sum_rows)(const float *x, int64_t row, const int32_t *places, int64_t n, float *sum);
 } dl_cpu_loops;
 
 extern const dl_cpu_loops dl_cpu_loops_base, dl_cpu_loops_avx2, dl_cpu_loops_avx512;

@@ -46,6 +46,17 @@ void DL_ISA(embedding_backward_weights)(const dl_op_desc *desc, const dl_cpu_loo
     }
 }
 
+void DL_ISA(sum_rows)(const float *x, int64_t row, const int32_t *places, int64_t n, float *sum) {
+    memcpy(sum, x + places[0] * row, (size_t)row * sizeof *sum);
+    for (int64_t i = 1; i < n; i++) {
+        const float *from = x + places[i] * row;
+#pragma omp simd
+        for (int64_t j = 0; j < row; j++) {
+            sum[j] += from[j];
+        }
+    }
+}
+
 /* Forwards and backwards are one thing: slots x (dy), lengths, y (dx). */
 void DL_ISA(reverse_by_length)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *const *slots,
                                dl_range items) {
