@@ -290,7 +290,7 @@ dl_status dl_saver_begin(dl_saver *saver, const dl_saver_position *position) {
                                          .data_digest = saver->options.session->train_info.digest,
                                          .versions = saver->versions,
                                          .state = saver->trainer};
-    dl_text_clear(&saver->part);
+    dl_text_free(&saver->part);
     saver->phase = PHASE_PARTS;
     return start_thread(saver, write_part);
 }
