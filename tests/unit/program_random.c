@@ -133,13 +133,19 @@ static void draw_sequences(dice *d, kit *k) {
     k->tokens = draw(d, 0, 1) == 1;
     k->any_length = !k->tokens;
     if (k->tokens) {
-        KIT_OK(dl_text_append(&text, "- embedding: {input_dim: 5, output_dim: %d, trainable: %s}\n",
-                              (int)draw(d, 1, 40), draw(d, 0, 3) > 0 ? "true" : "false"));
+        /* one draw a statement: compilers evaluate arguments in different orders */
+        const char *trainable = draw(d, 0, 3) > 0 ? "true" : "false";
+        const int width = (int)draw(d, 1, 40);
+        KIT_OK(dl_text_append(&text, "- embedding: {input_dim: 5, output_dim: %d, trainable: %s}\n", width,
+                              trainable));
     }
     for (int64_t n = draw(d, 0, 2); n > 0; n--) {
         static const char *const ways[] = {"", ", bidirectional: true", ", go_backwards: true"};
-        KIT_OK(dl_text_append(&text, "- lstm: {units: %d, return_sequences: true%s, trainable: %s}\n",
-                              (int)draw(d, 1, 17), pick(d, ways, 3), draw(d, 0, 5) > 0 ? "true" : "false"));
+        const char *trainable = draw(d, 0, 5) > 0 ? "true" : "false";
+        const char *way = pick(d, ways, 3);
+        const int units = (int)draw(d, 1, 17);
+        KIT_OK(dl_text_append(&text, "- lstm: {units: %d, return_sequences: true%s, trainable: %s}\n", units,
+                              way, trainable));
         if (draw(d, 0, 1) == 1) {
             KIT_OK(dl_text_append(&text, "- dropout: {rate: 0.3}\n"));
         }
