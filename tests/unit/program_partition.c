@@ -78,6 +78,10 @@ static void what_cannot_be_split_is_refused(void **state) {
     /* the features in between are read elsewhere too */
     expect_refusal(
         "- flatten: {}\n- dense: {units: 5, name: a}\n- dense: {units: 5}\n- add: {from: [above, a]}\n", 2);
+    expect_refusal("- flatten: {}\n- dense: {units: 6, name: a}\n- add: {from: [a, flatten], name: s}\n"
+                   "- dense: {units: 5, name: b, from: a}\n- dense: {units: 5, name: c, from: s}\n"
+                   "- add: {from: [b, c]}\n",
+                   2);
     expect_refusal("- flatten: {}\n- dense: {units: 8}\n- reshape: {shape: [4, 2]}\n- dense: {units: 3}\n"
                    "- flatten: {}\n",
                    2);
