@@ -81,6 +81,17 @@ dl_status dl_ckpt_paths_at(const dl_ckpt_paths *paths, int i, char out[PATH_MAX]
     return dl_checkpoint_path(paths->folder, paths->step[i], out, PATH_MAX);
 }
 
+dl_status dl_ckpt_paths_do(const dl_arguments *arguments,
+                           dl_status (*work)(const dl_arguments *arguments, const dl_ckpt_paths *paths)) {
+    dl_ckpt_paths paths;
+    dl_status status = dl_ckpt_paths_find(arguments->positional[0], &paths);
+    if (status == DL_OK) {
+        status = work(arguments, &paths);
+    }
+    dl_ckpt_paths_free(&paths);
+    return status;
+}
+
 dl_status dl_ckpt_paths_open(const char *path, dl_checkpoint **out) {
     dl_ckpt_paths paths;
     char found[PATH_MAX];

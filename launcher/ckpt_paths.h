@@ -2,6 +2,7 @@
 #ifndef DLTRAIN_LAUNCHER_CKPT_PATHS_H
 #define DLTRAIN_LAUNCHER_CKPT_PATHS_H
 
+#include "launcher/command.h"
 #include "train/checkpoint/checkpoint.h"
 
 #include <limits.h>
@@ -21,6 +22,11 @@ void dl_ckpt_paths_free(dl_ckpt_paths *paths);
 
 /* Path of checkpoint number i. */
 DL_NODISCARD dl_status dl_ckpt_paths_at(const dl_ckpt_paths *paths, int i, char out[PATH_MAX]);
+
+/* What a command that takes one PATH does: finds it, works on it, releases it. */
+DL_NODISCARD dl_status dl_ckpt_paths_do(const dl_arguments *arguments,
+                                        dl_status (*work)(const dl_arguments *arguments,
+                                                          const dl_ckpt_paths *paths));
 
 /* Opens a checkpoint: of a run, or of a folder of checkpoints, the newest. */
 DL_NODISCARD dl_status dl_ckpt_paths_open(const char *path, dl_checkpoint **out);

@@ -55,13 +55,7 @@ static dl_status verify_all(const dl_arguments *arguments, const dl_ckpt_paths *
 }
 
 static dl_status run(const dl_arguments *arguments) {
-    dl_ckpt_paths paths;
-    dl_status status = dl_ckpt_paths_find(arguments->positional[0], &paths);
-    if (status == DL_OK) {
-        status = verify_all(arguments, &paths);
-    }
-    dl_ckpt_paths_free(&paths);
-    return status;
+    return dl_ckpt_paths_do(arguments, verify_all);
 }
 
 const dl_command dl_command_ckpt_verify = {

@@ -102,8 +102,7 @@ static bool is_finished(const job *j) {
 static dl_status make_saver(job *j) {
     char checkpoints[4096], digest[DL_DIGEST_TEXT_BYTES];
     dl_digest_of(j->config_text.data, j->config_text.size, digest);
-    DL_RETURN_IF_ERROR(
-        dl_path_join(checkpoints, sizeof checkpoints, j->setup.config->run.dir, "checkpoints"));
+    DL_RETURN_IF_ERROR(dl_run_dir_checkpoints(j->setup.config->run.dir, checkpoints, sizeof checkpoints));
     if (j->runtime->world->rank == 0) { /* what a killed job began */
         int n_removed = 0;
         DL_RETURN_IF_ERROR(dl_checkpoint_clean(checkpoints, &n_removed));

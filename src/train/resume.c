@@ -1,6 +1,7 @@
 #include "train/resume.h"
 
 #include "base/log.h"
+#include "train/run_dir.h"
 #include "train/state.h"
 
 #include <inttypes.h>
@@ -73,7 +74,7 @@ static dl_status find_newest(const char *checkpoints, const int64_t *steps, int 
 static dl_status find(const dl_resume_options *options, dl_resume *out) {
     char checkpoints[4096];
     *out = (dl_resume){0};
-    DL_RETURN_IF_ERROR(dl_path_join(checkpoints, sizeof checkpoints, options->run_dir, "checkpoints"));
+    DL_RETURN_IF_ERROR(dl_run_dir_checkpoints(options->run_dir, checkpoints, sizeof checkpoints));
     if (options->wanted != NULL) {
         return find_wanted(checkpoints, options->wanted, out);
     }
@@ -95,7 +96,7 @@ dl_status dl_resume_set_aside(const char *run_dir, int64_t step) {
     char checkpoints[4096];
     int64_t *steps = NULL;
     int n = 0, n_later = 0;
-    DL_RETURN_IF_ERROR(dl_path_join(checkpoints, sizeof checkpoints, run_dir, "checkpoints"));
+    DL_RETURN_IF_ERROR(dl_run_dir_checkpoints(run_dir, checkpoints, sizeof checkpoints));
     DL_RETURN_IF_ERROR(dl_checkpoint_scan(checkpoints, &steps, &n));
     dl_status status = DL_OK;
     for (int i = 0; i < n && status == DL_OK; i++) {

@@ -278,6 +278,10 @@ int dl_run_dir_metrics_fd(const dl_run_dir *run) {
     return run->metrics;
 }
 
+dl_status dl_run_dir_checkpoints(const char *path, char *out, size_t n_bytes) {
+    return dl_path_join(out, n_bytes, path, "checkpoints");
+}
+
 dl_status dl_run_dir_file(const dl_run_dir *run, const char *name, char *out, size_t n_bytes) {
     DL_RETURN_IF_ERROR(dl_path_join(out, n_bytes, run->path, name));
     return DL_OK;

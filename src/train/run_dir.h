@@ -40,6 +40,9 @@ const char *dl_run_dir_moved_to(const dl_run_dir *run);
 int dl_run_dir_log_fd(const dl_run_dir *run);
 int dl_run_dir_metrics_fd(const dl_run_dir *run);
 
+/* Where the run in directory `path` keeps its checkpoints, into out. */
+DL_NODISCARD dl_status dl_run_dir_checkpoints(const char *path, char *out, size_t n_bytes);
+
 /* The path of a file in the directory ("weights.h5") into out. */
 DL_NODISCARD dl_status dl_run_dir_file(const dl_run_dir *run, const char *name, char *out, size_t n_bytes);
 
