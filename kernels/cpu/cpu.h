@@ -113,6 +113,9 @@ size_t dl_cpu_packed_bytes(int64_t outputs, int64_t inputs);
 dl_cpu_matrices dl_cpu_packed_matrices(int64_t outputs, int64_t inputs);
 void dl_cpu_pack_weights(const dl_cpu_matrices *m, const float *w, float *packed);
 
+/* A thread's room for a product (loops.h), in whole cache lines. */
+size_t dl_cpu_room_bytes(const dl_cpu_matrices *m);
+
 /* Descriptors for a slot's tensor: its layout when it has one, "any" when it asks for any, else plain. */
 DL_NODISCARD dl_status dl_cpu_md_activation(const dl_tensor_desc *tensor, const dl_layout **out);
 DL_NODISCARD dl_status dl_cpu_md_weights(const dl_tensor_desc *tensor, int64_t groups, const dl_layout **out);

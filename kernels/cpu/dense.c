@@ -17,10 +17,11 @@ enum { LEAST_WIDTH = 32, PRODUCTS_WORTH_A_THREAD = 1 << 20 };
 
 typedef struct dense_op {
     dl_op base;
-    dl_cpu_matrices m;               /* without addresses */
-    int64_t rows;                    /* of c */
-    int a, b, c, start, column_sums; /* their slots; -1: none */
-    bool packs;                      /* weights into the workspace */
+    dl_cpu_matrices m;        /* without addresses */
+    int64_t rows;             /* of c */
+    int a, b, c, start, sums; /* their slots; -1: none */
+    bool packs;               /* weights into the workspace */
+    size_t room_bytes;        /* of the workspace, behind packed weights, for each thread */
     const dl_cpu_loops *loops;
 } dense_op;
 
@@ -83,14 +84,14 @@ void dl_cpu_pack_weights(const dl_cpu_matrices *m, const float *w, float *packed
     }
 }
 
-static void run_range(const dense_op *op, const dl_cpu_matrices *m, void *const *slots, dl_range rows) {
-    if (rows.begin == rows.end) {
-        return;
-    }
-    op->loops->matrix_product(m, rows);
-    if (op->column_sums >= 0) { /* of a, whose columns are the rows of c */
-        op->loops->column_sums(m->a, m->k, m->a_step, slots[op->column_sums], rows);
-    }
+size_t dl_cpu_room_bytes(const dl_cpu_matrices *m) {
+    return dl_round_up((size_t)(dl_cpu_room_of_a(m) + dl_cpu_room_of_b(m)) * sizeof(float), DL_CACHE_LINE);
+}
+
+/* A thread's part. */
+static void run_range(const dense_op *op, dl_cpu_matrices m, char *rooms, int thread, dl_range rows) {
+    m.room = op->room_bytes > 0 ? (float *)(void *)(rooms + (size_t)thread * op->room_bytes) : NULL;
+    op->loops->matrix_product(&m, rows);
 }
 
 static dl_status run_dense(const dl_op *base, void *const *slots, dl_stream *stream) {
@@ -101,18 +102,21 @@ static dl_status run_dense(const dl_op *base, void *const *slots, dl_stream *str
     m.a = slots[op->a];
     m.b = slots[op->b];
     m.c = slots[op->c];
+    m.start = op->start >= 0 ? slots[op->start] : NULL;
+    m.sums = op->sums >= 0 ? slots[op->sums] : NULL;
+    char *workspace = slots[dl_op_info_of(base->desc.kind)->n_slots];
     if (op->packs) {
-        float *packed = slots[dl_op_info_of(base->desc.kind)->n_slots];
+        float *packed = (float *)(void *)workspace;
         dl_cpu_pack_weights(&m, slots[op->b], packed);
         m.b = packed;
     }
-    m.start = op->start >= 0 ? slots[op->start] : NULL;
     if (n_threads == 1 || op->rows * m.n * m.k < PRODUCTS_WORTH_A_THREAD) {
-        run_range(op, &m, slots, (dl_range){0, op->rows});
+        run_range(op, m, workspace, 0, (dl_range){0, op->rows});
         return DL_OK;
     }
 #pragma omp parallel num_threads(n_threads)
-    run_range(op, &m, slots, dl_range_part(op->rows, omp_get_num_threads(), omp_get_thread_num()));
+    run_range(op, m, workspace, omp_get_thread_num(),
+              dl_range_part(op->rows, omp_get_num_threads(), omp_get_thread_num()));
     return DL_OK;
 }
 
@@ -125,7 +129,7 @@ static const dl_op_functions dense_functions = {.run = run_dense, .destroy = des
 
 static void set_sides(dense_op *op, const dl_op_desc *desc) {
     const dl_dense_sizes z = dl_dense_sizes_of(desc);
-    op->start = op->column_sums = -1;
+    op->start = op->sums = -1;
     if (desc->kind == DL_OP_DENSE_FORWARD) {
         op->m = dl_cpu_packed_matrices(z.outputs, z.inputs);
         op->rows = z.n;
@@ -143,7 +147,7 @@ static void set_sides(dense_op *op, const dl_op_desc *desc) {
         op->m.b_panel = DL_CPU_PANEL;
         op->rows = z.outputs;
         op->a = 1, op->b = 0, op->c = 2;
-        op->column_sums = desc->slot[3].present ? 3 : -1;
+        op->sums = desc->slot[3].present ? 3 : -1;
     }
     op->m.c_row = op->m.n;
 }
@@ -168,6 +172,8 @@ dl_status dl_cpu_prepare_dense(dl_device *device, const dl_op_desc *desc, const 
         op->packs = true;
         op->base.workspace_bytes = dl_cpu_packed_bytes(z.outputs, z.inputs);
     }
+    op->room_bytes = dl_cpu_room_bytes(&op->m); /* none where weights are packed */
+    op->base.workspace_bytes += op->room_bytes * (size_t)device->n_threads;
     (void)snprintf(op->base.implementation, sizeof op->base.implementation, "product:%s", op->loops->isa);
     *out = &op->base;
     return DL_OK;

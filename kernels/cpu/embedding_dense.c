@@ -26,6 +26,7 @@ typedef struct tokens_op {
     bool packs;                                    /* weights into the workspace */
     size_t packed, rows, sums, block, block_bytes; /* parts of the workspace behind the distinct tokens; the
                                                       last one once for each thread */
+    size_t room;                                   /* of a product, from where on in a thread's part */
     int64_t block_rows;
     const dl_cpu_loops *loops;
 } tokens_op;
@@ -67,6 +68,32 @@ bool dl_cpu_embedding_dense_takes(const dl_device *device, const dl_op_desc *des
 
 static float *block_of_thread(const token_run *run) {
     return (float *)(void *)(run->blocks + (size_t)omp_get_thread_num() * run->op->block_bytes);
+}
+
+/* Behind the block. */
+static float *room_of_thread(const token_run *run) {
+    return block_of_thread(run) + run->op->room / sizeof(float);
+}
+
+/* dtable = p w, dw = p^T (rows of the table), without addresses. */
+static dl_cpu_matrices data_matrices(const dl_embedding_dense_sizes *z) {
+    return (dl_cpu_matrices){.n = z->inputs,
+                             .k = z->outputs,
+                             .a_row = z->outputs,
+                             .a_step = 1,
+                             .b_step = z->inputs,
+                             .b_panel = DL_CPU_PANEL,
+                             .c_row = z->inputs};
+}
+
+static dl_cpu_matrices weight_matrices(const dl_embedding_dense_sizes *z, int64_t rows) {
+    return (dl_cpu_matrices){.n = z->inputs,
+                             .k = rows,
+                             .a_row = 1,
+                             .a_step = z->outputs,
+                             .b_step = z->inputs,
+                             .b_panel = DL_CPU_PANEL,
+                             .c_row = z->inputs};
 }
 
 /* Rows of the table for some rows of the result. */
@@ -138,36 +165,24 @@ static void backward_block(const token_run *run, dl_range rows) {
         run->op->loops->sum_rows(run->slots[3], z->outputs, d->place + d->first[r],
                                  d->first[r + 1] - d->first[r], run->sums + r * z->outputs);
     }
-    const dl_cpu_matrices m = {.n = z->inputs,
-                               .k = z->outputs,
-                               .a = sums,
-                               .b = run->w,
-                               .a_row = z->outputs,
-                               .a_step = 1,
-                               .b_step = z->inputs,
-                               .b_panel = DL_CPU_PANEL,
-                               .c = products,
-                               .c_row = z->inputs};
+    dl_cpu_matrices m = data_matrices(z);
+    m.a = sums;
+    m.b = run->w;
+    m.c = products;
+    m.room = room_of_thread(run);
     run->op->loops->matrix_product(&m, (dl_range){0, rows.end - rows.begin});
     scatter_gradient(run, rows, products);
 }
 
 static void weight_gradient(const token_run *run, dl_range outputs) {
     const dl_embedding_dense_sizes *z = &run->op->z;
-    const dl_cpu_matrices m = {.n = z->inputs,
-                               .k = run->distinct.n,
-                               .a = run->sums,
-                               .b = run->rows,
-                               .a_row = 1,
-                               .a_step = z->outputs,
-                               .b_step = z->inputs,
-                               .b_panel = DL_CPU_PANEL,
-                               .c = run->slots[5],
-                               .c_row = z->inputs};
+    dl_cpu_matrices m = weight_matrices(z, run->distinct.n);
+    m.a = run->sums;
+    m.b = run->rows;
+    m.c = run->slots[5];
+    m.sums = run->slots[6];
+    m.room = room_of_thread(run);
     run->op->loops->matrix_product(&m, outputs);
-    if (run->slots[6] != NULL) {
-        run->op->loops->column_sums(run->sums, run->distinct.n, z->outputs, run->slots[6], outputs);
-    }
 }
 
 static void run_blocks(const token_run *run, void (*block)(const token_run *run, dl_range rows)) {
@@ -257,7 +272,10 @@ static void set_workspace(tokens_op *op) {
     } else {
         op->rows = take(op, most * input_row);
         op->sums = take(op, most * output_row);
-        op->block_bytes = (size_t)op->block_rows * input_row;
+        const dl_cpu_matrices data = data_matrices(z), weights = weight_matrices(z, (int64_t)most);
+        const size_t for_data = dl_cpu_room_bytes(&data), for_weights = dl_cpu_room_bytes(&weights);
+        op->room = dl_round_up((size_t)op->block_rows * input_row, DL_CACHE_LINE);
+        op->block_bytes = op->room + (for_data > for_weights ? for_data : for_weights);
     }
     op->block_bytes = dl_round_up(op->block_bytes, DL_CACHE_LINE);
     op->block = take(op, op->block_bytes * (size_t)op->base.device->n_threads);

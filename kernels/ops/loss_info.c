@@ -21,7 +21,7 @@ static const dl_slot_info softmax_cross_entropy_slots[] = {
     DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED, -1),
     DL_SLOT_ROW("labels", IN, DL_SLOT_BATCHED, -1),
     DL_SLOT_ROW("loss", OUT, DL_SLOT_BATCHED, -1),
-    DL_SLOT_ROW("dx", OUT, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, -1),
+    DL_SLOT_ROW("dx", OUT, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, 0),
     DL_SLOT_ROW("p", OUT, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, -1),
 };
 

@@ -116,12 +116,13 @@ static double softmax_loss(int64_t n, const float *x, int32_t label, double smoo
     return log(sums->sum) + sums->largest - expected;
 }
 
-/* One row of the fused kind; dx and p may be NULL. Returns the loss. */
+/* One row of the fused kind; dx and p may be NULL, dx may be x. Returns the loss. */
 static double softmax_cross_entropy_row(int64_t n, const float *x, int32_t label, const dl_loss_attr *attr,
                                         float *dx, float *p) {
     const row_sums sums = sums_of(n, x);
     const bool valid = label >= 0 && label < n;
     const double otherwise = label < 0 ? 0.0 : NAN;
+    const double loss = valid ? softmax_loss(n, x, label, attr->smoothing, &sums) : otherwise;
     for (int64_t k = 0; k < n; k++) {
         const double probability = exp((double)x[k] - sums.largest) / sums.sum;
         if (p != NULL) {
@@ -132,7 +133,7 @@ static double softmax_cross_entropy_row(int64_t n, const float *x, int32_t label
             dx[k] = (float)(valid ? attr->scale * (probability - target) : otherwise);
         }
     }
-    return valid ? softmax_loss(n, x, label, attr->smoothing, &sums) : otherwise;
+    return loss;
 }
 
 void dl_softmax_cross_entropy_ref(const dl_op *op, void *const *slots) {

@@ -47,7 +47,7 @@ enum { ACT_X = 0, ACT_Y = 1, ACT_BACK_Y = 0, ACT_BACK_DY = 1, ACT_BACK_DX = 2 };
 enum { WEIGHTED_Y = 3 }; /* y of conv2d_forward, dense_forward and batch_norm_forward */
 enum { POOL_X = 0, POOL_Y = 1, POOL_BACK_Y = 2, POOL_BACK_DX = 3 };
 enum { SOFTMAX_X = 0, SOFTMAX_Y = 1, SOFTMAX_BACK_DY = 1, SOFTMAX_BACK_DX = 2 };
-enum { LOSS_P = 0, LOSS_BACK_DP = 2 };
+enum { LOSS_P = 0, LOSS_OUT = 2, LOSS_BACK_DP = 2 };
 
 /* convolution or dense (+ bias) or batch normalization, then an activation of its output alone: one
  * instruction. */
@@ -112,8 +112,31 @@ static bool find_loss(dl_program *program, int p, loss_gradient *out) {
     return dl_fuse_count_uses(program, p) == n_users + 2;
 }
 
+/* Moves an instruction behind a later one, if none up to there reads its slot `out`. */
+static void move_behind(dl_program *program, int from, int behind, int out) {
+    for (int i = from + 1; i <= behind; i++) {
+        for (int s = 0; s < DL_OP_MAX_SLOTS; s++) {
+            behind = program->instruction[i].slot[s] == out ? from : behind;
+        }
+    }
+    const dl_instruction moved = program->instruction[from];
+    for (int i = from; i < behind; i++) {
+        program->instruction[i] = program->instruction[i + 1];
+    }
+    program->instruction[behind] = moved;
+    for (int i = 0; i < program->n_instructions; i++) {
+        int *forward = &program->instruction[i].forward;
+        if (*forward == from) {
+            *forward = behind;
+        } else if (*forward > from && *forward <= behind) {
+            --*forward;
+        }
+    }
+}
+
 /* Softmax, cross entropy and their gradients: one instruction that gives losses and the gradient of the
- * logits. Metrics read the logits too: their order is that of the probabilities. */
+ * logits. Metrics read the logits too, whose order is that of the probabilities: before it, so that the
+ * gradient may take the logits' memory. */
 static void fuse_loss(dl_compile *c, dl_instruction *softmax) {
     dl_program *program = c->program;
     const int p = softmax->slot[SOFTMAX_Y], x = softmax->slot[SOFTMAX_X];
@@ -131,13 +154,17 @@ static void fuse_loss(dl_compile *c, dl_instruction *softmax) {
     }
     *found.loss = fused;
     softmax->type = found.loss_back->type = found.softmax_back->type = DL_DO_NOTHING;
+    const int loss = (int)(found.loss - program->instruction);
+    int last = loss;
     for (int i = 0; i < program->n_instructions; i++) {
         dl_instruction *other = &program->instruction[i];
         if (reads_either(other, p)) {
             other->kind = other->kind == DL_OP_ACCURACY ? DL_OP_ACCURACY : DL_OP_SOFTMAX_CROSS_ENTROPY;
             other->slot[LOSS_P] = x;
+            last = i > last ? i : last;
         }
     }
+    move_behind(program, loss, last, fused.slot[LOSS_OUT]);
 }
 
 /* relu, then max pooling: in the backward pass the mask is applied to the pooled gradient, a quarter of the

@@ -58,7 +58,6 @@ DL_CPU_LOOP_LIST(DL_CPU_DECLARE)
 
 void DL_ISA(lstm_forward)(const dl_cpu_lstm_step *step, dl_range samples);
 void DL_ISA(lstm_backward)(const dl_cpu_lstm_step *step, dl_range samples);
-void DL_ISA(column_sums)(const float *x, int64_t n_rows, int64_t row, float *sums, dl_range columns);
 void DL_ISA(sum_rows)(const float *x, int64_t row, const int32_t *places, int64_t n, float *sum);
 #ifdef __AVX512F__
 void DL_ISA(matrix_product)(const dl_cpu_matrices *m, dl_range rows);

@@ -60,14 +60,33 @@ typedef struct dl_cpu_lstm_step {
 /* c[i,j] = start[j] + sum over the k steps s of a[i,s] b[s,j], for n columns j. Element a[i,s] is a_row i +
  * a_step s floats behind a; b comes in panels of DL_CPU_PANEL columns, b_panel floats from one to the next, a
  * step's row of a panel lies b_step floats behind the row before (a plain matrix: b_panel is DL_CPU_PANEL).
- */
+ * Copies of parts of a and b go into `room`, where it is given: dl_cpu_room_of_a and _b together.
+ * sums[i], where it is given, becomes the sum of a[i,s] over the steps: for a of columns (a_row is 1), with
+ * room. */
 typedef struct dl_cpu_matrices {
     int64_t n, k;
     const float *a, *b, *start; /* start: [n], NULL: zeros */
     int64_t a_row, a_step, b_step, b_panel;
     float *c;
     int64_t c_row;
+    float *sums, *room;
 } dl_cpu_matrices;
+
+/* Copied together: so many steps of so many rows of a, and of so many panels of b. */
+enum { DL_CPU_STEPS_TOGETHER = 800, DL_CPU_ROWS_TOGETHER = 192, DL_CPU_PANELS_TOGETHER = 16 };
+
+/* Floats of a thread's room for columns of a, which come first, and for panels of b. */
+static inline int64_t dl_cpu_room_of_a(const dl_cpu_matrices *m) {
+    const int64_t steps = m->k < DL_CPU_STEPS_TOGETHER ? m->k : DL_CPU_STEPS_TOGETHER;
+    return m->a_row == 1 ? steps * DL_CPU_ROWS_TOGETHER : 0;
+}
+
+static inline int64_t dl_cpu_room_of_b(const dl_cpu_matrices *m) {
+    const int64_t steps = m->k < DL_CPU_STEPS_TOGETHER ? m->k : DL_CPU_STEPS_TOGETHER;
+    const int64_t panels = (m->n + DL_CPU_PANEL - 1) / DL_CPU_PANEL;
+    const int64_t together = panels < DL_CPU_PANELS_TOGETHER ? panels : DL_CPU_PANELS_TOGETHER;
+    return m->b_step != DL_CPU_PANEL ? steps * together * DL_CPU_PANEL : 0;
+}
 
 typedef struct dl_cpu_loops {
     const char *isa;                 /* "avx512" */
@@ -76,8 +95,6 @@ typedef struct dl_cpu_loops {
     void (*lstm_backward)(const dl_cpu_lstm_step *step, dl_range samples);
     /* The rows i of a range; NULL where oneDNN is as fast. */
     void (*matrix_product)(const dl_cpu_matrices *m, dl_range rows);
-    /* sums[j] = sum of x[i,j] over n_rows rows of `row` floats, for a range of columns. */
-    void (*column_sums)(const float *x, int64_t n_rows, int64_t row, float *sums, dl_range columns);
     /* sum[j] = sum of x[places[i],j] over n >= 1 places, in their order, for rows of `row` floats. */
     void (*sum_rows)(const float *x, int64_t row, const int32_t *places, int64_t n, float *sum);
 } dl_cpu_loops;

@@ -106,13 +106,14 @@ static float distance_sum(const float *x, float most, int64_t n) {
     return sum;
 }
 
-/* -sum of t log p over the classes of a row; `sum` is that of exp(x - most). */
-static float row_loss(const float *x, int32_t label, double smoothing, float most, float sum, int64_t k) {
-    double expected = (1.0 - smoothing) * ((double)x[label] - (double)most);
+/* sum of t (x - most) over the classes of a row with a label: the loss is the logarithm of the sum of exp(x -
+ * most) less this. */
+static double row_target(const float *x, int32_t label, double smoothing, float most, int64_t k) {
+    double target = (1.0 - smoothing) * ((double)x[label] - (double)most);
     if (smoothing > 0) {
-        expected += smoothing / (double)k * (double)distance_sum(x, most, k);
+        target += smoothing / (double)k * (double)distance_sum(x, most, k);
     }
-    return (float)(log((double)sum) - expected);
+    return target;
 }
 
 /* dx = scale (e / sum - t) where dx holds e; a row without a label gets nothing, one with an impossible label
@@ -133,6 +134,7 @@ static void row_gradient(float *dx, int32_t label, const dl_loss_attr *attr, flo
     dx[label] -= (float)(attr->scale * (1.0 - attr->smoothing));
 }
 
+/* dx may be x itself: a row's target is read before its exponentials are written. */
 void DL_ISA(softmax_cross_entropy)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *const *slots,
                                    dl_range items) {
     const int64_t k = loop->row;
@@ -145,10 +147,11 @@ void DL_ISA(softmax_cross_entropy)(const dl_op_desc *desc, const dl_cpu_loop *lo
         float *p = desc->slot[4].present ? (float *)slots[4] + n * k : NULL;
         float *e = dx != NULL ? dx : p;
         const float most = largest(x, k);
-        const float sum = e != NULL ? exponentials(x, e, most, k) : exponential_sum(x, most, k);
         const bool valid = labels[n] >= 0 && labels[n] < k;
+        const double target = valid ? row_target(x, labels[n], attr->smoothing, most, k) : 0.0;
+        const float sum = e != NULL ? exponentials(x, e, most, k) : exponential_sum(x, most, k);
         const float otherwise = labels[n] < 0 ? 0.0F : NAN;
-        losses[n] = valid ? row_loss(x, labels[n], attr->smoothing, most, sum, k) : otherwise;
+        losses[n] = valid ? (float)(log((double)sum) - target) : otherwise;
         if (p != NULL) {
             multiply(e, 1.0F / sum, p, k);
         }

@@ -11,6 +11,5 @@ const dl_cpu_loops DL_ISA(loops) = {
     .lstm_forward = DL_ISA(lstm_forward),
     .lstm_backward = DL_ISA(lstm_backward),
     .matrix_product = DL_ISA_MATRIX_PRODUCT,
-    .column_sums = DL_ISA(column_sums),
     .sum_rows = DL_ISA(sum_rows),
 };
