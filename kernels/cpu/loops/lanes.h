@@ -23,6 +23,25 @@ static inline void dl_lanes_store(float *to, dl_lanes v) {
     memcpy(to, &v, sizeof v);
 }
 
+/* The first n lanes of fewer than all; the others are zero, or stay as they are in memory. */
+static inline dl_lanes dl_lanes_load_some(const float *from, int64_t n) {
+#ifdef __AVX512F__
+    return (dl_lanes)_mm512_maskz_loadu_ps((__mmask16)((1U << n) - 1U), from);
+#else
+    dl_lanes v = {0};
+    memcpy(&v, from, (size_t)n * sizeof *from);
+    return v;
+#endif
+}
+
+static inline void dl_lanes_store_some(float *to, dl_lanes v, int64_t n) {
+#ifdef __AVX512F__
+    _mm512_mask_storeu_ps(to, (__mmask16)((1U << n) - 1U), (__m512)v);
+#else
+    memcpy(to, &v, (size_t)n * sizeof *to);
+#endif
+}
+
 static inline dl_lanes_int dl_lanes_load_bytes(const uint8_t *from) {
     dl_lanes_byte v;
     memcpy(&v, from, sizeof v);
@@ -41,6 +60,15 @@ static inline dl_lanes_int dl_lanes_select_int(dl_lanes_int mask, dl_lanes_int a
 
 static inline dl_lanes dl_lanes_select(dl_lanes_int mask, dl_lanes a, dl_lanes b) {
     return (dl_lanes)dl_lanes_select_int(mask, (dl_lanes_int)a, (dl_lanes_int)b);
+}
+
+/* a where it is larger, else b: b where one is NaN. */
+static inline dl_lanes dl_lanes_larger(dl_lanes a, dl_lanes b) {
+#ifdef __AVX512F__
+    return (dl_lanes)_mm512_max_ps((__m512)a, (__m512)b);
+#else
+    return dl_lanes_select(a > b, a, b);
+#endif
 }
 
 static inline dl_lanes dl_lanes_where(dl_lanes_int mask, dl_lanes a) {

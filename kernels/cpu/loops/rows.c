@@ -9,10 +9,10 @@
  * would wait for each other. */
 static float largest(const float *x, int64_t n) {
     enum { CHAINS = 4, AT_ONCE = CHAINS * DL_CPU_LANES };
-    float most[AT_ONCE];
+    float most[DL_CPU_LANES];
     dl_lanes lanes[CHAINS];
     int64_t i = 0;
-    for (int j = 0; j < AT_ONCE; j++) {
+    for (int j = 0; j < DL_CPU_LANES; j++) {
         most[j] = x[0];
     }
     for (int j = 0; j < CHAINS; j++) {
@@ -20,41 +20,61 @@ static float largest(const float *x, int64_t n) {
     }
     for (; i + AT_ONCE <= n; i += AT_ONCE) {
         for (int j = 0; j < CHAINS; j++) {
-            const dl_lanes next = dl_lanes_load(x + i + (int64_t)j * DL_CPU_LANES);
-            lanes[j] = dl_lanes_select(next > lanes[j], next, lanes[j]);
+            lanes[j] = dl_lanes_larger(dl_lanes_load(x + i + (int64_t)j * DL_CPU_LANES), lanes[j]);
         }
     }
-    for (int j = 0; j < CHAINS; j++) {
-        dl_lanes_store(most + (int64_t)j * DL_CPU_LANES, lanes[j]);
+    for (; i + DL_CPU_LANES <= n; i += DL_CPU_LANES) {
+        lanes[0] = dl_lanes_larger(dl_lanes_load(x + i), lanes[0]);
     }
+    for (int j = 1; j < CHAINS; j++) {
+        lanes[0] = dl_lanes_larger(lanes[j], lanes[0]);
+    }
+    dl_lanes_store(most, lanes[0]);
     for (; i < n; i++) {
         most[0] = x[i] > most[0] ? x[i] : most[0];
     }
-    for (int j = 1; j < AT_ONCE; j++) {
+    for (int j = 1; j < DL_CPU_LANES; j++) {
         most[0] = most[j] > most[0] ? most[j] : most[0];
     }
     return most[0];
 }
 
-/* y = exp(x - most); returns the sum. */
-static float exponentials(const float *x, float *y, float most, int64_t n) {
-    float sum = 0;
+/* The last n < DL_CPU_LANES elements as a whole vector, so that no compiler takes them one by one. */
+static float last_exponentials(const float *x, float *y, float most, int64_t n) {
+    float all[DL_CPU_LANES], sum = 0;
+    dl_lanes_store(all, dl_lanes_load_some(x, n));
 #pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) {
-        const float e = dl_fast_exp(x[i] - most);
-        y[i] = e;
-        sum += e;
+    for (int j = 0; j < DL_CPU_LANES; j++) {
+        all[j] = j < n ? dl_fast_exp(all[j] - most) : 0.0F;
+        sum += all[j];
+    }
+    if (y != NULL) {
+        dl_lanes_store_some(y, dl_lanes_load(all), n);
     }
     return sum;
 }
 
-static float exponential_sum(const float *x, float most, int64_t n) {
+/* y = exp(x - most); returns the sum. */
+static float exponentials(const float *x, float *y, float most, int64_t n) {
+    const int64_t whole = n - n % DL_CPU_LANES;
     float sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = 0; i < whole; i++) {
+        const float e = dl_fast_exp(x[i] - most);
+        y[i] = e;
+        sum += e;
+    }
+    return n > whole ? sum + last_exponentials(x + whole, y + whole, most, n - whole) : sum;
+}
+
+static float exponential_sum(const float *x, float most, int64_t n) {
+    const int64_t whole = n - n % DL_CPU_LANES;
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < whole; i++) {
         sum += dl_fast_exp(x[i] - most);
     }
-    return sum;
+    return n > whole ? sum + last_exponentials(x + whole, NULL, most, n - whole) : sum;
 }
 
 static void multiply(const float *x, float factor, float *y, int64_t n) {
