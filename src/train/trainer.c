@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "optim/optim.h"
+#include "train/autosave.h"
 #include "train/batches.h"
 #include "train/diverged.h"
 #include "train/evaluate.h"
@@ -27,8 +28,7 @@ typedef struct trainer {
     double rate;                    /* learning rate of the step */
     dl_score valid;
     dl_best stopping; /* what early stopping watches */
-    bool wants_save;  /* a checkpoint is due, but one is under way still */
-    double saved_at;  /* clock: the last checkpoint was begun */
+    dl_autosave autosave;
     /* What a checkpoint of this step holds. Amid an epoch that is the state before figures of a part of it
      * were judged and shown, because training ends here: a longer one would not have ended. */
     dl_trainer_state kept;
@@ -36,12 +36,6 @@ typedef struct trainer {
 
 static int64_t epoch_of(const trainer *t, int64_t step) {
     return (step - 1) / t->session->steps_per_epoch + 1;
-}
-
-/* Rank 0's clock decides; the others hear of it in the control word. */
-static int is_time_to_save(const trainer *t) {
-    const double minutes = t->session->config->checkpoint.every_minutes;
-    return t->session->world->rank == 0 && minutes > 0 && dl_clock_seconds() - t->saved_at >= 60 * minutes;
 }
 
 /* The step block of a step: number, learning rate, this rank's weight and requests. */
@@ -59,8 +53,7 @@ static dl_step_block step_block(trainer *t, int64_t step, const dl_batch *batch)
     if (t->options->pending_signal != NULL) {
         block.control[DL_CONTROL_STOP] = t->options->pending_signal();
     }
-    block.control[DL_CONTROL_SAVE] = is_time_to_save(t);
-    block.control[DL_CONTROL_PART] = dl_saver_word(t->options->saver);
+    dl_autosave_ask(&t->autosave, &block);
     return block;
 }
 
@@ -199,8 +192,7 @@ static dl_status run_step(trainer *t, int64_t step, const dl_batch *batch, int32
     return show_step(t, step, program, totals);
 }
 
-/* --- checkpoints --- */
-
+/* Where training stands now. */
 static dl_trainer_state state_of(const trainer *t) {
     dl_trainer_state state = {.step = t->result->step,
                               .samples = t->samples,
@@ -211,52 +203,6 @@ static dl_trainer_state state_of(const trainer *t) {
                               .stopping = {t->stopping.epoch, t->stopping.without, t->stopping.value}};
     memcpy(state.epoch_sums, t->epoch_sums, sizeof state.epoch_sums);
     return state;
-}
-
-static dl_status begin_save(trainer *t) {
-    json_t *trainer_state = dl_trainer_state_json(&t->kept);
-    json_t *object = json_pack("{s:o}", "trainer", trainer_state);
-    DL_RETURN_ERROR_IF(object == NULL, DL_ERR_MEMORY, "no memory for the state of the trainer");
-    const dl_saver_position position = {
-        .step = t->kept.step, .epoch = t->result->epoch, .samples = t->kept.samples, .trainer = object};
-    const dl_status status = dl_saver_begin(t->options->saver, &position);
-    json_decref(object);
-    t->wants_save = false;
-    t->saved_at = dl_clock_seconds();
-    return status;
-}
-
-static bool is_due(const trainer *t, int64_t step, const int32_t control[DL_N_CONTROLS]) {
-    const dl_checkpoint_config *when = &t->session->config->checkpoint;
-    const int64_t per_epoch = t->session->steps_per_epoch;
-    return (when->every_steps > 0 && step % when->every_steps == 0) || control[DL_CONTROL_SAVE] != 0 ||
-           (when->every_epochs > 0 && step % (per_epoch * when->every_epochs) == 0);
-}
-
-/* After each step: goes on with the save under way, begins one that is due. */
-static dl_status save(trainer *t, int64_t step, const int32_t control[DL_N_CONTROLS]) {
-    dl_saver *saver = t->options->saver;
-    if (saver == NULL) {
-        return DL_OK;
-    }
-    DL_RETURN_IF_ERROR(dl_saver_step(saver, control[DL_CONTROL_PART]));
-    t->wants_save = t->wants_save || is_due(t, step, control);
-    return t->wants_save && !dl_saver_is_busy(saver) ? begin_save(t) : DL_OK;
-}
-
-/* The last step is saved, whatever is due. */
-static dl_status save_end(trainer *t) {
-    dl_saver *saver = t->options->saver;
-    if (saver == NULL || t->result->step == 0) {
-        return DL_OK;
-    }
-    DL_RETURN_IF_ERROR(dl_saver_finish(saver));
-    if (dl_saver_committed(saver) != t->result->step) {
-        DL_RETURN_IF_ERROR(begin_save(t));
-        DL_RETURN_IF_ERROR(dl_saver_finish(saver));
-    }
-    t->result->saved = dl_saver_committed(saver) == t->result->step;
-    return DL_OK;
 }
 
 static dl_status loop(trainer *t) {
@@ -279,9 +225,9 @@ static dl_status loop(trainer *t) {
         if (over) {
             t->kept = state_of(t);
         }
-        DL_RETURN_IF_ERROR(save(t, step, control));
+        DL_RETURN_IF_ERROR(dl_autosave_step(&t->autosave, &t->kept, control));
     }
-    return save_end(t);
+    return dl_autosave_end(&t->autosave, &t->kept, &t->result->saved);
 }
 
 /* The final numbers; a stopped run keeps the weights it has reached. */
@@ -349,10 +295,12 @@ dl_status dl_train(const dl_trainer_options *options, dl_trainer_result *result)
     *result = (dl_trainer_result){0};
     DL_RETURN_IF_ERROR(start_watching(&t));
     DL_RETURN_IF_ERROR(dl_step_profile_create(options->profile, t.session->plan, &t.profile));
-    t.began = t.epoch_began = t.shown_at = t.saved_at = dl_clock_seconds();
+    t.began = t.epoch_began = t.shown_at = dl_clock_seconds();
+    t.autosave = dl_autosave_start(t.session, options->saver);
     if (options->resume != NULL) {
         take_up(&t, options->resume);
     }
+    t.kept = state_of(&t);
     dl_status status = dl_batches_start_training(t.session, result->step + 1, &t.batches);
     if (status == DL_OK) {
         status = loop(&t);
