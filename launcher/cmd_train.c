@@ -12,7 +12,7 @@
 #include "train/trainer.h"
 
 #include <inttypes.h>
-
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -52,20 +52,34 @@ static void find_metric_names(job *j) {
 
 /* --- going on from a checkpoint --- */
 
-/* Rank 0: may this configuration go on with that run? */
-static dl_status compare_configs(job *j, const char *forced) {
-    const dl_config *config = j->setup.config;
-    const char *schedule = config->train.schedule.kind->name;
+/* With the configuration of the run that the checkpoint is of. A copy may have come without it: then tensors
+ * and data alone tell whether it fits. */
+static dl_status compare_with_file(job *j, const char *forced) {
+    const char *schedule = j->setup.config->train.schedule.kind->name;
     const bool any_length = strcmp(schedule, "cosine") != 0 && strcmp(schedule, "polynomial") != 0;
-    char path[4096];
+    char path[PATH_MAX];
     dl_text before = {0};
-    DL_RETURN_IF_ERROR(dl_path_join(path, sizeof path, config->run.dir, "config.yaml"));
+    const bool here = !j->resume.elsewhere;
+    DL_RETURN_IF_ERROR(dl_path_join(path, sizeof path, here ? j->setup.config->run.dir : j->resume.path,
+                                    here ? "config.yaml" : "../../config.yaml"));
+    if (!here && !dl_file_exists(path)) {
+        DL_WARN(
+            "there is no %s: the configuration that %s was made with is not known; tensors and data are compared",
+            path, j->resume.path);
+        return DL_OK;
+    }
     dl_status status = dl_file_read(path, 1 << 20, &before);
     if (status == DL_OK) {
         status = dl_resume_compare(before.data, j->config_text.data, any_length, forced);
     }
     dl_text_free(&before);
-    DL_RETURN_IF_ERROR(status);
+    return status;
+}
+
+/* Rank 0: may this configuration go on with that run? */
+static dl_status compare_configs(job *j, const char *forced) {
+    const dl_config *config = j->setup.config;
+    DL_RETURN_IF_ERROR(compare_with_file(j, forced));
     DL_RETURN_ERROR_IF(
         strcmp(j->resume.data_digest, j->session->train_info.digest) != 0 &&
             (forced == NULL || strcmp(forced, "data.path") != 0),
@@ -111,7 +125,12 @@ static dl_status make_saver(job *j) {
     const dl_saver_options options = {
         .session = j->session, .checkpoints = checkpoints, .config_digest = digest, .console = j->console};
     DL_RETURN_IF_ERROR(dl_saver_create(&options, &j->saver));
-    dl_saver_set_committed(j->saver, j->resume.step);
+    if (j->resume.found && !j->resume.elsewhere) {
+        int64_t best = 0;
+        DL_RETURN_IF_ERROR(dl_resume_best_step(checkpoints, &best));
+        dl_saver_pin(j->saver, best);
+        dl_saver_set_committed(j->saver, j->resume.step);
+    }
     return DL_OK;
 }
 
@@ -125,9 +144,11 @@ static dl_status tell_resume(job *j) {
                                      .ranks_before = j->resume.ranks,
                                      .ranks = j->runtime->world->size};
     dl_console_note(j->console,
-                    "resume  after step %" PRId64 " of %" PRId64 " (epoch %" PRId64 "), saved by %d rank%s",
+                    "resume  after step %" PRId64 " of %" PRId64 " (epoch %" PRId64
+                    "), saved by %d rank%s%s%s",
                     report.step, j->session->total_steps, report.epoch, report.ranks_before,
-                    report.ranks_before == 1 ? "" : "s");
+                    report.ranks_before == 1 ? "" : "s", j->resume.elsewhere ? ", of " : "",
+                    j->resume.elsewhere ? j->resume.path : "");
     return dl_metrics_resume(j->metrics, &report);
 }
 
@@ -139,10 +160,11 @@ static dl_status open_outputs(job *j) {
     const dl_console_options options = dl_console_options_for(STDOUT_FILENO);
     DL_RETURN_IF_ERROR(dl_console_create(&options, j->metric_names, j->n_metrics, &j->console));
     const bool over = j->resume.step % j->session->steps_per_epoch == 0;
-    DL_RETURN_IF_ERROR(j->resume.found ? dl_run_dir_continue(config->run.dir, j->config_text.data,
-                                                             config->run.audit, j->resume.step, over, &j->run)
-                                       : dl_run_dir_create(config->run.dir, j->config_text.data,
-                                                           config->run.audit, &j->run));
+    const bool here = j->resume.found && !j->resume.elsewhere;
+    DL_RETURN_IF_ERROR(
+        here ? dl_run_dir_continue(config->run.dir, j->config_text.data, config->run.audit, j->resume.step,
+                                   over, &j->run)
+             : dl_run_dir_create(config->run.dir, j->config_text.data, config->run.audit, &j->run));
     dl_log_set_file(dl_run_dir_log_fd(j->run));
     dl_console_set_log(j->console, dl_run_dir_log_fd(j->run));
     if (dl_run_dir_moved_to(j->run) != NULL) {
@@ -303,8 +325,9 @@ static dl_status run(const dl_arguments *arguments) {
 
 static const dl_flag flags[] = {
     {"fresh", NULL, "start anew; an earlier run in the directory is kept as NAME.1"},
-    {"resume", "STEP|PATH",
-     "go on from this checkpoint (default: the newest of the run directory that is whole)"},
+    {"resume", "STEP|best|PATH",
+     "go on from this checkpoint (default: the newest of the run directory that is whole); another run's "
+     "begins a new one"},
     {"strict", NULL, "a damaged newest checkpoint is an error; the next older one is not taken"},
     {"force", "KEY", "go on although this key of the configuration has changed"},
     {"profile", NULL, "print where the time of a step goes"},
@@ -314,7 +337,7 @@ static const dl_flag flags[] = {
 const dl_command dl_command_train = {
     .name = "train",
     .usage =
-        "[CONFIG] [KEY.PATH=VALUE ...] [--fresh] [--resume STEP|PATH] [--strict] [--force KEY] [--profile]",
+        "[CONFIG] [KEY.PATH=VALUE ...] [--fresh] [--resume STEP|best|PATH] [--strict] [--force KEY] [--profile]",
     .doc = "train the network that CONFIG describes (default: ./dltrain.yaml, else a built-in example)",
     .flags = flags,
     .takes_overrides = true,

@@ -307,8 +307,8 @@ static const dl_option checkpoint_options[] = {
      .type = DL_TYPE_TEXT,
      .offset = offsetof(dl_checkpoint_config, best),
      .fallback = "",
-     .doc =
-         "figure whose best weights are kept in best.h5: valid_loss, ...; default: what early_stopping watches"},
+     .doc = "figure whose best epoch is kept: its weights in best.h5, its checkpoint beside the newest ones. "
+            "valid_loss, ...; default: what early_stopping watches"},
     DL_OPTION_END,
 };
 

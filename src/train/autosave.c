@@ -13,13 +13,20 @@ void dl_autosave_ask(const dl_autosave *autosave, dl_step_block *block) {
     block->control[DL_CONTROL_PART] = dl_saver_word(autosave->saver);
 }
 
+/* Has the best epoch so far ended with this step? */
+static bool is_best(const dl_autosave *autosave, const dl_trainer_state *state) {
+    const int64_t per_epoch = autosave->session->steps_per_epoch;
+    return state->best.epoch > 0 && state->step == state->best.epoch * per_epoch;
+}
+
 static dl_status begin(dl_autosave *autosave, const dl_trainer_state *state) {
     json_t *object = json_pack("{s:o}", "trainer", dl_trainer_state_json(state));
     DL_RETURN_ERROR_IF(object == NULL, DL_ERR_MEMORY, "no memory for the state of the trainer");
     const dl_saver_position position = {.step = state->step,
                                         .epoch = (state->step - 1) / autosave->session->steps_per_epoch + 1,
                                         .samples = state->samples,
-                                        .trainer = object};
+                                        .trainer = object,
+                                        .best = is_best(autosave, state)};
     const dl_status status = dl_saver_begin(autosave->saver, &position);
     json_decref(object);
     autosave->wanted = false;
@@ -40,7 +47,11 @@ dl_status dl_autosave_step(dl_autosave *autosave, const dl_trainer_state *state,
         return DL_OK;
     }
     DL_RETURN_IF_ERROR(dl_saver_step(autosave->saver, control[DL_CONTROL_PART]));
-    autosave->wanted = autosave->wanted || is_due(autosave, state->step, control);
+    const bool best = is_best(autosave, state);
+    if (best) { /* later it would not be that epoch's any more */
+        DL_RETURN_IF_ERROR(dl_saver_finish(autosave->saver));
+    }
+    autosave->wanted = autosave->wanted || best || is_due(autosave, state->step, control);
     return autosave->wanted && !dl_saver_is_busy(autosave->saver) ? begin(autosave, state) : DL_OK;
 }
 

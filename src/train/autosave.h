@@ -1,5 +1,5 @@
-/* When checkpoints are begun: by steps, epochs and minutes (config.checkpoint), and at the end of training.
- * How they are written is the saver's (saver.h). */
+/* When checkpoints are begun: by steps, epochs and minutes (config.checkpoint), with the best epoch so far,
+ * and at the end of training. How they are written is the saver's (saver.h). */
 #ifndef DLTRAIN_TRAIN_AUTOSAVE_H
 #define DLTRAIN_TRAIN_AUTOSAVE_H
 

@@ -37,6 +37,8 @@ struct dl_saver {
     char **parts; /* rank 0: everybody's, for the commit */
     char *gathered;
     int64_t committed;
+    bool best;      /* the save under way is of the best epoch so far */
+    int64_t pinned; /* rank 0: step of the best epoch's checkpoint, 0: none */
     double began;
     /* the thread of the phase */
     bool has_thread;
@@ -116,9 +118,11 @@ static void *commit(void *context) {
         atomic_store(&saver->word, WORD_FAILED);
         return NULL;
     }
+    saver->pinned = saver->best ? saver->about.step : saver->pinned;
     int n_deleted = 0;
     const int keep = (int)saver->options.session->config->checkpoint.keep;
-    status = dl_checkpoint_prune(saver->checkpoints, keep, NULL, 0, NULL, &n_deleted);
+    status =
+        dl_checkpoint_prune(saver->checkpoints, keep, &saver->pinned, saver->pinned > 0, NULL, &n_deleted);
     if (status != DL_OK) { /* the new one is there all the same */
         DL_WARN("older checkpoints are kept: %s", dl_error_last()->message);
     }
@@ -290,6 +294,7 @@ dl_status dl_saver_begin(dl_saver *saver, const dl_saver_position *position) {
                                          .data_digest = saver->options.session->train_info.digest,
                                          .versions = saver->versions,
                                          .state = saver->trainer};
+    saver->best = position->best;
     dl_text_free(&saver->part);
     saver->phase = PHASE_PARTS;
     return start_thread(saver, write_part);
@@ -297,6 +302,10 @@ dl_status dl_saver_begin(dl_saver *saver, const dl_saver_position *position) {
 
 int64_t dl_saver_committed(const dl_saver *saver) {
     return saver->committed;
+}
+
+void dl_saver_pin(dl_saver *saver, int64_t step) {
+    saver->pinned = step;
 }
 
 void dl_saver_set_committed(dl_saver *saver, int64_t step) {

@@ -40,6 +40,7 @@ bool dl_saver_is_busy(const dl_saver *saver);
 typedef struct dl_saver_position {
     int64_t step, epoch, samples;
     const json_t *trainer; /* the trainer's own state (trainer_state.h), rank 0's counts */
+    bool best;             /* the best epoch so far ended here: once committed it is pinned */
 } dl_saver_position;
 
 /* Begins a save of the state after step position->step; nothing may be under way. All ranks call it after the
@@ -56,6 +57,10 @@ DL_NODISCARD dl_status dl_saver_finish(dl_saver *saver);
 
 /* The step of the newest checkpoint that was committed here, 0: none. */
 int64_t dl_saver_committed(const dl_saver *saver);
+
+/* Rank 0, before anything is saved: the checkpoint of this step, of the best epoch so far, is not deleted
+ * until one of a better epoch is committed. 0: there is none. */
+void dl_saver_pin(dl_saver *saver, int64_t step);
 
 /* The step of the newest checkpoint is told to a saver of a resumed run. */
 void dl_saver_set_committed(dl_saver *saver, int64_t step);
