@@ -240,12 +240,17 @@ static dl_status tell_end(job *j, const dl_trainer_result *result) {
                                         .best = result->best.epoch > 0 ? result->best.name : NULL,
                                         .best_epoch = result->best.epoch,
                                         .best_value = result->best.value,
+                                        .skipped = result->skipped,
                                         .seconds = result->seconds,
                                         .weights = result->signal == 0 ? result->weights : NULL},
                                 .samples_per_s = result->samples_per_s,
                                 .data_wait = result->data_wait,
                                 .run_dir = dl_run_dir_path(j->run),
                                 .next = next[0] != '\0' ? next : NULL};
+    if (result->skipped > 0) {
+        dl_console_note(j->console, "skipped %" PRId64 " steps whose gradients were not finite",
+                        result->skipped);
+    }
     if (result->signal == 0) {
         DL_RETURN_IF_ERROR(dl_metrics_end(j->metrics, &closing.end));
     }

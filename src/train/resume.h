@@ -40,9 +40,9 @@ DL_NODISCARD dl_status dl_resume_set_aside(const char *run_dir, int64_t step);
 DL_NODISCARD dl_status dl_resume_load(const dl_resume *resume, dl_session *session);
 
 /* Compares two printed configurations (dl_config_print). Keys that may change when a run goes on do not
- * count: run, checkpoint, parallel, backend, data.path, and with `any_length` train.epochs and
- * train.max_steps; nor does the key `forced` (NULL: none). DL_ERR_USAGE names the first other key with both
- * values. */
+ * count: run, checkpoint, parallel, backend, data.path, train.on_nan, train.max_skips, and with `any_length`
+ * train.epochs and train.max_steps; nor does the key `forced` (NULL: none). DL_ERR_USAGE names the first
+ * other key with both values. */
 DL_NODISCARD dl_status dl_resume_compare(const char *before, const char *now, bool any_length,
                                          const char *forced);
 

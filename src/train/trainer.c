@@ -23,9 +23,10 @@ typedef struct trainer {
     double shown_at, shown_waited; /* when the last step line was written */
     int64_t shown_step, shown_samples;
     double epoch_sums[DL_N_TOTALS];
-    int64_t epoch_samples, samples; /* all ranks */
-    double evaluated;               /* seconds spent evaluating, not training */
-    double rate;                    /* learning rate of the step */
+    int64_t epoch_samples, samples; /* all ranks; those of skipped steps do not count */
+    int64_t skipped_in_row;
+    double evaluated; /* seconds spent evaluating, not training */
+    double rate;      /* learning rate of the step */
     dl_score valid;
     dl_best stopping; /* what early stopping watches */
     dl_autosave autosave;
@@ -48,8 +49,10 @@ static dl_step_block step_block(trainer *t, int64_t step, const dl_batch *batch)
                                   .total_samples = epochs * t->session->n_samples[DL_SPLIT_TRAIN],
                                   .epoch_samples = t->session->n_samples[DL_SPLIT_TRAIN]};
     t->rate = dl_schedule_rate(&train->schedule, dl_optimizer_base_rate(&train->optimizer), &progress);
-    dl_step_block block = {
-        .step = step, .t = step, .weight = (double)batch->weight, .learning_rate = t->rate};
+    dl_step_block block = {.step = step,
+                           .t = step - t->result->skipped,
+                           .weight = (double)batch->weight,
+                           .learning_rate = t->rate};
     if (t->options->pending_signal != NULL) {
         block.control[DL_CONTROL_STOP] = t->options->pending_signal();
     }
@@ -163,6 +166,31 @@ static dl_status end_epoch(trainer *t, int64_t step) {
     return DL_OK;
 }
 
+/* The step has changed nothing. The learning rate goes by the samples, the optimizer's bias correction by the
+ * updates: neither has seen it. */
+static dl_status skip(trainer *t, int64_t step, int program, const dl_host_batch *host) {
+    const dl_train_config *train = &t->session->config->train;
+    char where[DL_DIVERGED_BYTES];
+    DL_RETURN_IF_ERROR(dl_diverged_find(t->session, program, host, where));
+    if (train->on_nan == 0 || t->skipped_in_row == train->max_skips) {
+        return dl_diverged_stop(t->session, step, t->skipped_in_row, where);
+    }
+    t->result->skipped++;
+    t->skipped_in_row++;
+    if (t->options->metrics == NULL) {
+        return DL_OK;
+    }
+    dl_console_note(t->options->console,
+                    "skip    step %lld: a gradient is NaN or infinite; %s (%lld in a row, at most %lld)",
+                    (long long)step, where, (long long)t->skipped_in_row, (long long)train->max_skips);
+    const dl_skip_report report = {.epoch = epoch_of(t, step),
+                                   .step = step,
+                                   .samples = t->samples,
+                                   .in_row = t->skipped_in_row,
+                                   .where = where};
+    return dl_metrics_skip(t->options->metrics, &report);
+}
+
 /* Runs one step on one batch; `control` is what all ranks have agreed on. */
 static dl_status run_step(trainer *t, int64_t step, const dl_batch *batch, int32_t control[DL_N_CONTROLS]) {
     const int program = dl_session_program(t->session, DL_PROGRAM_TRAIN, &batch->global);
@@ -177,18 +205,19 @@ static dl_status run_step(trainer *t, int64_t step, const dl_batch *batch, int32
     DL_RETURN_IF_ERROR(dl_step_profile_run(t->profile, t->session->plan, program, &host));
     double totals[DL_N_TOTALS];
     DL_RETURN_IF_ERROR(dl_session_read_control(t->session, program, totals, control));
-    if (control[DL_CONTROL_NONFINITE] != 0) {
-        return dl_report_divergence(t->session, program, &host, step);
-    }
-    t->samples += batch->global.n_samples;
-    t->epoch_samples += batch->global.n_samples;
     t->waited += batch->waited;
     t->epoch_waited += batch->waited;
+    DL_RETURN_IF_ERROR(
+        dl_run_dir_audit(t->options->run, "train", epoch_of(t, step), step, batch->ids, batch->n_samples));
+    if (control[DL_CONTROL_NONFINITE] != 0) {
+        return skip(t, step, program, &host);
+    }
+    t->skipped_in_row = 0;
+    t->samples += batch->global.n_samples;
+    t->epoch_samples += batch->global.n_samples;
     for (int i = 0; i < DL_N_TOTALS; i++) {
         t->epoch_sums[i] += totals[i];
     }
-    DL_RETURN_IF_ERROR(
-        dl_run_dir_audit(t->options->run, "train", epoch_of(t, step), step, batch->ids, batch->n_samples));
     return show_step(t, step, program, totals);
 }
 
@@ -198,6 +227,8 @@ static dl_trainer_state state_of(const trainer *t) {
                               .samples = t->samples,
                               .epoch_samples = t->epoch_samples,
                               .seconds = dl_clock_seconds() - t->began,
+                              .skipped = t->result->skipped,
+                              .skipped_in_row = t->skipped_in_row,
                               .early = t->result->early,
                               .best = {t->result->best.epoch, t->result->best.without, t->result->best.value},
                               .stopping = {t->stopping.epoch, t->stopping.without, t->stopping.value}};
@@ -278,6 +309,8 @@ static void take_up(trainer *t, const dl_trainer_state *from) {
     t->result->step = t->shown_step = from->step;
     t->result->epoch = from->step > 0 ? epoch_of(t, from->step) : 0;
     t->result->early = from->early;
+    t->result->skipped = from->skipped;
+    t->skipped_in_row = from->skipped_in_row;
     t->samples = t->shown_samples = from->samples;
     t->epoch_samples = from->epoch_samples;
     memcpy(t->epoch_sums, from->epoch_sums, sizeof t->epoch_sums);

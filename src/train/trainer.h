@@ -22,11 +22,12 @@ typedef struct dl_trainer_options {
 
 typedef struct dl_trainer_result {
     int64_t epoch, step, samples;
-    int signal;    /* that stopped training, 0: it finished */
-    bool saved;    /* the newest step is in a checkpoint */
-    bool early;    /* it ended before its epochs were over: train.early_stopping */
-    dl_best best;  /* whose weights are in best.h5; epoch 0: none */
-    dl_score test; /* of the final weights, when it finished */
+    int signal;      /* that stopped training, 0: it finished */
+    bool saved;      /* the newest step is in a checkpoint */
+    int64_t skipped; /* steps whose gradients were not finite */
+    bool early;      /* it ended before its epochs were over: train.early_stopping */
+    dl_best best;    /* whose weights are in best.h5; epoch 0: none */
+    dl_score test;   /* of the final weights, when it finished */
     char weights[DL_DIGEST_TEXT_BYTES];
     double seconds, samples_per_s, data_wait;
 } dl_trainer_result;
@@ -35,8 +36,8 @@ typedef struct dl_trainer_result {
  * weights.h5 at every epoch's end and at the end, best.h5 at the end of each epoch that is the best so far.
  * Checkpoints are begun as config.checkpoint says, at the end, and when a signal stops the run.
  * With train.ema_decay evaluations, best.h5 and ema.h5 (beside each weights.h5) are of the averaged weights.
- * DL_ERR_DIVERGED on all ranks names step and first bad
- * layer. */
+ * A step whose gradients are not finite on some rank changes nothing: DL_ERR_DIVERGED on all ranks names it
+ * and the first bad layer, or with train.on_nan: skip training goes on with the next batch. */
 DL_NODISCARD dl_status dl_train(const dl_trainer_options *options, dl_trainer_result *result);
 
 #endif

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # TEST tier=default timeout=200 needs=python
-"""--resume best goes on from the best epoch's checkpoint, which `keep` and `ckpt prune` leave alone while it is the best,
-and which is saved amid other saves; without one it says why. --resume PATH of another run's checkpoint begins a run of
-its own, which ends with the bytes of the run that was never stopped, and leaves the other run alone."""
+"""--resume best goes on from the best epoch's checkpoint, which `keep` and `ckpt prune` leave alone while it is the
+best, and which is saved amid other saves; without one it says why. --resume PATH of another run's checkpoint begins a
+run of its own, which ends with the weights of the run that was never stopped, and leaves the other run alone."""
 import glob
 import json
 import os
