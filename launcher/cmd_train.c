@@ -26,6 +26,7 @@ typedef struct job {
     dl_console *console;
     dl_metrics *metrics;
     dl_text config_text;
+    dl_injections injections;
     dl_resume resume; /* what this run goes on from, if anything */
     dl_saver *saver;
     const char *metric_names[DL_MAX_METRICS];
@@ -122,8 +123,11 @@ static dl_status make_saver(job *j) {
         DL_RETURN_IF_ERROR(dl_checkpoint_clean(checkpoints, &n_removed));
         DL_RETURN_IF_ERROR(dl_resume_set_aside(j->setup.config->run.dir, j->resume.step));
     }
-    const dl_saver_options options = {
-        .session = j->session, .checkpoints = checkpoints, .config_digest = digest, .console = j->console};
+    const dl_saver_options options = {.session = j->session,
+                                      .checkpoints = checkpoints,
+                                      .config_digest = digest,
+                                      .console = j->console,
+                                      .injections = j->injections.n > 0 ? &j->injections : NULL};
     DL_RETURN_IF_ERROR(dl_saver_create(&options, &j->saver));
     if (j->resume.found && !j->resume.elsewhere) {
         int64_t best = 0;
@@ -150,6 +154,35 @@ static dl_status tell_resume(job *j) {
                     report.ranks_before == 1 ? "" : "s", j->resume.elsewhere ? ", of " : "",
                     j->resume.elsewhere ? j->resume.path : "");
     return dl_metrics_resume(j->metrics, &report);
+}
+
+/* --- failures on purpose --- */
+
+static dl_status read_injections(job *j, const dl_arguments *arguments) {
+    const char *words[DL_MAX_REPEATS + 1];
+    const dl_comm *world = j->runtime->world;
+    const int n = dl_arguments_all(arguments, "inject", words);
+    const dl_status status = dl_inject_parse(words, n, world->rank, world->size, &j->injections);
+    return dl_comm_agree(j->runtime->world, status, NULL);
+}
+
+/* On the console and in the log, in metrics.jsonl and in status.json. */
+static dl_status tell_injections(job *j, int64_t step) {
+    dl_text all = {0};
+    dl_status status = DL_OK;
+    if (j->console == NULL || j->injections.n == 0) {
+        return DL_OK;
+    }
+    for (int i = 0; i < j->injections.n && status == DL_OK; i++) {
+        const char *what = j->injections.each[i].text;
+        dl_console_note(j->console, "inject  %s: this run is to fail on purpose", what);
+        status = dl_metrics_inject(j->metrics, what);
+        status = status == DL_OK ? dl_text_append(&all, "%s%s", i > 0 ? " " : "", what) : status;
+    }
+    status = status == DL_OK ? dl_run_dir_set_inject(j->run, all.data) : status;
+    dl_text_free(&all);
+    DL_RETURN_IF_ERROR(status);
+    return dl_run_dir_status(j->run, DL_RUN_RUNNING, 0, step, "");
 }
 
 /* --- outputs --- */
@@ -283,6 +316,7 @@ static dl_status train(job *j, bool profile, dl_status *stopped) {
                                         .saver = j->saver,
                                         .resume = j->resume.found ? &j->resume.trainer : NULL,
                                         .pending_signal = dl_signals_pending,
+                                        .injections = j->injections.n > 0 ? &j->injections : NULL,
                                         .profile = profile};
     DL_RETURN_IF_ERROR(dl_session_init_parameters(j->session));
     if (j->resume.found) {
@@ -304,6 +338,7 @@ static dl_status run_job(job *j, const dl_arguments *arguments, dl_status *stopp
     const char *path = arguments->n_positional > 0 ? arguments->positional[0] : NULL;
     DL_RETURN_IF_ERROR(
         dl_setup_load(path, arguments->override, arguments->n_overrides, j->runtime->world, &j->setup));
+    DL_RETURN_IF_ERROR(read_injections(j, arguments));
     find_metric_names(j);
     DL_RETURN_IF_ERROR(
         dl_setup_session(&j->setup, j->runtime->world, 0, j->runtime->n_threads, true, false, &j->session));
@@ -317,6 +352,7 @@ static dl_status run_job(job *j, const dl_arguments *arguments, dl_status *stopp
     DL_RETURN_IF_ERROR(open_outputs_everywhere(j));
     DL_RETURN_IF_ERROR(tell_start(j));
     DL_RETURN_IF_ERROR(tell_resume(j));
+    DL_RETURN_IF_ERROR(dl_comm_agree(j->runtime->world, tell_injections(j, j->resume.step), NULL));
     return train(j, dl_arguments_flag(arguments, "profile") != NULL, stopped);
 }
 
@@ -335,6 +371,8 @@ static const dl_flag flags[] = {
      "begins a new one"},
     {"strict", NULL, "a damaged newest checkpoint is an error; the next older one is not taken"},
     {"force", "KEY", "go on although this key of the configuration has changed"},
+    {"inject", "KIND@rank=R,step=N...",
+     "rehearse a failure: kill, stop, delay=SECONDS, nan or enospc on rank R before step N; needs DLTRAIN_INJECT=1"},
     {"profile", NULL, "print where the time of a step goes"},
     {NULL, NULL, NULL},
 };
@@ -342,7 +380,8 @@ static const dl_flag flags[] = {
 const dl_command dl_command_train = {
     .name = "train",
     .usage =
-        "[CONFIG] [KEY.PATH=VALUE ...] [--fresh] [--resume STEP|best|PATH] [--strict] [--force KEY] [--profile]",
+        "[CONFIG] [KEY.PATH=VALUE ...] [--fresh] [--resume STEP|best|PATH] [--strict] [--force KEY] "
+        "[--inject WHAT]... [--profile]",
     .doc = "train the network that CONFIG describes (default: ./dltrain.yaml, else a built-in example)",
     .flags = flags,
     .takes_overrides = true,

@@ -99,6 +99,13 @@ dl_status dl_metrics_start(dl_metrics *metrics, const dl_start_report *report) {
     return DL_OK;
 }
 
+dl_status dl_metrics_inject(dl_metrics *metrics, const char *what) {
+    dl_json json = begin(metrics, "inject");
+    dl_json_string(&json, "what", what);
+    DL_RETURN_IF_ERROR(end(metrics, &json));
+    return DL_OK;
+}
+
 dl_status dl_metrics_resume(dl_metrics *metrics, const dl_resume_report *report) {
     dl_json json = begin(metrics, "resume");
     put_position(&json, report->epoch, report->step, report->samples);

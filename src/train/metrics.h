@@ -79,6 +79,8 @@ DL_NODISCARD dl_status dl_metrics_create(int fd, const char *path, const char *c
 void dl_metrics_destroy(dl_metrics **metrics); /* NULL-safe */
 
 DL_NODISCARD dl_status dl_metrics_start(dl_metrics *metrics, const dl_start_report *report);
+/* What is to fail on purpose, as it was asked for (inject.h). */
+DL_NODISCARD dl_status dl_metrics_inject(dl_metrics *metrics, const char *what);
 DL_NODISCARD dl_status dl_metrics_resume(dl_metrics *metrics, const dl_resume_report *report);
 DL_NODISCARD dl_status dl_metrics_step(dl_metrics *metrics, const dl_step_report *report);
 DL_NODISCARD dl_status dl_metrics_skip(dl_metrics *metrics, const dl_skip_report *report);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "train/state.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <pthread.h>
@@ -37,6 +38,7 @@ struct dl_saver {
     char **parts; /* rank 0: everybody's, for the commit */
     char *gathered;
     int64_t committed;
+    bool full_disk; /* the save under way is to find the disk full (inject.h) */
     bool best;      /* the save under way is of the best epoch so far */
     int64_t pinned; /* rank 0: step of the best epoch's checkpoint, 0: none */
     double began;
@@ -97,6 +99,10 @@ static dl_status check_finite(const dl_saver *saver) {
 static void *write_part(void *context) {
     dl_saver *saver = context;
     dl_status status = check_finite(saver);
+    if (status == DL_OK && saver->full_disk) {
+        status = dl_error_raise(DL_ERR_IO, __FILE__, __LINE__, __func__,
+                                "cannot write to %s: %s (by --inject)", saver->checkpoints, strerror(ENOSPC));
+    }
     if (status == DL_OK) {
         status = dl_checkpoint_write_part(saver->checkpoints, saver->about.step, saver->rank, saver->slice,
                                           saver->n_slices, NULL, &saver->part);
@@ -295,6 +301,7 @@ dl_status dl_saver_begin(dl_saver *saver, const dl_saver_position *position) {
                                          .versions = saver->versions,
                                          .state = saver->trainer};
     saver->best = position->best;
+    saver->full_disk = saver->options.injections != NULL && dl_inject_full_disk(saver->options.injections);
     dl_text_free(&saver->part);
     saver->phase = PHASE_PARTS;
     return start_thread(saver, write_part);

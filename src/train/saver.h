@@ -8,6 +8,7 @@
 #define DLTRAIN_TRAIN_SAVER_H
 
 #include "train/console.h"
+#include "train/inject.h"
 #include "train/session.h"
 
 #include <jansson.h>
@@ -19,6 +20,7 @@ typedef struct dl_saver_options {
     const char *checkpoints;   /* RUN/checkpoints; copied */
     const char *config_digest; /* copied */
     dl_console *console;       /* NULL on ranks other than 0 */
+    dl_injections *injections; /* NULL: nothing is to fail on purpose */
 } dl_saver_options;
 
 /* Makes room for a copy of the state, and touches it. Not collective. */

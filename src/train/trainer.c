@@ -9,6 +9,7 @@
 #include "train/profile.h"
 #include "train/weights.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* What a run of the loop carries from step to step. */
@@ -57,6 +58,9 @@ static dl_step_block step_block(trainer *t, int64_t step, const dl_batch *batch)
         block.control[DL_CONTROL_STOP] = t->options->pending_signal();
     }
     dl_autosave_ask(&t->autosave, &block);
+    if (t->options->injections != NULL) {
+        dl_inject_step(t->options->injections, &block);
+    }
     return block;
 }
 
@@ -166,12 +170,24 @@ static dl_status end_epoch(trainer *t, int64_t step) {
     return DL_OK;
 }
 
+/* Where the first value came from that is not finite. */
+static dl_status find_bad(const trainer *t, int64_t step, int program, const dl_host_batch *host,
+                          char where[DL_DIVERGED_BYTES]) {
+    const dl_injections *injections = t->options->injections;
+    const int rank = injections != NULL ? dl_inject_nan_rank(injections, step) : -1;
+    if (rank < 0) {
+        return dl_diverged_find(t->session, program, host, where);
+    }
+    (void)snprintf(where, DL_DIVERGED_BYTES, "it came by --inject, on rank %d", rank);
+    return DL_OK;
+}
+
 /* The step has changed nothing. The learning rate goes by the samples, the optimizer's bias correction by the
  * updates: neither has seen it. */
 static dl_status skip(trainer *t, int64_t step, int program, const dl_host_batch *host) {
     const dl_train_config *train = &t->session->config->train;
     char where[DL_DIVERGED_BYTES];
-    DL_RETURN_IF_ERROR(dl_diverged_find(t->session, program, host, where));
+    DL_RETURN_IF_ERROR(find_bad(t, step, program, host, where));
     if (train->on_nan == 0 || t->skipped_in_row == train->max_skips) {
         return dl_diverged_stop(t->session, step, t->skipped_in_row, where);
     }

@@ -17,6 +17,7 @@ typedef struct dl_trainer_options {
     dl_saver *saver;                /* NULL: nothing is saved but weights */
     const dl_trainer_state *resume; /* the session's tensors are of a run that stood here; NULL: a new one */
     int (*pending_signal)(void);    /* number of a signal that asks to stop, 0: none; may be NULL */
+    dl_injections *injections;      /* NULL: nothing is to fail on purpose */
     bool profile;                   /* print where the time of a step goes */
 } dl_trainer_options;
 

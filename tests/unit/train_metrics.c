@@ -110,9 +110,11 @@ static void skipped_steps(void **state) {
     (void)state;
     const dl_skip_report report = {.epoch = 1, .step = 2, .samples = 3, .in_row = 4, .where = "the loss"};
     const dl_end_report last = {.epoch = 1, .step = 2, .samples = 3, .skipped = 1};
+    assert_int_equal(dl_metrics_inject(metrics, "nan@rank=1,step=2"), DL_OK);
     assert_int_equal(dl_metrics_skip(metrics, &report), DL_OK);
     assert_int_equal(dl_metrics_end(metrics, &last), DL_OK);
-    expect_lines("{\"v\":1,\"kind\":\"skip\",\"t\":,\"epoch\":1,\"step\":2,\"samples\":3,\"in_row\":4,"
+    expect_lines("{\"v\":1,\"kind\":\"inject\",\"t\":,\"what\":\"nan@rank=1,step=2\"}\n"
+                 "{\"v\":1,\"kind\":\"skip\",\"t\":,\"epoch\":1,\"step\":2,\"samples\":3,\"in_row\":4,"
                  "\"where\":\"the loss\"}\n"
                  "{\"v\":1,\"kind\":\"end\",\"t\":,\"epoch\":1,\"step\":2,\"samples\":3,\"skipped\":1,"
                  "\"seconds\":0}\n");
