@@ -1,5 +1,6 @@
 /* dltrain train: the main job. */
 #define _GNU_SOURCE
+#include "base/clock.h"
 #include "base/log.h"
 #include "launcher/bootstrap.h"
 #include "launcher/command.h"
@@ -14,6 +15,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -27,6 +29,7 @@ typedef struct job {
     dl_metrics *metrics;
     dl_text config_text;
     dl_injections injections;
+    dl_deadline deadline;
     dl_resume resume; /* what this run goes on from, if anything */
     dl_saver *saver;
     const char *metric_names[DL_MAX_METRICS];
@@ -127,7 +130,8 @@ static dl_status make_saver(job *j) {
                                       .checkpoints = checkpoints,
                                       .config_digest = digest,
                                       .console = j->console,
-                                      .injections = j->injections.n > 0 ? &j->injections : NULL};
+                                      .injections = j->injections.n > 0 ? &j->injections : NULL,
+                                      .stop = dl_signals_insist()};
     DL_RETURN_IF_ERROR(dl_saver_create(&options, &j->saver));
     if (j->resume.found && !j->resume.elsewhere) {
         int64_t best = 0;
@@ -234,10 +238,28 @@ static dl_status tell_start(job *j) {
     return dl_metrics_start(j->metrics, &report);
 }
 
+/* Why, and what is left when the last step is in no checkpoint. */
+static void describe_stop(const job *j, const dl_trainer_result *result, char *out, size_t n_bytes) {
+    char left[96] = "";
+    if (!result->saved && result->checkpoint > 0) {
+        (void)snprintf(left, sizeof left, ", not saved: the checkpoint of step %" PRId64 " is the newest",
+                       result->checkpoint);
+    } else if (!result->saved) {
+        (void)snprintf(left, sizeof left, ", not saved: there is no checkpoint");
+    }
+    if (result->stop == DL_STOP_AT_TIME) {
+        (void)snprintf(out, n_bytes, "stopped, for %s%s", j->deadline.text, left);
+    } else {
+        (void)snprintf(out, n_bytes, "stopped by %ssignal %d (%s)%s",
+                       result->unsaved ? "a second signal after " : "", result->stop, strsignal(result->stop),
+                       left);
+    }
+}
+
 static void describe_end(const job *j, const dl_trainer_result *result, char *out, size_t n_bytes) {
     const dl_early_stopping_config *stopping = &j->setup.config->train.early_stopping;
-    if (result->signal != 0) {
-        (void)snprintf(out, n_bytes, "stopped by signal %d (%s)", result->signal, strsignal(result->signal));
+    if (result->stop != 0) {
+        describe_stop(j, result, out, n_bytes);
     } else if (result->early) {
         (void)snprintf(out, n_bytes, "done early, no better %.40s for %lld epochs", stopping->monitor,
                        (long long)stopping->patience);
@@ -262,7 +284,7 @@ static dl_status tell_end(job *j, const dl_trainer_result *result) {
     if (j->console == NULL) {
         return DL_OK;
     }
-    char what[128], next[512];
+    char what[256], next[512];
     describe_end(j, result, what, sizeof what);
     advise(j, next, sizeof next);
     const dl_closing closing = {.what = what,
@@ -275,7 +297,7 @@ static dl_status tell_end(job *j, const dl_trainer_result *result) {
                                         .best_value = result->best.value,
                                         .skipped = result->skipped,
                                         .seconds = result->seconds,
-                                        .weights = result->signal == 0 ? result->weights : NULL},
+                                        .weights = result->stop == 0 ? result->weights : NULL},
                                 .samples_per_s = result->samples_per_s,
                                 .data_wait = result->data_wait,
                                 .run_dir = dl_run_dir_path(j->run),
@@ -284,13 +306,13 @@ static dl_status tell_end(job *j, const dl_trainer_result *result) {
         dl_console_note(j->console, "skipped %" PRId64 " steps whose gradients were not finite",
                         result->skipped);
     }
-    if (result->signal == 0) {
+    if (result->stop == 0) {
         DL_RETURN_IF_ERROR(dl_metrics_end(j->metrics, &closing.end));
     }
     dl_console_close(j->console, &closing);
-    return dl_run_dir_status(j->run, result->signal == 0 ? DL_RUN_DONE : DL_RUN_STOPPED,
-                             result->signal == 0 ? 0 : (int)(result->saved ? DL_STOPPED : DL_INTERRUPTED),
-                             result->step, result->signal == 0 ? "" : what);
+    return dl_run_dir_status(j->run, result->stop == 0 ? DL_RUN_DONE : DL_RUN_STOPPED,
+                             result->stop == 0 ? 0 : (int)(result->saved ? DL_STOPPED : DL_INTERRUPTED),
+                             result->step, result->stop == 0 ? "" : what);
 }
 
 /* The run directory says how it ended, also when it failed. */
@@ -317,6 +339,7 @@ static dl_status train(job *j, bool profile, dl_status *stopped) {
                                         .resume = j->resume.found ? &j->resume.trainer : NULL,
                                         .pending_signal = dl_signals_pending,
                                         .injections = j->injections.n > 0 ? &j->injections : NULL,
+                                        .deadline = j->deadline.known ? &j->deadline : NULL,
                                         .profile = profile};
     DL_RETURN_IF_ERROR(dl_session_init_parameters(j->session));
     if (j->resume.found) {
@@ -326,18 +349,21 @@ static dl_status train(job *j, bool profile, dl_status *stopped) {
     if (status != DL_OK) {
         return tell_failure(j, status, result.step);
     }
-    if (result.signal != 0) {
+    if (result.stop != 0) {
         *stopped = result.saved ? DL_STOPPED : DL_INTERRUPTED;
     }
     return dl_comm_agree(j->runtime->world, tell_end(j, &result), NULL);
 }
 
 static dl_status run_job(job *j, const dl_arguments *arguments, dl_status *stopped) {
+    const double began = dl_clock_seconds();
     DL_RETURN_IF_ERROR(dl_runtime_start(&j->runtime));
     DL_RETURN_IF_ERROR(dl_signals_install());
     const char *path = arguments->n_positional > 0 ? arguments->positional[0] : NULL;
     DL_RETURN_IF_ERROR(
         dl_setup_load(path, arguments->override, arguments->n_overrides, j->runtime->world, &j->setup));
+    DL_RETURN_IF_ERROR(dl_deadline_set(dl_arguments_flag(arguments, "time-limit"), began,
+                                       getenv("SLURM_JOB_END_TIME"), &j->deadline));
     DL_RETURN_IF_ERROR(read_injections(j, arguments));
     find_metric_names(j);
     DL_RETURN_IF_ERROR(
@@ -373,15 +399,16 @@ static const dl_flag flags[] = {
     {"force", "KEY", "go on although this key of the configuration has changed"},
     {"inject", "KIND@rank=R,step=N...",
      "rehearse a failure: kill, stop, delay=SECONDS, nan or enospc on rank R before step N; needs DLTRAIN_INJECT=1"},
+    {"time-limit", "TIME",
+     "stop with a checkpoint before so much time has passed: 90s, 30m, 1.5h, 1:30:00 (a job of Slurm's knows its end)"},
     {"profile", NULL, "print where the time of a step goes"},
     {NULL, NULL, NULL},
 };
 
 const dl_command dl_command_train = {
     .name = "train",
-    .usage =
-        "[CONFIG] [KEY.PATH=VALUE ...] [--fresh] [--resume STEP|best|PATH] [--strict] [--force KEY] "
-        "[--inject WHAT]... [--profile]",
+    .usage = "[CONFIG] [KEY.PATH=VALUE ...] [--fresh] [--resume STEP|best|PATH] [--strict] [--force KEY] "
+             "[--time-limit TIME] [--inject WHAT]... [--profile]",
     .doc = "train the network that CONFIG describes (default: ./dltrain.yaml, else a built-in example)",
     .flags = flags,
     .takes_overrides = true,

@@ -2,14 +2,14 @@
 
 #include "base/clock.h"
 
-dl_autosave dl_autosave_start(const dl_session *session, dl_saver *saver) {
-    return (dl_autosave){.session = session, .saver = saver, .begun_at = dl_clock_seconds()};
+dl_autosave dl_autosave_start(const dl_session *session, dl_saver *saver, bool soon) {
+    return (dl_autosave){.session = session, .saver = saver, .soon = soon, .begun_at = dl_clock_seconds()};
 }
 
 void dl_autosave_ask(const dl_autosave *autosave, dl_step_block *block) {
     const double minutes = autosave->session->config->checkpoint.every_minutes;
-    block->control[DL_CONTROL_SAVE] = autosave->session->world->rank == 0 && minutes > 0 &&
-                                      dl_clock_seconds() - autosave->begun_at >= 60 * minutes;
+    const bool late = minutes > 0 && dl_clock_seconds() - autosave->begun_at >= 60 * minutes;
+    block->control[DL_CONTROL_SAVE] = autosave->session->world->rank == 0 && (late || autosave->soon);
     block->control[DL_CONTROL_PART] = dl_saver_word(autosave->saver);
 }
 
@@ -29,7 +29,7 @@ static dl_status begin(dl_autosave *autosave, const dl_trainer_state *state) {
                                         .best = is_best(autosave, state)};
     const dl_status status = dl_saver_begin(autosave->saver, &position);
     json_decref(object);
-    autosave->wanted = false;
+    autosave->wanted = autosave->soon = false;
     autosave->begun_at = dl_clock_seconds();
     return status;
 }
@@ -55,14 +55,19 @@ dl_status dl_autosave_step(dl_autosave *autosave, const dl_trainer_state *state,
     return autosave->wanted && !dl_saver_is_busy(autosave->saver) ? begin(autosave, state) : DL_OK;
 }
 
-dl_status dl_autosave_end(dl_autosave *autosave, const dl_trainer_state *state, bool *saved) {
+double dl_autosave_cost(const dl_autosave *autosave) {
+    const dl_saver *saver = autosave->saver;
+    return saver == NULL ? 0 : dl_saver_cost(saver) * (dl_saver_is_busy(saver) ? 2 : 1);
+}
+
+dl_status dl_autosave_end(dl_autosave *autosave, const dl_trainer_state *state, bool last, bool *saved) {
     dl_saver *saver = autosave->saver;
     *saved = false;
     if (saver == NULL || state->step == 0) {
         return DL_OK;
     }
     DL_RETURN_IF_ERROR(dl_saver_finish(saver));
-    if (dl_saver_committed(saver) != state->step) {
+    if (last && dl_saver_committed(saver) != state->step) {
         DL_RETURN_IF_ERROR(begin(autosave, state));
         DL_RETURN_IF_ERROR(dl_saver_finish(saver));
     }

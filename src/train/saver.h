@@ -12,6 +12,7 @@
 #include "train/session.h"
 
 #include <jansson.h>
+#include <stdatomic.h>
 
 typedef struct dl_saver dl_saver;
 
@@ -21,6 +22,7 @@ typedef struct dl_saver_options {
     const char *config_digest; /* copied */
     dl_console *console;       /* NULL on ranks other than 0 */
     dl_injections *injections; /* NULL: nothing is to fail on purpose */
+    const atomic_bool *stop;   /* set: what is under way is given up; may be NULL, may differ between ranks */
 } dl_saver_options;
 
 /* Makes room for a copy of the state, and touches it. Not collective. */
@@ -51,11 +53,14 @@ DL_NODISCARD dl_status dl_saver_begin(dl_saver *saver, const dl_saver_position *
 
 /* After each step, with the control word's DL_CONTROL_PART: goes on with what is under way. Collective when
  * that is what all ranks wait for. A failed save is told once and does not fail the call, unless
- * checkpoint.on_error is `stop`. */
+ * checkpoint.on_error is `stop`; one that was given up by options.stop never does. */
 DL_NODISCARD dl_status dl_saver_step(dl_saver *saver, int word);
 
 /* Waits until nothing is under way any more. Collective over the world. */
 DL_NODISCARD dl_status dl_saver_finish(dl_saver *saver);
+
+/* Seconds until a checkpoint that is begun now will be there, as the last one took, or by its size. */
+double dl_saver_cost(const dl_saver *saver);
 
 /* The step of the newest checkpoint that was committed here, 0: none. */
 int64_t dl_saver_committed(const dl_saver *saver);

@@ -40,6 +40,19 @@ static int64_t epoch_of(const trainer *t, int64_t step) {
     return (step - 1) / t->session->steps_per_epoch + 1;
 }
 
+/* Must this step be the last? The largest word of all ranks counts. */
+static int stop_word(const trainer *t, int64_t step) {
+    const int number = t->options->pending_signal != NULL ? t->options->pending_signal() : 0;
+    const int64_t per_epoch = t->session->steps_per_epoch;
+    if (number != 0 || t->options->deadline == NULL || t->session->world->rank != 0) {
+        return number;
+    }
+    const bool evaluates = step % per_epoch == 0 || (step + 1) % per_epoch == 0;
+    const double cost = dl_autosave_cost(&t->autosave);
+    return dl_deadline_is_near(t->options->deadline, dl_clock_seconds(), cost, evaluates) ? DL_STOP_AT_TIME
+                                                                                          : 0;
+}
+
 /* The step block of a step: number, learning rate, this rank's weight and requests. */
 static dl_step_block step_block(trainer *t, int64_t step, const dl_batch *batch) {
     const dl_train_config *train = &t->session->config->train;
@@ -54,9 +67,7 @@ static dl_step_block step_block(trainer *t, int64_t step, const dl_batch *batch)
                            .t = step - t->result->skipped,
                            .weight = (double)batch->weight,
                            .learning_rate = t->rate};
-    if (t->options->pending_signal != NULL) {
-        block.control[DL_CONTROL_STOP] = t->options->pending_signal();
-    }
+    block.control[DL_CONTROL_STOP] = stop_word(t, step);
     dl_autosave_ask(&t->autosave, &block);
     if (t->options->injections != NULL) {
         dl_inject_step(t->options->injections, &block);
@@ -166,6 +177,9 @@ static dl_status end_epoch(trainer *t, int64_t step) {
     t->epoch_waited = 0.0;
     t->epoch_began = dl_clock_seconds();
     t->evaluated += t->epoch_began - now;
+    if (t->options->deadline != NULL) {
+        t->options->deadline->evaluation = t->epoch_began - now;
+    }
     t->shown_at += t->epoch_began - now;
     return DL_OK;
 }
@@ -252,16 +266,42 @@ static dl_trainer_state state_of(const trainer *t) {
     return state;
 }
 
+/* The launcher may leave a second: what status.json says first stands when the checkpoint takes longer. */
+static dl_status announce_stop(trainer *t) {
+    char message[160];
+    if (t->result->stop == 0 || t->options->metrics == NULL || t->options->saver == NULL) {
+        return DL_OK;
+    }
+    (void)snprintf(
+        message, sizeof message,
+        "stopped at step %lld while its checkpoint was being written; that of step %lld is the newest",
+        (long long)t->result->step, (long long)dl_saver_committed(t->options->saver));
+    return dl_run_dir_status(t->options->run, DL_RUN_STOPPED, DL_INTERRUPTED, t->result->step, message);
+}
+
+static dl_status end_saving(trainer *t) {
+    const dl_status status = announce_stop(t);
+    DL_RETURN_IF_ERROR(dl_comm_agree(t->session->world, status, NULL));
+    DL_RETURN_IF_ERROR(dl_autosave_end(&t->autosave, &t->kept, !t->result->unsaved, &t->result->saved));
+    t->result->checkpoint = t->options->saver != NULL ? dl_saver_committed(t->options->saver) : 0;
+    return DL_OK;
+}
+
 static dl_status loop(trainer *t) {
     const int64_t total = t->session->total_steps;
-    for (int64_t step = t->result->step + 1; step <= total && t->result->signal == 0 && !t->result->early;
+    for (int64_t step = t->result->step + 1; step <= total && t->result->stop == 0 && !t->result->early;
          step++) {
         const dl_batch *batch = NULL;
         int32_t control[DL_N_CONTROLS];
+        const double begin = dl_clock_seconds();
         DL_RETURN_IF_ERROR(dl_batches_next(t->batches, &batch));
         DL_RETURN_IF_ERROR(run_step(t, step, batch, control));
         dl_batches_release(t->batches, batch);
-        t->result->signal = control[DL_CONTROL_STOP];
+        if (t->options->deadline != NULL) {
+            dl_deadline_note_step(t->options->deadline, dl_clock_seconds() - begin);
+        }
+        t->result->stop = control[DL_CONTROL_STOP] % DL_STOP_UNSAVED;
+        t->result->unsaved = control[DL_CONTROL_STOP] >= DL_STOP_UNSAVED;
         t->result->step = step;
         t->result->epoch = epoch_of(t, step);
         t->kept = state_of(t);
@@ -274,7 +314,7 @@ static dl_status loop(trainer *t) {
         }
         DL_RETURN_IF_ERROR(dl_autosave_step(&t->autosave, &t->kept, control));
     }
-    return dl_autosave_end(&t->autosave, &t->kept, &t->result->saved);
+    return end_saving(t);
 }
 
 /* The final numbers; a stopped run keeps the weights it has reached. */
@@ -287,7 +327,7 @@ static dl_status conclude(trainer *t) {
     int failed = -1;
     DL_RETURN_IF_ERROR(dl_comm_agree(t->session->world, write_weights(t, result->step, false), &failed));
     DL_RETURN_IF_ERROR(dl_weights_hash(&t->session->model->table, &t->session->host, result->weights));
-    if (result->signal != 0) {
+    if (result->stop != 0) {
         return DL_OK;
     }
     if (t->session->valid_is_test) {
@@ -345,7 +385,7 @@ dl_status dl_train(const dl_trainer_options *options, dl_trainer_result *result)
     DL_RETURN_IF_ERROR(start_watching(&t));
     DL_RETURN_IF_ERROR(dl_step_profile_create(options->profile, t.session->plan, &t.profile));
     t.began = t.epoch_began = t.shown_at = dl_clock_seconds();
-    t.autosave = dl_autosave_start(t.session, options->saver);
+    t.autosave = dl_autosave_start(t.session, options->saver, options->deadline != NULL);
     if (options->resume != NULL) {
         take_up(&t, options->resume);
     }
