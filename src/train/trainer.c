@@ -266,25 +266,31 @@ static dl_trainer_state state_of(const trainer *t) {
     return state;
 }
 
-/* The launcher may leave a second: what status.json says first stands when the checkpoint takes longer. */
-static dl_status announce_stop(trainer *t) {
+/* Rank 0: where a stopped run stands, before and after the last save: the launcher may leave a second, and
+ * what status.json says then stays. */
+static dl_status note_stop(const trainer *t) {
+    const dl_trainer_result *result = t->result;
     char message[160];
-    if (t->result->stop == 0 || t->options->metrics == NULL || t->options->saver == NULL) {
+    if (result->stop == 0 || t->options->metrics == NULL || t->options->saver == NULL) {
         return DL_OK;
     }
-    (void)snprintf(
-        message, sizeof message,
-        "stopped at step %lld while its checkpoint was being written; that of step %lld is the newest",
-        (long long)t->result->step, (long long)dl_saver_committed(t->options->saver));
-    return dl_run_dir_status(t->options->run, DL_RUN_STOPPED, DL_INTERRUPTED, t->result->step, message);
+    const int64_t newest = dl_saver_committed(t->options->saver);
+    const bool saved = newest == result->step;
+    (void)snprintf(message, sizeof message, "stopped while the first checkpoint was being written");
+    if (newest > 0) {
+        (void)snprintf(message, sizeof message, "stopped%s; that of step %lld is the newest",
+                       saved ? " with a checkpoint" : " while a checkpoint was being written",
+                       (long long)newest);
+    }
+    return dl_run_dir_status(t->options->run, DL_RUN_STOPPED, saved ? DL_STOPPED : DL_INTERRUPTED,
+                             result->step, message);
 }
 
 static dl_status end_saving(trainer *t) {
-    const dl_status status = announce_stop(t);
-    DL_RETURN_IF_ERROR(dl_comm_agree(t->session->world, status, NULL));
+    DL_RETURN_IF_ERROR(dl_comm_agree(t->session->world, note_stop(t), NULL));
     DL_RETURN_IF_ERROR(dl_autosave_end(&t->autosave, &t->kept, !t->result->unsaved, &t->result->saved));
     t->result->checkpoint = t->options->saver != NULL ? dl_saver_committed(t->options->saver) : 0;
-    return DL_OK;
+    return dl_comm_agree(t->session->world, note_stop(t), NULL);
 }
 
 static dl_status loop(trainer *t) {

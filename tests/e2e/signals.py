@@ -151,7 +151,7 @@ def check_too_slow():
     os.unlink(SLOW)
     step = newest(job.folder)
     if took > 4 or (now['state'], now['exit']) != ('stopped', 130) or step >= now['step'] or step == 0 or \
-            f'while its checkpoint was being written; that of step {step} is the newest' not in now['message']:
+            f'while a checkpoint was being written; that of step {step} is the newest' not in now['message']:
         dltest.fail(f'no time to save: {took:.1f} s, {now}, newest {step}')
     dltest.run('ckpt', 'verify', job.folder)
     said = dltest.run('net.yaml', f'run.dir={job.folder}', f'train.max_steps={step + 5}', ranks=2, fresh=False).stdout
