@@ -194,6 +194,17 @@ static dl_status unknown_option(const dl_command *command, const char *word) {
                     command->name);
 }
 
+static dl_status repeat_option(const char *name, int flag, const char *value_name, const char *value,
+                               dl_arguments *out) {
+    const size_t n = value_name != NULL ? strlen(value_name) : 0;
+    const bool several = n > 3 && strcmp(value_name + n - 3, "...") == 0;
+    DL_RETURN_ERROR_IF(!several, DL_ERR_USAGE, "--%s is given twice", name);
+    DL_RETURN_ERROR_IF(out->n_repeats == DL_MAX_REPEATS, DL_ERR_USAGE, "--%s is given too often", name);
+    out->repeat[out->n_repeats].flag = flag;
+    out->repeat[out->n_repeats++].value = value;
+    return DL_OK;
+}
+
 /* Reads argv[*i] as an option; moves *i when its value is the next word. */
 static dl_status read_option(int argc, const char *const *argv, int *i, dl_arguments *out) {
     const char *word = argv[*i];
@@ -211,7 +222,9 @@ static dl_status read_option(int argc, const char *const *argv, int *i, dl_argum
                            value_name);
         option.value = argv[++*i];
     }
-    DL_RETURN_ERROR_IF(out->flag_value[flag] != NULL, DL_ERR_USAGE, "--%s is given twice", option.name);
+    if (out->flag_value[flag] != NULL) {
+        return repeat_option(option.name, flag, value_name, option.value, out);
+    }
     out->flag_value[flag] = option.value == NULL ? "" : option.value;
     return DL_OK;
 }

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "launcher/ckpt_paths.h"
 #include "launcher/command.h"
+#include "train/resume.h"
 #include "train/run_lock.h"
 
 #include <stdio.h>
@@ -30,7 +31,7 @@ static dl_status print_deleted(const dl_arguments *arguments, const dl_ckpt_path
 }
 
 static dl_status prune(const dl_arguments *arguments, const dl_ckpt_paths *paths) {
-    int64_t keep = 0, *deleted = NULL;
+    int64_t keep = 0, best = 0, *deleted = NULL;
     int n = 0;
     dl_run_lock *lock = NULL;
     DL_RETURN_IF_ERROR(dl_arguments_int(arguments, "keep", 1, INT32_MAX, 2, &keep));
@@ -39,7 +40,10 @@ static dl_status prune(const dl_arguments *arguments, const dl_ckpt_paths *paths
     if (paths->run[0] != '\0') {
         DL_RETURN_IF_ERROR(dl_run_lock_take(paths->run, &lock));
     }
-    dl_status status = dl_checkpoint_prune(paths->folder, (int)keep, NULL, 0, &deleted, &n);
+    dl_status status = dl_resume_best_step(paths->folder, &best);
+    if (status == DL_OK) {
+        status = dl_checkpoint_prune(paths->folder, (int)keep, &best, best > 0, &deleted, &n);
+    }
     /* What is gone is said, also when not all went well. */
     const dl_status printed = n > 0 || status == DL_OK ? print_deleted(arguments, paths, deleted, n) : DL_OK;
     status = status != DL_OK ? status : printed;
@@ -55,7 +59,7 @@ static dl_status run(const dl_arguments *arguments) {
 const dl_command dl_command_ckpt_prune = {
     .name = "ckpt prune",
     .usage = "PATH [--keep N] [--json]",
-    .doc = "delete all but the newest checkpoints of a run",
+    .doc = "delete all but the newest checkpoints of a run and that of its best epoch",
     .help =
         "PATH is a run, which must not be going on, or its folder of checkpoints. Nothing is deleted before\n"
         "every byte of the newest was compared with its digest (damage: exit status 78). Damaged checkpoints,\n"

@@ -1,5 +1,6 @@
 /* dltrain train: the main job. */
 #define _GNU_SOURCE
+#include "base/clock.h"
 #include "base/log.h"
 #include "launcher/bootstrap.h"
 #include "launcher/command.h"
@@ -12,8 +13,9 @@
 #include "train/trainer.h"
 
 #include <inttypes.h>
-
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -26,6 +28,8 @@ typedef struct job {
     dl_console *console;
     dl_metrics *metrics;
     dl_text config_text;
+    dl_injections injections;
+    dl_deadline deadline;
     dl_resume resume; /* what this run goes on from, if anything */
     dl_saver *saver;
     const char *metric_names[DL_MAX_METRICS];
@@ -52,20 +56,34 @@ static void find_metric_names(job *j) {
 
 /* --- going on from a checkpoint --- */
 
-/* Rank 0: may this configuration go on with that run? */
-static dl_status compare_configs(job *j, const char *forced) {
-    const dl_config *config = j->setup.config;
-    const char *schedule = config->train.schedule.kind->name;
+/* With the configuration of the run that the checkpoint is of. A copy may have come without it: then tensors
+ * and data alone tell whether it fits. */
+static dl_status compare_with_file(job *j, const char *forced) {
+    const char *schedule = j->setup.config->train.schedule.kind->name;
     const bool any_length = strcmp(schedule, "cosine") != 0 && strcmp(schedule, "polynomial") != 0;
-    char path[4096];
+    char path[PATH_MAX];
     dl_text before = {0};
-    DL_RETURN_IF_ERROR(dl_path_join(path, sizeof path, config->run.dir, "config.yaml"));
+    const bool here = !j->resume.elsewhere;
+    DL_RETURN_IF_ERROR(dl_path_join(path, sizeof path, here ? j->setup.config->run.dir : j->resume.path,
+                                    here ? "config.yaml" : "../../config.yaml"));
+    if (!here && !dl_file_exists(path)) {
+        DL_WARN(
+            "there is no %s: the configuration that %s was made with is not known; tensors and data are compared",
+            path, j->resume.path);
+        return DL_OK;
+    }
     dl_status status = dl_file_read(path, 1 << 20, &before);
     if (status == DL_OK) {
         status = dl_resume_compare(before.data, j->config_text.data, any_length, forced);
     }
     dl_text_free(&before);
-    DL_RETURN_IF_ERROR(status);
+    return status;
+}
+
+/* Rank 0: may this configuration go on with that run? */
+static dl_status compare_configs(job *j, const char *forced) {
+    const dl_config *config = j->setup.config;
+    DL_RETURN_IF_ERROR(compare_with_file(j, forced));
     DL_RETURN_ERROR_IF(
         strcmp(j->resume.data_digest, j->session->train_info.digest) != 0 &&
             (forced == NULL || strcmp(forced, "data.path") != 0),
@@ -108,10 +126,19 @@ static dl_status make_saver(job *j) {
         DL_RETURN_IF_ERROR(dl_checkpoint_clean(checkpoints, &n_removed));
         DL_RETURN_IF_ERROR(dl_resume_set_aside(j->setup.config->run.dir, j->resume.step));
     }
-    const dl_saver_options options = {
-        .session = j->session, .checkpoints = checkpoints, .config_digest = digest, .console = j->console};
+    const dl_saver_options options = {.session = j->session,
+                                      .checkpoints = checkpoints,
+                                      .config_digest = digest,
+                                      .console = j->console,
+                                      .injections = j->injections.n > 0 ? &j->injections : NULL,
+                                      .stop = dl_signals_insist()};
     DL_RETURN_IF_ERROR(dl_saver_create(&options, &j->saver));
-    dl_saver_set_committed(j->saver, j->resume.step);
+    if (j->resume.found && !j->resume.elsewhere) {
+        int64_t best = 0;
+        DL_RETURN_IF_ERROR(dl_resume_best_step(checkpoints, &best));
+        dl_saver_pin(j->saver, best);
+        dl_saver_set_committed(j->saver, j->resume.step);
+    }
     return DL_OK;
 }
 
@@ -125,10 +152,41 @@ static dl_status tell_resume(job *j) {
                                      .ranks_before = j->resume.ranks,
                                      .ranks = j->runtime->world->size};
     dl_console_note(j->console,
-                    "resume  after step %" PRId64 " of %" PRId64 " (epoch %" PRId64 "), saved by %d rank%s",
+                    "resume  after step %" PRId64 " of %" PRId64 " (epoch %" PRId64
+                    "), saved by %d rank%s%s%s",
                     report.step, j->session->total_steps, report.epoch, report.ranks_before,
-                    report.ranks_before == 1 ? "" : "s");
+                    report.ranks_before == 1 ? "" : "s", j->resume.elsewhere ? ", of " : "",
+                    j->resume.elsewhere ? j->resume.path : "");
     return dl_metrics_resume(j->metrics, &report);
+}
+
+/* --- failures on purpose --- */
+
+static dl_status read_injections(job *j, const dl_arguments *arguments) {
+    const char *words[DL_MAX_REPEATS + 1];
+    const dl_comm *world = j->runtime->world;
+    const int n = dl_arguments_all(arguments, "inject", words);
+    const dl_status status = dl_inject_parse(words, n, world->rank, world->size, &j->injections);
+    return dl_comm_agree(j->runtime->world, status, NULL);
+}
+
+/* On the console and in the log, in metrics.jsonl and in status.json. */
+static dl_status tell_injections(job *j, int64_t step) {
+    dl_text all = {0};
+    dl_status status = DL_OK;
+    if (j->console == NULL || j->injections.n == 0) {
+        return DL_OK;
+    }
+    for (int i = 0; i < j->injections.n && status == DL_OK; i++) {
+        const char *what = j->injections.each[i].text;
+        dl_console_note(j->console, "inject  %s: this run is to fail on purpose", what);
+        status = dl_metrics_inject(j->metrics, what);
+        status = status == DL_OK ? dl_text_append(&all, "%s%s", i > 0 ? " " : "", what) : status;
+    }
+    status = status == DL_OK ? dl_run_dir_set_inject(j->run, all.data) : status;
+    dl_text_free(&all);
+    DL_RETURN_IF_ERROR(status);
+    return dl_run_dir_status(j->run, DL_RUN_RUNNING, 0, step, "");
 }
 
 /* --- outputs --- */
@@ -139,10 +197,11 @@ static dl_status open_outputs(job *j) {
     const dl_console_options options = dl_console_options_for(STDOUT_FILENO);
     DL_RETURN_IF_ERROR(dl_console_create(&options, j->metric_names, j->n_metrics, &j->console));
     const bool over = j->resume.step % j->session->steps_per_epoch == 0;
-    DL_RETURN_IF_ERROR(j->resume.found ? dl_run_dir_continue(config->run.dir, j->config_text.data,
-                                                             config->run.audit, j->resume.step, over, &j->run)
-                                       : dl_run_dir_create(config->run.dir, j->config_text.data,
-                                                           config->run.audit, &j->run));
+    const bool here = j->resume.found && !j->resume.elsewhere;
+    DL_RETURN_IF_ERROR(
+        here ? dl_run_dir_continue(config->run.dir, j->config_text.data, config->run.audit, j->resume.step,
+                                   over, &j->run)
+             : dl_run_dir_create(config->run.dir, j->config_text.data, config->run.audit, &j->run));
     dl_log_set_file(dl_run_dir_log_fd(j->run));
     dl_console_set_log(j->console, dl_run_dir_log_fd(j->run));
     if (dl_run_dir_moved_to(j->run) != NULL) {
@@ -179,10 +238,28 @@ static dl_status tell_start(job *j) {
     return dl_metrics_start(j->metrics, &report);
 }
 
+/* Why, and what is left when the last step is in no checkpoint. */
+static void describe_stop(const job *j, const dl_trainer_result *result, char *out, size_t n_bytes) {
+    char left[96] = "";
+    if (!result->saved && result->checkpoint > 0) {
+        (void)snprintf(left, sizeof left, ", not saved: the checkpoint of step %" PRId64 " is the newest",
+                       result->checkpoint);
+    } else if (!result->saved) {
+        (void)snprintf(left, sizeof left, ", not saved: there is no checkpoint");
+    }
+    if (result->stop == DL_STOP_AT_TIME) {
+        (void)snprintf(out, n_bytes, "stopped, for %s%s", j->deadline.text, left);
+    } else {
+        (void)snprintf(out, n_bytes, "stopped by %ssignal %d (%s)%s",
+                       result->unsaved ? "a second signal after " : "", result->stop, strsignal(result->stop),
+                       left);
+    }
+}
+
 static void describe_end(const job *j, const dl_trainer_result *result, char *out, size_t n_bytes) {
     const dl_early_stopping_config *stopping = &j->setup.config->train.early_stopping;
-    if (result->signal != 0) {
-        (void)snprintf(out, n_bytes, "stopped by signal %d (%s)", result->signal, strsignal(result->signal));
+    if (result->stop != 0) {
+        describe_stop(j, result, out, n_bytes);
     } else if (result->early) {
         (void)snprintf(out, n_bytes, "done early, no better %.40s for %lld epochs", stopping->monitor,
                        (long long)stopping->patience);
@@ -207,7 +284,7 @@ static dl_status tell_end(job *j, const dl_trainer_result *result) {
     if (j->console == NULL) {
         return DL_OK;
     }
-    char what[128], next[512];
+    char what[256], next[512];
     describe_end(j, result, what, sizeof what);
     advise(j, next, sizeof next);
     const dl_closing closing = {.what = what,
@@ -218,19 +295,24 @@ static dl_status tell_end(job *j, const dl_trainer_result *result) {
                                         .best = result->best.epoch > 0 ? result->best.name : NULL,
                                         .best_epoch = result->best.epoch,
                                         .best_value = result->best.value,
+                                        .skipped = result->skipped,
                                         .seconds = result->seconds,
-                                        .weights = result->signal == 0 ? result->weights : NULL},
+                                        .weights = result->stop == 0 ? result->weights : NULL},
                                 .samples_per_s = result->samples_per_s,
                                 .data_wait = result->data_wait,
                                 .run_dir = dl_run_dir_path(j->run),
                                 .next = next[0] != '\0' ? next : NULL};
-    if (result->signal == 0) {
+    if (result->skipped > 0) {
+        dl_console_note(j->console, "skipped %" PRId64 " steps whose gradients were not finite",
+                        result->skipped);
+    }
+    if (result->stop == 0) {
         DL_RETURN_IF_ERROR(dl_metrics_end(j->metrics, &closing.end));
     }
     dl_console_close(j->console, &closing);
-    return dl_run_dir_status(j->run, result->signal == 0 ? DL_RUN_DONE : DL_RUN_STOPPED,
-                             result->signal == 0 ? 0 : (int)(result->saved ? DL_STOPPED : DL_INTERRUPTED),
-                             result->step, result->signal == 0 ? "" : what);
+    return dl_run_dir_status(j->run, result->stop == 0 ? DL_RUN_DONE : DL_RUN_STOPPED,
+                             result->stop == 0 ? 0 : (int)(result->saved ? DL_STOPPED : DL_INTERRUPTED),
+                             result->step, result->stop == 0 ? "" : what);
 }
 
 /* The run directory says how it ended, also when it failed. */
@@ -256,6 +338,8 @@ static dl_status train(job *j, bool profile, dl_status *stopped) {
                                         .saver = j->saver,
                                         .resume = j->resume.found ? &j->resume.trainer : NULL,
                                         .pending_signal = dl_signals_pending,
+                                        .injections = j->injections.n > 0 ? &j->injections : NULL,
+                                        .deadline = j->deadline.known ? &j->deadline : NULL,
                                         .profile = profile};
     DL_RETURN_IF_ERROR(dl_session_init_parameters(j->session));
     if (j->resume.found) {
@@ -265,18 +349,22 @@ static dl_status train(job *j, bool profile, dl_status *stopped) {
     if (status != DL_OK) {
         return tell_failure(j, status, result.step);
     }
-    if (result.signal != 0) {
+    if (result.stop != 0) {
         *stopped = result.saved ? DL_STOPPED : DL_INTERRUPTED;
     }
     return dl_comm_agree(j->runtime->world, tell_end(j, &result), NULL);
 }
 
 static dl_status run_job(job *j, const dl_arguments *arguments, dl_status *stopped) {
+    const double began = dl_clock_seconds();
     DL_RETURN_IF_ERROR(dl_runtime_start(&j->runtime));
     DL_RETURN_IF_ERROR(dl_signals_install());
     const char *path = arguments->n_positional > 0 ? arguments->positional[0] : NULL;
     DL_RETURN_IF_ERROR(
         dl_setup_load(path, arguments->override, arguments->n_overrides, j->runtime->world, &j->setup));
+    DL_RETURN_IF_ERROR(dl_deadline_set(dl_arguments_flag(arguments, "time-limit"), began,
+                                       getenv("SLURM_JOB_END_TIME"), &j->deadline));
+    DL_RETURN_IF_ERROR(read_injections(j, arguments));
     find_metric_names(j);
     DL_RETURN_IF_ERROR(
         dl_setup_session(&j->setup, j->runtime->world, 0, j->runtime->n_threads, true, false, &j->session));
@@ -290,6 +378,7 @@ static dl_status run_job(job *j, const dl_arguments *arguments, dl_status *stopp
     DL_RETURN_IF_ERROR(open_outputs_everywhere(j));
     DL_RETURN_IF_ERROR(tell_start(j));
     DL_RETURN_IF_ERROR(tell_resume(j));
+    DL_RETURN_IF_ERROR(dl_comm_agree(j->runtime->world, tell_injections(j, j->resume.step), NULL));
     return train(j, dl_arguments_flag(arguments, "profile") != NULL, stopped);
 }
 
@@ -303,18 +392,23 @@ static dl_status run(const dl_arguments *arguments) {
 
 static const dl_flag flags[] = {
     {"fresh", NULL, "start anew; an earlier run in the directory is kept as NAME.1"},
-    {"resume", "STEP|PATH",
-     "go on from this checkpoint (default: the newest of the run directory that is whole)"},
+    {"resume", "STEP|best|PATH",
+     "go on from this checkpoint (default: the newest of the run directory that is whole); another run's "
+     "begins a new one"},
     {"strict", NULL, "a damaged newest checkpoint is an error; the next older one is not taken"},
     {"force", "KEY", "go on although this key of the configuration has changed"},
+    {"inject", "KIND@rank=R,step=N...",
+     "rehearse a failure: kill, stop, delay=SECONDS, nan or enospc on rank R before step N; needs DLTRAIN_INJECT=1"},
+    {"time-limit", "TIME",
+     "stop with a checkpoint before so much time has passed: 90s, 30m, 1.5h, 1:30:00 (a job of Slurm's knows its end)"},
     {"profile", NULL, "print where the time of a step goes"},
     {NULL, NULL, NULL},
 };
 
 const dl_command dl_command_train = {
     .name = "train",
-    .usage =
-        "[CONFIG] [KEY.PATH=VALUE ...] [--fresh] [--resume STEP|PATH] [--strict] [--force KEY] [--profile]",
+    .usage = "[CONFIG] [KEY.PATH=VALUE ...] [--fresh] [--resume STEP|best|PATH] [--strict] [--force KEY] "
+             "[--time-limit TIME] [--inject WHAT]... [--profile]",
     .doc = "train the network that CONFIG describes (default: ./dltrain.yaml, else a built-in example)",
     .flags = flags,
     .takes_overrides = true,

@@ -22,14 +22,34 @@ const dl_flag *dl_command_flags(const dl_command *command) {
     return command->make_flags != NULL ? command->make_flags() : command->flags;
 }
 
-const char *dl_arguments_flag(const dl_arguments *arguments, const char *name) {
+/* -1: there is no such flag. */
+static int number_of(const dl_arguments *arguments, const char *name) {
     const dl_flag *flags = dl_command_flags(arguments->command);
     for (int i = 0; flags != NULL && flags[i].name != NULL; i++) {
         if (strcmp(flags[i].name, name) == 0) {
-            return arguments->flag_value[i];
+            return i;
         }
     }
-    return NULL;
+    return -1;
+}
+
+const char *dl_arguments_flag(const dl_arguments *arguments, const char *name) {
+    const int flag = number_of(arguments, name);
+    return flag >= 0 ? arguments->flag_value[flag] : NULL;
+}
+
+int dl_arguments_all(const dl_arguments *arguments, const char *name, const char **out) {
+    const int flag = number_of(arguments, name);
+    int n = 0;
+    if (flag >= 0 && arguments->flag_value[flag] != NULL) {
+        out[n++] = arguments->flag_value[flag];
+    }
+    for (int i = 0; i < arguments->n_repeats; i++) {
+        if (arguments->repeat[i].flag == flag) {
+            out[n++] = arguments->repeat[i].value;
+        }
+    }
+    return n;
 }
 
 dl_status dl_arguments_int(const dl_arguments *arguments, const char *name, int64_t min, int64_t max,

@@ -7,14 +7,15 @@
 
 #include <stdint.h>
 
-/* An option "--name". value_name NULL: it takes no value; otherwise "--name VALUE" or "--name=VALUE". */
+/* An option "--name". value_name NULL: it takes no value; otherwise "--name VALUE" or "--name=VALUE". One
+ * whose value_name ends in "..." may be given several times (dl_arguments_all). */
 typedef struct dl_flag {
     const char *name; /* without the dashes */
     const char *value_name;
     const char *doc;
 } dl_flag;
 
-enum { DL_MAX_FLAGS = 16, DL_MAX_ARGUMENTS = 256 };
+enum { DL_MAX_FLAGS = 16, DL_MAX_ARGUMENTS = 256, DL_MAX_REPEATS = 32 };
 
 typedef struct dl_command dl_command;
 
@@ -26,7 +27,12 @@ typedef struct dl_arguments {
     int n_overrides; /* KEY.PATH=VALUE */
     const char *override[DL_MAX_ARGUMENTS];
     const char *flag_value[DL_MAX_FLAGS]; /* by the command's flag number; NULL: not given, "" for flags
-                                             without value */
+                                             without value; the first of several */
+    int n_repeats;                        /* further values of flags given several times */
+    struct {
+        int flag;
+        const char *value;
+    } repeat[DL_MAX_REPEATS];
 } dl_arguments;
 
 struct dl_command {
@@ -50,6 +56,10 @@ const dl_flag *dl_command_flags(const dl_command *command);
 
 /* Value of a flag of this command by name: NULL when not given. */
 const char *dl_arguments_flag(const dl_arguments *arguments, const char *name);
+
+/* All values of a flag that may be given several times, in order, into out[DL_MAX_REPEATS + 1]; returns how
+ * many. */
+int dl_arguments_all(const dl_arguments *arguments, const char *name, const char **out);
 
 /* Integer value of a flag, or `fallback` when not given. DL_ERR_USAGE names flag, value and range. */
 DL_NODISCARD dl_status dl_arguments_int(const dl_arguments *arguments, const char *name, int64_t min,

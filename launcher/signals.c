@@ -1,20 +1,33 @@
 #define _GNU_SOURCE
 #include "launcher/signals.h"
 
+#include "base/clock.h"
+#include "train/trainer.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
-static volatile sig_atomic_t pending;
+/* timeout(1) sends its signal to the process and then to the group of processes, that is twice. */
+#define SAME_REQUEST_SECONDS 0.02
 
-/* The first signal asks, the second INT or TERM insists: the program may be stuck where nobody asks. */
+static volatile sig_atomic_t pending;
+static atomic_bool insists;
+static double counted_at; /* the handler's alone: it blocks the other signals */
+
 static void on_signal(int number) {
-    if (pending != 0 && (number == SIGINT || number == SIGTERM)) {
-        _exit(128 + number);
+    const double now = dl_clock_seconds();
+    if (pending == number && now - counted_at < SAME_REQUEST_SECONDS) {
+        return;
     }
+    counted_at = now;
     if (pending == 0) {
         pending = number;
+    } else if (!atomic_load(&insists)) {
+        atomic_store(&insists, true);
+    } else if (number == SIGINT || number == SIGTERM) {
+        _exit(128 + number);
     }
 }
 
@@ -23,6 +36,9 @@ dl_status dl_signals_install(void) {
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     (void)sigemptyset(&action.sa_mask);
     for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        (void)sigaddset(&action.sa_mask, numbers[i]);
+    }
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         DL_RETURN_ERROR_IF(sigaction(numbers[i], &action, NULL) != 0, DL_ERR_INTERNAL,
                            "cannot catch signal %d: %s", numbers[i], strerror(errno));
     }
@@ -30,5 +46,10 @@ dl_status dl_signals_install(void) {
 }
 
 int dl_signals_pending(void) {
-    return pending;
+    const int number = pending;
+    return number != 0 && atomic_load(&insists) ? number + DL_STOP_UNSAVED : number;
+}
+
+const atomic_bool *dl_signals_insist(void) {
+    return &insists;
 }

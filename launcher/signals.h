@@ -1,13 +1,20 @@
-/* Signals set a flag; the trainer asks between steps. A second signal ends the process at once. */
+/* Signals set a flag; the trainer asks between steps. A second signal asks for the end without a checkpoint;
+ * a third SIGINT or SIGTERM ends the process at once, for it may be stuck where nobody asks. */
 #ifndef DLTRAIN_LAUNCHER_SIGNALS_H
 #define DLTRAIN_LAUNCHER_SIGNALS_H
 
 #include "base/status.h"
 
+#include <stdatomic.h>
+
 /* Catches SIGINT, SIGTERM, SIGUSR1, SIGUSR2. */
 DL_NODISCARD dl_status dl_signals_install(void);
 
-/* Number of the first signal received, 0 when none. Async-signal-safe. */
+/* Number of the first signal received, 0 when none; with DL_STOP_UNSAVED (train/trainer.h) after the second.
+ */
 int dl_signals_pending(void);
+
+/* Set by the second signal. */
+const atomic_bool *dl_signals_insist(void);
 
 #endif

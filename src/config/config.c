@@ -144,6 +144,8 @@ static const dl_option early_stopping_options[] = {
     DL_OPTION_END,
 };
 
+static const char *const on_nan_words[] = {"stop", "skip", NULL};
+
 static const dl_option train_options[] = {
     {.name = "epochs",
      .type = DL_TYPE_INT,
@@ -212,6 +214,20 @@ static const dl_option train_options[] = {
      .max = 0.99999999,
      .doc =
          "share of the averaged weights kept in a step: 0.999; they are evaluated and kept in ema.h5. 0: none"},
+    {.name = "on_nan",
+     .type = DL_TYPE_CHOICE,
+     .offset = offsetof(dl_train_config, on_nan),
+     .fallback = "stop",
+     .words = on_nan_words,
+     .doc =
+         "when a gradient is NaN or infinite: stop training, or skip the step, which then changes nothing"},
+    {.name = "max_skips",
+     .type = DL_TYPE_INT,
+     .offset = offsetof(dl_train_config, max_skips),
+     .fallback = "10",
+     .min = 1,
+     .max = COUNT_LIMIT,
+     .doc = "steps skipped in a row before training stops all the same"},
     {.name = "early_stopping",
      .type = DL_TYPE_GROUP,
      .offset = offsetof(dl_train_config, early_stopping),
@@ -307,8 +323,8 @@ static const dl_option checkpoint_options[] = {
      .type = DL_TYPE_TEXT,
      .offset = offsetof(dl_checkpoint_config, best),
      .fallback = "",
-     .doc =
-         "figure whose best weights are kept in best.h5: valid_loss, ...; default: what early_stopping watches"},
+     .doc = "figure whose best epoch is kept: its weights in best.h5, its checkpoint beside the newest ones. "
+            "valid_loss, ...; default: what early_stopping watches"},
     DL_OPTION_END,
 };
 

@@ -26,15 +26,8 @@ static void describe(const dl_session *session, const dl_program *program, int a
     }
 }
 
-static dl_status raise_divergence(const char *where, int64_t step) {
-    DL_RETURN_ERROR(
-        DL_ERR_DIVERGED,
-        "training diverged at step %lld: a gradient is NaN or infinite; %s. The weights of step %lld are "
-        "unchanged. Try a lower train.optimizer learning_rate or a longer warm-up",
-        (long long)step, where, (long long)step - 1);
-}
-
-dl_status dl_report_divergence(dl_session *session, int program, const dl_host_batch *batch, int64_t step) {
+dl_status dl_diverged_find(dl_session *session, int program, const dl_host_batch *batch,
+                           char where[DL_DIVERGED_BYTES]) {
     finding mine = {.instruction = -1};
     int at = -1;
     DL_RETURN_IF_ERROR(dl_execute_until_bad(session->plan, program, batch, &at));
@@ -44,19 +37,31 @@ dl_status dl_report_divergence(dl_session *session, int program, const dl_host_b
     finding *all = NULL;
     const int n = session->world->size;
     DL_RETURN_IF_ERROR(dl_alloc((size_t)n, sizeof *all, &all));
-    dl_status status = session->world->functions->all_gather(session->world, &mine, sizeof mine, all);
+    const dl_status status = session->world->functions->all_gather(session->world, &mine, sizeof mine, all);
     int first = -1;
     for (int r = 0; r < n; r++) {
         if (all[r].instruction >= 0 && (first < 0 || all[r].instruction < all[first].instruction)) {
             first = r;
         }
     }
-    char where[TEXT_BYTES + 32] = "the sum over the ranks overflowed";
+    (void)snprintf(where, DL_DIVERGED_BYTES, "the sum over the ranks overflowed");
     if (first >= 0) {
-        (void)snprintf(where, sizeof where, "%s, on rank %d", all[first].text, first);
+        (void)snprintf(where, DL_DIVERGED_BYTES, "%s, on rank %d", all[first].text, first);
     }
     dl_free(&all);
-    DL_RETURN_IF_ERROR(status);
-    status = raise_divergence(where, step);
+    return status;
+}
+
+dl_status dl_diverged_stop(const dl_session *session, int64_t step, int64_t skipped, const char *where) {
+    char before[96] = "";
+    if (skipped > 0) {
+        (void)snprintf(before, sizeof before, ", after %lld skipped in a row (train.max_skips)",
+                       (long long)skipped);
+    }
+    const dl_status status = dl_error_raise(
+        DL_ERR_DIVERGED, __FILE__, __LINE__, __func__,
+        "training diverged at step %lld%s: a gradient is NaN or infinite; %s. The weights of "
+        "step %lld are unchanged. Try a lower train.optimizer learning_rate or a longer warm-up",
+        (long long)step, before, where, (long long)(step - skipped - 1));
     return dl_comm_agree(session->world, status, NULL);
 }

@@ -99,6 +99,13 @@ dl_status dl_metrics_start(dl_metrics *metrics, const dl_start_report *report) {
     return DL_OK;
 }
 
+dl_status dl_metrics_inject(dl_metrics *metrics, const char *what) {
+    dl_json json = begin(metrics, "inject");
+    dl_json_string(&json, "what", what);
+    DL_RETURN_IF_ERROR(end(metrics, &json));
+    return DL_OK;
+}
+
 dl_status dl_metrics_resume(dl_metrics *metrics, const dl_resume_report *report) {
     dl_json json = begin(metrics, "resume");
     put_position(&json, report->epoch, report->step, report->samples);
@@ -122,6 +129,15 @@ dl_status dl_metrics_step(dl_metrics *metrics, const dl_step_report *report) {
     return DL_OK;
 }
 
+dl_status dl_metrics_skip(dl_metrics *metrics, const dl_skip_report *report) {
+    dl_json json = begin(metrics, "skip");
+    put_position(&json, report->epoch, report->step, report->samples);
+    dl_json_int(&json, "in_row", report->in_row);
+    dl_json_string(&json, "where", report->where);
+    DL_RETURN_IF_ERROR(end(metrics, &json));
+    return DL_OK;
+}
+
 dl_status dl_metrics_epoch(dl_metrics *metrics, const dl_epoch_report *report) {
     dl_json json = begin(metrics, "epoch");
     put_position(&json, report->epoch, report->step, report->samples);
@@ -141,6 +157,9 @@ dl_status dl_metrics_end(dl_metrics *metrics, const dl_end_report *report) {
         (void)snprintf(key, sizeof key, "best_%s", report->best);
         dl_json_int(&json, "best_epoch", report->best_epoch);
         dl_json_double(&json, key, report->best_value);
+    }
+    if (report->skipped > 0) {
+        dl_json_int(&json, "skipped", report->skipped);
     }
     dl_json_fixed(&json, "seconds", report->seconds, 3);
     if (report->weights != NULL) {

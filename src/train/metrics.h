@@ -45,6 +45,13 @@ typedef struct dl_step_report {
     double seconds;   /* since training began */
 } dl_step_report;
 
+/* A step that changed nothing: its gradients were not finite. */
+typedef struct dl_skip_report {
+    int64_t epoch, step, samples;
+    int64_t in_row;    /* with this one */
+    const char *where; /* the first value that was not finite came from */
+} dl_skip_report;
+
 typedef struct dl_epoch_report {
     int64_t epoch, step, samples;
     dl_score train, valid;
@@ -58,6 +65,7 @@ typedef struct dl_end_report {
     const char *best; /* the figure whose best weights were kept, "valid_loss"; NULL: none */
     int64_t best_epoch;
     double best_value;
+    int64_t skipped; /* steps that were skipped; 0: left out */
     double seconds;
     const char *weights; /* 32 hex digits */
 } dl_end_report;
@@ -71,8 +79,11 @@ DL_NODISCARD dl_status dl_metrics_create(int fd, const char *path, const char *c
 void dl_metrics_destroy(dl_metrics **metrics); /* NULL-safe */
 
 DL_NODISCARD dl_status dl_metrics_start(dl_metrics *metrics, const dl_start_report *report);
+/* What is to fail on purpose, as it was asked for (inject.h). */
+DL_NODISCARD dl_status dl_metrics_inject(dl_metrics *metrics, const char *what);
 DL_NODISCARD dl_status dl_metrics_resume(dl_metrics *metrics, const dl_resume_report *report);
 DL_NODISCARD dl_status dl_metrics_step(dl_metrics *metrics, const dl_step_report *report);
+DL_NODISCARD dl_status dl_metrics_skip(dl_metrics *metrics, const dl_skip_report *report);
 DL_NODISCARD dl_status dl_metrics_epoch(dl_metrics *metrics, const dl_epoch_report *report);
 DL_NODISCARD dl_status dl_metrics_end(dl_metrics *metrics, const dl_end_report *report);
 

@@ -1,10 +1,13 @@
+#define _GNU_SOURCE
 #include "train/resume.h"
 
 #include "base/log.h"
 #include "train/run_dir.h"
 #include "train/state.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,10 +47,83 @@ static bool is_number(const char *text) {
     return text[0] != '\0' && strspn(text, "0123456789") == strlen(text);
 }
 
-static dl_status find_wanted(const char *checkpoints, const char *wanted, dl_resume *out) {
-    char path[4096];
+/* What the manifest says, without a look at the tensors. */
+static dl_status glance(const char *checkpoints, int64_t step, dl_resume *out) {
+    char path[PATH_MAX];
+    dl_checkpoint *checkpoint = NULL;
+    DL_RETURN_IF_ERROR(dl_checkpoint_path(checkpoints, step, path, sizeof path));
+    dl_status status = dl_checkpoint_open(path, &checkpoint);
+    if (status == DL_OK) {
+        status = describe(checkpoint, path, out);
+    }
+    dl_checkpoint_close(&checkpoint);
+    return status;
+}
+
+/* The newest one names the best epoch; the checkpoint that ended that epoch names itself. */
+static int64_t search_best(const char *checkpoints, const int64_t *steps, int n) {
+    int64_t best_epoch = -1;
+    for (int i = 0; i < n; i++) {
+        dl_resume each;
+        if (glance(checkpoints, steps[i], &each) != DL_OK) {
+            continue;
+        }
+        best_epoch = best_epoch < 0 ? each.trainer.best.epoch : best_epoch;
+        if (best_epoch > 0 && each.epoch == best_epoch && each.trainer.best.epoch == best_epoch) {
+            return steps[i];
+        }
+    }
+    return 0;
+}
+
+dl_status dl_resume_best_step(const char *checkpoints, int64_t *step) {
+    int64_t *steps = NULL;
+    int n = 0;
+    DL_RETURN_IF_ERROR(dl_checkpoint_scan(checkpoints, &steps, &n));
+    *step = search_best(checkpoints, steps, n);
+    dl_free(&steps);
+    return DL_OK;
+}
+
+static dl_status find_best(const char *checkpoints, dl_resume *out) {
+    char path[PATH_MAX];
+    int64_t step = 0;
+    DL_RETURN_IF_ERROR(dl_resume_best_step(checkpoints, &step));
+    DL_RETURN_ERROR_IF(
+        step == 0, DL_ERR_USAGE,
+        "%s has no checkpoint of a best epoch: none has ended yet, its checkpoint was not saved, or no "
+        "figure is watched (set checkpoint.best to valid_loss, for example)",
+        checkpoints);
+    DL_RETURN_IF_ERROR(dl_checkpoint_path(checkpoints, step, path, sizeof path));
+    return examine(path, out);
+}
+
+/* Does `path` lie in the folder, at any depth? */
+static dl_status is_below(const char *folder, const char *path, bool *below) {
+    char whole[PATH_MAX], above[PATH_MAX];
+    DL_RETURN_ERROR_IF(realpath(path, whole) == NULL, DL_ERR_IO, "cannot look at %s: %s", path,
+                       strerror(errno));
+    *below = realpath(folder, above) != NULL && strncmp(whole, above, strlen(above)) == 0 &&
+             whole[strlen(above)] == '/';
+    return DL_OK;
+}
+
+static dl_status find_path(const char *run_dir, const char *path, dl_resume *out) {
+    bool below = false;
+    DL_RETURN_IF_ERROR(examine(path, out));
+    DL_RETURN_IF_ERROR(is_below(run_dir, path, &below));
+    out->elsewhere = !below;
+    return DL_OK;
+}
+
+static dl_status find_wanted(const char *run_dir, const char *checkpoints, const char *wanted,
+                             dl_resume *out) {
+    char path[PATH_MAX];
+    if (strcmp(wanted, "best") == 0) {
+        return find_best(checkpoints, out);
+    }
     if (!is_number(wanted)) {
-        return examine(wanted, out);
+        return find_path(run_dir, wanted, out);
     }
     DL_RETURN_IF_ERROR(dl_checkpoint_path(checkpoints, strtoll(wanted, NULL, 10), path, sizeof path));
     return examine(path, out);
@@ -76,7 +152,7 @@ static dl_status find(const dl_resume_options *options, dl_resume *out) {
     *out = (dl_resume){0};
     DL_RETURN_IF_ERROR(dl_run_dir_checkpoints(options->run_dir, checkpoints, sizeof checkpoints));
     if (options->wanted != NULL) {
-        return find_wanted(checkpoints, options->wanted, out);
+        return find_wanted(options->run_dir, checkpoints, options->wanted, out);
     }
     int64_t *steps = NULL;
     int n = 0;

@@ -8,6 +8,7 @@
 
 typedef struct dl_resume {
     bool found;
+    bool elsewhere; /* it does not lie in the run directory: training begins a run of its own with it */
     int64_t step, epoch, samples;
     int ranks; /* that saved it */
     dl_trainer_state trainer;
@@ -17,14 +18,19 @@ typedef struct dl_resume {
 
 typedef struct dl_resume_options {
     const char *run_dir;
-    const char *wanted; /* a step, or the path of a checkpoint; NULL: the newest that is whole */
+    const char *wanted; /* a step, "best", or the path of a checkpoint; NULL: the newest that is whole */
     bool strict;        /* a damaged newest one is an error */
 } dl_resume_options;
 
 /* Finds the checkpoint to go on from and reads every byte of it once (rank 0 does). Damaged ones are named
- * and passed over. DL_ERR_USAGE when `wanted` is not there, DL_ERR_CORRUPT when it is damaged. *out is the
- * same on all ranks. Collective over the world. */
+ * and passed over. DL_ERR_USAGE when `wanted` is not there, or there is no best epoch yet, DL_ERR_CORRUPT
+ * when it is damaged. *out is the same on all ranks. Collective over the world. */
 DL_NODISCARD dl_status dl_resume_find(dl_comm *world, const dl_resume_options *options, dl_resume *out);
+
+/* The step of the checkpoint of the best epoch so far (config.checkpoint.best), by what the newest one in
+ * this folder says of it; 0: no epoch was judged yet, or the best one's is not there. Reads manifests only;
+ * damaged ones are passed over. Not collective. */
+DL_NODISCARD dl_status dl_resume_best_step(const char *checkpoints, int64_t *step);
 
 /* Rank 0, with the run's lock: checkpoints of later steps than the one that training goes on from are set
  * aside (dl_checkpoint_set_aside): they are of another future, or damaged. Says how many. */
@@ -34,9 +40,9 @@ DL_NODISCARD dl_status dl_resume_set_aside(const char *run_dir, int64_t step);
 DL_NODISCARD dl_status dl_resume_load(const dl_resume *resume, dl_session *session);
 
 /* Compares two printed configurations (dl_config_print). Keys that may change when a run goes on do not
- * count: run, checkpoint, parallel, backend, data.path, and with `any_length` train.epochs and
- * train.max_steps; nor does the key `forced` (NULL: none). DL_ERR_USAGE names the first other key with both
- * values. */
+ * count: run, checkpoint, parallel, backend, data.path, train.on_nan, train.max_skips, and with `any_length`
+ * train.epochs and train.max_steps; nor does the key `forced` (NULL: none). DL_ERR_USAGE names the first
+ * other key with both values. */
 DL_NODISCARD dl_status dl_resume_compare(const char *before, const char *now, bool any_length,
                                          const char *forced);
 

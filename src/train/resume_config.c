@@ -50,7 +50,8 @@ static bool is_below(const char *key, const char *section) {
 }
 
 static bool may_change(const char *key, bool any_length, const char *forced) {
-    static const char *const free_keys[] = {"run", "checkpoint", "parallel", "backend", "data.path", "name"};
+    static const char *const free_keys[] = {"run",       "checkpoint", "parallel",     "backend",
+                                            "data.path", "name",       "train.on_nan", "train.max_skips"};
     for (size_t i = 0; i < sizeof free_keys / sizeof *free_keys; i++) {
         if (is_below(key, free_keys[i])) {
             return true;

@@ -24,6 +24,7 @@ struct dl_run_dir {
     int log, metrics, audit;
     dl_run_lock *lock; /* rank 0's */
     dl_text line;      /* reused for every JSON line */
+    dl_text inject;    /* what is to fail on purpose, empty: nothing */
 };
 
 /* What is at the place of the run directory. */
@@ -259,6 +260,7 @@ void dl_run_dir_close(dl_run_dir **run) {
     close_file((*run)->log);
     dl_run_lock_release(&(*run)->lock);
     dl_text_free(&(*run)->line);
+    dl_text_free(&(*run)->inject);
     dl_free(run);
 }
 
@@ -297,9 +299,17 @@ dl_status dl_run_dir_status(dl_run_dir *run, dl_run_state state, int exit_code, 
     dl_json_int(&json, "exit", exit_code);
     dl_json_int(&json, "step", step);
     dl_json_string(&json, "message", message);
+    if (run->inject.size > 0) {
+        dl_json_string(&json, "inject", run->inject.data);
+    }
     DL_RETURN_IF_ERROR(dl_json_end(&json));
     DL_RETURN_IF_ERROR(dl_file_replace(path, run->line.data, run->line.size));
     return DL_OK;
+}
+
+dl_status dl_run_dir_set_inject(dl_run_dir *run, const char *what) {
+    dl_text_free(&run->inject);
+    return dl_text_append(&run->inject, "%s", what);
 }
 
 dl_status dl_run_dir_audit(dl_run_dir *run, const char *split, int64_t epoch, int64_t step,

@@ -5,15 +5,23 @@
 #include "base/log.h"
 #include "train/state.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 /* The word of a rank: the largest of all decides. */
 enum { WORD_IDLE, WORD_DONE, WORD_WORKING, WORD_FAILED };
+
+enum { POLL_NANOSECONDS = 2000000 }; /* while ranks wait for each other's threads */
+
+/* What a save is taken to need before the first was measured: a slow shared file system. */
+#define FIRST_SECONDS 0.5
+#define SLOW_BYTES_PER_SECOND 100e6
 
 /* What is under way, the same on all ranks. */
 typedef enum phase { PHASE_NONE, PHASE_PARTS, PHASE_COMMIT } phase;
@@ -37,11 +45,16 @@ struct dl_saver {
     char **parts; /* rank 0: everybody's, for the commit */
     char *gathered;
     int64_t committed;
+    bool full_disk; /* the save under way is to find the disk full (inject.h) */
+    bool best;      /* the save under way is of the best epoch so far */
+    int64_t pinned; /* rank 0: step of the best epoch's checkpoint, 0: none */
     double began;
+    double cost; /* seconds that the last one took, 0: there was none */
     /* the thread of the phase */
     bool has_thread;
     pthread_t thread;
     atomic_int word;
+    atomic_bool stop; /* it is to give up: another rank has failed, or options.stop */
     dl_error error;
 };
 
@@ -95,9 +108,13 @@ static dl_status check_finite(const dl_saver *saver) {
 static void *write_part(void *context) {
     dl_saver *saver = context;
     dl_status status = check_finite(saver);
+    if (status == DL_OK && saver->full_disk) {
+        status = dl_error_raise(DL_ERR_IO, __FILE__, __LINE__, __func__,
+                                "cannot write to %s: %s (by --inject)", saver->checkpoints, strerror(ENOSPC));
+    }
     if (status == DL_OK) {
         status = dl_checkpoint_write_part(saver->checkpoints, saver->about.step, saver->rank, saver->slice,
-                                          saver->n_slices, NULL, &saver->part);
+                                          saver->n_slices, &saver->stop, &saver->part);
     }
     if (status != DL_OK) {
         dl_error_take(&saver->error);
@@ -116,9 +133,11 @@ static void *commit(void *context) {
         atomic_store(&saver->word, WORD_FAILED);
         return NULL;
     }
+    saver->pinned = saver->best ? saver->about.step : saver->pinned;
     int n_deleted = 0;
     const int keep = (int)saver->options.session->config->checkpoint.keep;
-    status = dl_checkpoint_prune(saver->checkpoints, keep, NULL, 0, NULL, &n_deleted);
+    status =
+        dl_checkpoint_prune(saver->checkpoints, keep, &saver->pinned, saver->pinned > 0, NULL, &n_deleted);
     if (status != DL_OK) { /* the new one is there all the same */
         DL_WARN("older checkpoints are kept: %s", dl_error_last()->message);
     }
@@ -132,6 +151,7 @@ static dl_status start_thread(dl_saver *saver, void *(*work)(void *)) {
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     atomic_store(&saver->word, WORD_WORKING);
+    atomic_store(&saver->stop, false);
     const int failed = pthread_create(&saver->thread, NULL, work, saver);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     saver->has_thread = failed == 0;
@@ -166,11 +186,20 @@ static dl_status give_up(dl_saver *saver) {
     while (status == DL_OK && first < saver->n_ranks - 1 && !all[first].failed) {
         first++;
     }
+    for (int i = first + 1; i < saver->n_ranks && all[first].code == DL_INTERRUPTED; i++) {
+        first =
+            all[i].failed && all[i].code != DL_INTERRUPTED ? i : first; /* the others only gave up with it */
+    }
     const failure told = all[first];
     dl_free(&all);
     DL_RETURN_IF_ERROR(status);
     dl_checkpoint_abandon(saver->checkpoints, saver->about.step, saver->rank);
     saver->phase = PHASE_NONE;
+    if (told.code == DL_INTERRUPTED) {
+        DL_WARN("the checkpoint of step %" PRId64 " is given up: a second signal asks for the end",
+                saver->about.step);
+        return DL_OK;
+    }
     const bool stop = saver->options.session->config->checkpoint.on_error != 0;
     DL_RETURN_ERROR_IF(stop, told.code, "the checkpoint of step %" PRId64 " was not saved (rank %d): %s",
                        saver->about.step, first, told.message);
@@ -213,16 +242,19 @@ static dl_status gather_parts(dl_saver *saver) {
 static dl_status finish_commit(dl_saver *saver) {
     saver->phase = PHASE_NONE;
     saver->committed = saver->about.step;
+    saver->cost = dl_clock_seconds() - saver->began;
     if (saver->options.console != NULL) {
         dl_console_note(saver->options.console, "saved   checkpoint of step %" PRId64 "  %.1f MB in %.1f s",
-                        saver->about.step, 1e-6 * (double)saver->n_bytes * saver->n_ranks,
-                        dl_clock_seconds() - saver->began);
+                        saver->about.step, 1e-6 * (double)saver->n_bytes * saver->n_ranks, saver->cost);
     }
     return DL_OK;
 }
 
 /* All ranks are done with the phase, or one has failed. */
 static dl_status advance(dl_saver *saver, int word) {
+    if (word == WORD_FAILED) {
+        atomic_store(&saver->stop, true);
+    }
     join(saver);
     if (word == WORD_FAILED) {
         return give_up(saver);
@@ -252,7 +284,14 @@ dl_status dl_saver_step(dl_saver *saver, int word) {
     return saver->phase != PHASE_NONE && over ? advance(saver, word) : DL_OK;
 }
 
-/* The largest word of all ranks, once each has ended its own work. */
+/* Whoever asks this rank to give up asks all: it fails, and the others hear of that. */
+static void take_request(dl_saver *saver) {
+    if (saver->options.stop != NULL && atomic_load(saver->options.stop)) {
+        atomic_store(&saver->stop, true);
+    }
+}
+
+/* The largest word of all ranks. */
 static dl_status agree_on_word(dl_saver *saver, int *word) {
     const int mine = atomic_load(&saver->word);
     int *all = NULL;
@@ -269,9 +308,13 @@ static dl_status agree_on_word(dl_saver *saver, int *word) {
 dl_status dl_saver_finish(dl_saver *saver) {
     while (saver->phase != PHASE_NONE) {
         int word = WORD_IDLE;
-        join(saver);
+        take_request(saver);
         DL_RETURN_IF_ERROR(agree_on_word(saver, &word));
-        DL_RETURN_IF_ERROR(advance(saver, word));
+        if (word == WORD_WORKING) {
+            (void)nanosleep(&(struct timespec){.tv_nsec = POLL_NANOSECONDS}, NULL);
+        } else {
+            DL_RETURN_IF_ERROR(advance(saver, word));
+        }
     }
     return DL_OK;
 }
@@ -290,13 +333,26 @@ dl_status dl_saver_begin(dl_saver *saver, const dl_saver_position *position) {
                                          .data_digest = saver->options.session->train_info.digest,
                                          .versions = saver->versions,
                                          .state = saver->trainer};
+    saver->best = position->best;
+    saver->full_disk = saver->options.injections != NULL && dl_inject_full_disk(saver->options.injections);
     dl_text_free(&saver->part);
     saver->phase = PHASE_PARTS;
     return start_thread(saver, write_part);
 }
 
+double dl_saver_cost(const dl_saver *saver) {
+    const double guessed = FIRST_SECONDS + (double)saver->n_bytes * saver->n_ranks / SLOW_BYTES_PER_SECOND;
+    const double cost = saver->cost > 0 ? saver->cost : guessed;
+    const double so_far = saver->phase != PHASE_NONE ? dl_clock_seconds() - saver->began : 0;
+    return so_far > cost ? so_far : cost;
+}
+
 int64_t dl_saver_committed(const dl_saver *saver) {
     return saver->committed;
+}
+
+void dl_saver_pin(dl_saver *saver, int64_t step) {
+    saver->pinned = step;
 }
 
 void dl_saver_set_committed(dl_saver *saver, int64_t step) {

@@ -8,9 +8,11 @@
 #define DLTRAIN_TRAIN_SAVER_H
 
 #include "train/console.h"
+#include "train/inject.h"
 #include "train/session.h"
 
 #include <jansson.h>
+#include <stdatomic.h>
 
 typedef struct dl_saver dl_saver;
 
@@ -19,6 +21,8 @@ typedef struct dl_saver_options {
     const char *checkpoints;   /* RUN/checkpoints; copied */
     const char *config_digest; /* copied */
     dl_console *console;       /* NULL on ranks other than 0 */
+    dl_injections *injections; /* NULL: nothing is to fail on purpose */
+    const atomic_bool *stop;   /* set: what is under way is given up; may be NULL, may differ between ranks */
 } dl_saver_options;
 
 /* Makes room for a copy of the state, and touches it. Not collective. */
@@ -40,6 +44,7 @@ bool dl_saver_is_busy(const dl_saver *saver);
 typedef struct dl_saver_position {
     int64_t step, epoch, samples;
     const json_t *trainer; /* the trainer's own state (trainer_state.h), rank 0's counts */
+    bool best;             /* the best epoch so far ended here: once committed it is pinned */
 } dl_saver_position;
 
 /* Begins a save of the state after step position->step; nothing may be under way. All ranks call it after the
@@ -48,14 +53,21 @@ DL_NODISCARD dl_status dl_saver_begin(dl_saver *saver, const dl_saver_position *
 
 /* After each step, with the control word's DL_CONTROL_PART: goes on with what is under way. Collective when
  * that is what all ranks wait for. A failed save is told once and does not fail the call, unless
- * checkpoint.on_error is `stop`. */
+ * checkpoint.on_error is `stop`; one that was given up by options.stop never does. */
 DL_NODISCARD dl_status dl_saver_step(dl_saver *saver, int word);
 
 /* Waits until nothing is under way any more. Collective over the world. */
 DL_NODISCARD dl_status dl_saver_finish(dl_saver *saver);
 
+/* Seconds until a checkpoint that is begun now will be there, as the last one took, or by its size. */
+double dl_saver_cost(const dl_saver *saver);
+
 /* The step of the newest checkpoint that was committed here, 0: none. */
 int64_t dl_saver_committed(const dl_saver *saver);
+
+/* Rank 0, before anything is saved: the checkpoint of this step, of the best epoch so far, is not deleted
+ * until one of a better epoch is committed. 0: there is none. */
+void dl_saver_pin(dl_saver *saver, int64_t step);
 
 /* The step of the newest checkpoint is told to a saver of a resumed run. */
 void dl_saver_set_committed(dl_saver *saver, int64_t step);

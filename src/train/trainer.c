@@ -2,12 +2,14 @@
 
 #include "base/clock.h"
 #include "optim/optim.h"
+#include "train/autosave.h"
 #include "train/batches.h"
 #include "train/diverged.h"
 #include "train/evaluate.h"
 #include "train/profile.h"
 #include "train/weights.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* What a run of the loop carries from step to step. */
@@ -22,13 +24,13 @@ typedef struct trainer {
     double shown_at, shown_waited; /* when the last step line was written */
     int64_t shown_step, shown_samples;
     double epoch_sums[DL_N_TOTALS];
-    int64_t epoch_samples, samples; /* all ranks */
-    double evaluated;               /* seconds spent evaluating, not training */
-    double rate;                    /* learning rate of the step */
+    int64_t epoch_samples, samples; /* all ranks; those of skipped steps do not count */
+    int64_t skipped_in_row;
+    double evaluated; /* seconds spent evaluating, not training */
+    double rate;      /* learning rate of the step */
     dl_score valid;
     dl_best stopping; /* what early stopping watches */
-    bool wants_save;  /* a checkpoint is due, but one is under way still */
-    double saved_at;  /* clock: the last checkpoint was begun */
+    dl_autosave autosave;
     /* What a checkpoint of this step holds. Amid an epoch that is the state before figures of a part of it
      * were judged and shown, because training ends here: a longer one would not have ended. */
     dl_trainer_state kept;
@@ -38,10 +40,17 @@ static int64_t epoch_of(const trainer *t, int64_t step) {
     return (step - 1) / t->session->steps_per_epoch + 1;
 }
 
-/* Rank 0's clock decides; the others hear of it in the control word. */
-static int is_time_to_save(const trainer *t) {
-    const double minutes = t->session->config->checkpoint.every_minutes;
-    return t->session->world->rank == 0 && minutes > 0 && dl_clock_seconds() - t->saved_at >= 60 * minutes;
+/* Must this step be the last? The largest word of all ranks counts. */
+static int stop_word(const trainer *t, int64_t step) {
+    const int number = t->options->pending_signal != NULL ? t->options->pending_signal() : 0;
+    const int64_t per_epoch = t->session->steps_per_epoch;
+    if (number != 0 || t->options->deadline == NULL || t->session->world->rank != 0) {
+        return number;
+    }
+    const bool evaluates = step % per_epoch == 0 || (step + 1) % per_epoch == 0;
+    const double cost = dl_autosave_cost(&t->autosave);
+    return dl_deadline_is_near(t->options->deadline, dl_clock_seconds(), cost, evaluates) ? DL_STOP_AT_TIME
+                                                                                          : 0;
 }
 
 /* The step block of a step: number, learning rate, this rank's weight and requests. */
@@ -54,13 +63,15 @@ static dl_step_block step_block(trainer *t, int64_t step, const dl_batch *batch)
                                   .total_samples = epochs * t->session->n_samples[DL_SPLIT_TRAIN],
                                   .epoch_samples = t->session->n_samples[DL_SPLIT_TRAIN]};
     t->rate = dl_schedule_rate(&train->schedule, dl_optimizer_base_rate(&train->optimizer), &progress);
-    dl_step_block block = {
-        .step = step, .t = step, .weight = (double)batch->weight, .learning_rate = t->rate};
-    if (t->options->pending_signal != NULL) {
-        block.control[DL_CONTROL_STOP] = t->options->pending_signal();
+    dl_step_block block = {.step = step,
+                           .t = step - t->result->skipped,
+                           .weight = (double)batch->weight,
+                           .learning_rate = t->rate};
+    block.control[DL_CONTROL_STOP] = stop_word(t, step);
+    dl_autosave_ask(&t->autosave, &block);
+    if (t->options->injections != NULL) {
+        dl_inject_step(t->options->injections, &block);
     }
-    block.control[DL_CONTROL_SAVE] = is_time_to_save(t);
-    block.control[DL_CONTROL_PART] = dl_saver_word(t->options->saver);
     return block;
 }
 
@@ -166,8 +177,48 @@ static dl_status end_epoch(trainer *t, int64_t step) {
     t->epoch_waited = 0.0;
     t->epoch_began = dl_clock_seconds();
     t->evaluated += t->epoch_began - now;
+    if (t->options->deadline != NULL) {
+        t->options->deadline->evaluation = t->epoch_began - now;
+    }
     t->shown_at += t->epoch_began - now;
     return DL_OK;
+}
+
+/* Where the first value came from that is not finite. */
+static dl_status find_bad(const trainer *t, int64_t step, int program, const dl_host_batch *host,
+                          char where[DL_DIVERGED_BYTES]) {
+    const dl_injections *injections = t->options->injections;
+    const int rank = injections != NULL ? dl_inject_nan_rank(injections, step) : -1;
+    if (rank < 0) {
+        return dl_diverged_find(t->session, program, host, where);
+    }
+    (void)snprintf(where, DL_DIVERGED_BYTES, "it came by --inject, on rank %d", rank);
+    return DL_OK;
+}
+
+/* The step has changed nothing. The learning rate goes by the samples, the optimizer's bias correction by the
+ * updates: neither has seen it. */
+static dl_status skip(trainer *t, int64_t step, int program, const dl_host_batch *host) {
+    const dl_train_config *train = &t->session->config->train;
+    char where[DL_DIVERGED_BYTES];
+    DL_RETURN_IF_ERROR(find_bad(t, step, program, host, where));
+    if (train->on_nan == 0 || t->skipped_in_row == train->max_skips) {
+        return dl_diverged_stop(t->session, step, t->skipped_in_row, where);
+    }
+    t->result->skipped++;
+    t->skipped_in_row++;
+    if (t->options->metrics == NULL) {
+        return DL_OK;
+    }
+    dl_console_note(t->options->console,
+                    "skip    step %lld: a gradient is NaN or infinite; %s (%lld in a row, at most %lld)",
+                    (long long)step, where, (long long)t->skipped_in_row, (long long)train->max_skips);
+    const dl_skip_report report = {.epoch = epoch_of(t, step),
+                                   .step = step,
+                                   .samples = t->samples,
+                                   .in_row = t->skipped_in_row,
+                                   .where = where};
+    return dl_metrics_skip(t->options->metrics, &report);
 }
 
 /* Runs one step on one batch; `control` is what all ranks have agreed on. */
@@ -184,28 +235,30 @@ static dl_status run_step(trainer *t, int64_t step, const dl_batch *batch, int32
     DL_RETURN_IF_ERROR(dl_step_profile_run(t->profile, t->session->plan, program, &host));
     double totals[DL_N_TOTALS];
     DL_RETURN_IF_ERROR(dl_session_read_control(t->session, program, totals, control));
-    if (control[DL_CONTROL_NONFINITE] != 0) {
-        return dl_report_divergence(t->session, program, &host, step);
-    }
-    t->samples += batch->global.n_samples;
-    t->epoch_samples += batch->global.n_samples;
     t->waited += batch->waited;
     t->epoch_waited += batch->waited;
+    DL_RETURN_IF_ERROR(
+        dl_run_dir_audit(t->options->run, "train", epoch_of(t, step), step, batch->ids, batch->n_samples));
+    if (control[DL_CONTROL_NONFINITE] != 0) {
+        return skip(t, step, program, &host);
+    }
+    t->skipped_in_row = 0;
+    t->samples += batch->global.n_samples;
+    t->epoch_samples += batch->global.n_samples;
     for (int i = 0; i < DL_N_TOTALS; i++) {
         t->epoch_sums[i] += totals[i];
     }
-    DL_RETURN_IF_ERROR(
-        dl_run_dir_audit(t->options->run, "train", epoch_of(t, step), step, batch->ids, batch->n_samples));
     return show_step(t, step, program, totals);
 }
 
-/* --- checkpoints --- */
-
+/* Where training stands now. */
 static dl_trainer_state state_of(const trainer *t) {
     dl_trainer_state state = {.step = t->result->step,
                               .samples = t->samples,
                               .epoch_samples = t->epoch_samples,
                               .seconds = dl_clock_seconds() - t->began,
+                              .skipped = t->result->skipped,
+                              .skipped_in_row = t->skipped_in_row,
                               .early = t->result->early,
                               .best = {t->result->best.epoch, t->result->best.without, t->result->best.value},
                               .stopping = {t->stopping.epoch, t->stopping.without, t->stopping.value}};
@@ -213,62 +266,48 @@ static dl_trainer_state state_of(const trainer *t) {
     return state;
 }
 
-static dl_status begin_save(trainer *t) {
-    json_t *trainer_state = dl_trainer_state_json(&t->kept);
-    json_t *object = json_pack("{s:o}", "trainer", trainer_state);
-    DL_RETURN_ERROR_IF(object == NULL, DL_ERR_MEMORY, "no memory for the state of the trainer");
-    const dl_saver_position position = {
-        .step = t->kept.step, .epoch = t->result->epoch, .samples = t->kept.samples, .trainer = object};
-    const dl_status status = dl_saver_begin(t->options->saver, &position);
-    json_decref(object);
-    t->wants_save = false;
-    t->saved_at = dl_clock_seconds();
-    return status;
-}
-
-static bool is_due(const trainer *t, int64_t step, const int32_t control[DL_N_CONTROLS]) {
-    const dl_checkpoint_config *when = &t->session->config->checkpoint;
-    const int64_t per_epoch = t->session->steps_per_epoch;
-    return (when->every_steps > 0 && step % when->every_steps == 0) || control[DL_CONTROL_SAVE] != 0 ||
-           (when->every_epochs > 0 && step % (per_epoch * when->every_epochs) == 0);
-}
-
-/* After each step: goes on with the save under way, begins one that is due. */
-static dl_status save(trainer *t, int64_t step, const int32_t control[DL_N_CONTROLS]) {
-    dl_saver *saver = t->options->saver;
-    if (saver == NULL) {
+/* Rank 0: where a stopped run stands, before and after the last save: the launcher may leave a second, and
+ * what status.json says then stays. */
+static dl_status note_stop(const trainer *t) {
+    const dl_trainer_result *result = t->result;
+    char message[160];
+    if (result->stop == 0 || t->options->metrics == NULL || t->options->saver == NULL) {
         return DL_OK;
     }
-    DL_RETURN_IF_ERROR(dl_saver_step(saver, control[DL_CONTROL_PART]));
-    t->wants_save = t->wants_save || is_due(t, step, control);
-    return t->wants_save && !dl_saver_is_busy(saver) ? begin_save(t) : DL_OK;
+    const int64_t newest = dl_saver_committed(t->options->saver);
+    const bool saved = newest == result->step;
+    (void)snprintf(message, sizeof message, "stopped while the first checkpoint was being written");
+    if (newest > 0) {
+        (void)snprintf(message, sizeof message, "stopped%s; that of step %lld is the newest",
+                       saved ? " with a checkpoint" : " while a checkpoint was being written",
+                       (long long)newest);
+    }
+    return dl_run_dir_status(t->options->run, DL_RUN_STOPPED, saved ? DL_STOPPED : DL_INTERRUPTED,
+                             result->step, message);
 }
 
-/* The last step is saved, whatever is due. */
-static dl_status save_end(trainer *t) {
-    dl_saver *saver = t->options->saver;
-    if (saver == NULL || t->result->step == 0) {
-        return DL_OK;
-    }
-    DL_RETURN_IF_ERROR(dl_saver_finish(saver));
-    if (dl_saver_committed(saver) != t->result->step) {
-        DL_RETURN_IF_ERROR(begin_save(t));
-        DL_RETURN_IF_ERROR(dl_saver_finish(saver));
-    }
-    t->result->saved = dl_saver_committed(saver) == t->result->step;
-    return DL_OK;
+static dl_status end_saving(trainer *t) {
+    DL_RETURN_IF_ERROR(dl_comm_agree(t->session->world, note_stop(t), NULL));
+    DL_RETURN_IF_ERROR(dl_autosave_end(&t->autosave, &t->kept, !t->result->unsaved, &t->result->saved));
+    t->result->checkpoint = t->options->saver != NULL ? dl_saver_committed(t->options->saver) : 0;
+    return dl_comm_agree(t->session->world, note_stop(t), NULL);
 }
 
 static dl_status loop(trainer *t) {
     const int64_t total = t->session->total_steps;
-    for (int64_t step = t->result->step + 1; step <= total && t->result->signal == 0 && !t->result->early;
+    for (int64_t step = t->result->step + 1; step <= total && t->result->stop == 0 && !t->result->early;
          step++) {
         const dl_batch *batch = NULL;
         int32_t control[DL_N_CONTROLS];
+        const double begin = dl_clock_seconds();
         DL_RETURN_IF_ERROR(dl_batches_next(t->batches, &batch));
         DL_RETURN_IF_ERROR(run_step(t, step, batch, control));
         dl_batches_release(t->batches, batch);
-        t->result->signal = control[DL_CONTROL_STOP];
+        if (t->options->deadline != NULL) {
+            dl_deadline_note_step(t->options->deadline, dl_clock_seconds() - begin);
+        }
+        t->result->stop = control[DL_CONTROL_STOP] % DL_STOP_UNSAVED;
+        t->result->unsaved = control[DL_CONTROL_STOP] >= DL_STOP_UNSAVED;
         t->result->step = step;
         t->result->epoch = epoch_of(t, step);
         t->kept = state_of(t);
@@ -279,9 +318,9 @@ static dl_status loop(trainer *t) {
         if (over) {
             t->kept = state_of(t);
         }
-        DL_RETURN_IF_ERROR(save(t, step, control));
+        DL_RETURN_IF_ERROR(dl_autosave_step(&t->autosave, &t->kept, control));
     }
-    return save_end(t);
+    return end_saving(t);
 }
 
 /* The final numbers; a stopped run keeps the weights it has reached. */
@@ -294,7 +333,7 @@ static dl_status conclude(trainer *t) {
     int failed = -1;
     DL_RETURN_IF_ERROR(dl_comm_agree(t->session->world, write_weights(t, result->step, false), &failed));
     DL_RETURN_IF_ERROR(dl_weights_hash(&t->session->model->table, &t->session->host, result->weights));
-    if (result->signal != 0) {
+    if (result->stop != 0) {
         return DL_OK;
     }
     if (t->session->valid_is_test) {
@@ -332,6 +371,8 @@ static void take_up(trainer *t, const dl_trainer_state *from) {
     t->result->step = t->shown_step = from->step;
     t->result->epoch = from->step > 0 ? epoch_of(t, from->step) : 0;
     t->result->early = from->early;
+    t->result->skipped = from->skipped;
+    t->skipped_in_row = from->skipped_in_row;
     t->samples = t->shown_samples = from->samples;
     t->epoch_samples = from->epoch_samples;
     memcpy(t->epoch_sums, from->epoch_sums, sizeof t->epoch_sums);
@@ -349,10 +390,12 @@ dl_status dl_train(const dl_trainer_options *options, dl_trainer_result *result)
     *result = (dl_trainer_result){0};
     DL_RETURN_IF_ERROR(start_watching(&t));
     DL_RETURN_IF_ERROR(dl_step_profile_create(options->profile, t.session->plan, &t.profile));
-    t.began = t.epoch_began = t.shown_at = t.saved_at = dl_clock_seconds();
+    t.began = t.epoch_began = t.shown_at = dl_clock_seconds();
+    t.autosave = dl_autosave_start(t.session, options->saver, options->deadline != NULL);
     if (options->resume != NULL) {
         take_up(&t, options->resume);
     }
+    t.kept = state_of(&t);
     dl_status status = dl_batches_start_training(t.session, result->step + 1, &t.batches);
     if (status == DL_OK) {
         status = loop(&t);

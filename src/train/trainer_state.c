@@ -21,9 +21,10 @@ static json_t *best_json(int64_t epoch, int64_t without, double value) {
 }
 
 json_t *dl_trainer_state_json(const dl_trainer_state *state) {
-    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:b, s:o, s:o}", "step", (json_int_t)state->step, "samples",
-                     (json_int_t)state->samples, "epoch_samples", (json_int_t)state->epoch_samples,
-                     "epoch_sums", sums_json(state), "seconds", number(state->seconds), "early",
+    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:b, s:o, s:o}", "step", (json_int_t)state->step,
+                     "samples", (json_int_t)state->samples, "epoch_samples", (json_int_t)state->epoch_samples,
+                     "epoch_sums", sums_json(state), "seconds", number(state->seconds), "skipped",
+                     (json_int_t)state->skipped, "skipped_in_row", (json_int_t)state->skipped_in_row, "early",
                      (int)state->early, "best",
                      best_json(state->best.epoch, state->best.without, state->best.value), "stopping",
                      best_json(state->stopping.epoch, state->stopping.without, state->stopping.value));
@@ -37,6 +38,11 @@ static dl_status whole(const json_t *object, const char *key, int64_t *out) {
                        "the trainer's state has no number '%s'", key);
     *out = json_integer_value(value);
     return DL_OK;
+}
+
+/* What checkpoints from before it was counted do without is 0. */
+static dl_status whole_or_none(const json_t *object, const char *key, int64_t *out) {
+    return json_object_get(object, key) != NULL ? whole(object, key, out) : DL_OK;
 }
 
 /* null is what was not finite. */
@@ -69,6 +75,8 @@ dl_status dl_trainer_state_parse(const json_t *object, dl_trainer_state *out) {
         DL_RETURN_IF_ERROR(real(json_array_get(sums, (size_t)i), "epoch_sums", &state.epoch_sums[i]));
     }
     DL_RETURN_IF_ERROR(real(json_object_get(object, "seconds"), "seconds", &state.seconds));
+    DL_RETURN_IF_ERROR(whole_or_none(object, "skipped", &state.skipped));
+    DL_RETURN_IF_ERROR(whole_or_none(object, "skipped_in_row", &state.skipped_in_row));
     state.early = json_is_true(json_object_get(object, "early"));
     DL_RETURN_IF_ERROR(parse_best(object, "best", &state.best.epoch, &state.best.without, &state.best.value));
     DL_RETURN_IF_ERROR(parse_best(object, "stopping", &state.stopping.epoch, &state.stopping.without,

@@ -12,9 +12,10 @@ typedef struct dl_trainer_state {
     int64_t step;    /* made so far */
     int64_t samples; /* seen so far by all ranks */
     int64_t epoch_samples;
-    double epoch_sums[DL_N_TOTALS]; /* of the epoch so far */
-    double seconds;                 /* since training began, in all its runs */
-    bool early;                     /* it has ended before its epochs were over */
+    double epoch_sums[DL_N_TOTALS];  /* of the epoch so far */
+    double seconds;                  /* since training began, in all its runs */
+    int64_t skipped, skipped_in_row; /* steps whose gradients were not finite: in all, and up to now */
+    bool early;                      /* it has ended before its epochs were over */
     struct {
         int64_t epoch, without; /* as in dl_best */
         double value;

@@ -106,6 +106,20 @@ static void a_norm_that_was_measured(void **state) {
         "\"grad_norm\":0.30000000000000004,\"step_ms\":0,\"samples_per_s\":0,\"data_wait\":0,\"seconds\":0}\n");
 }
 
+static void skipped_steps(void **state) {
+    (void)state;
+    const dl_skip_report report = {.epoch = 1, .step = 2, .samples = 3, .in_row = 4, .where = "the loss"};
+    const dl_end_report last = {.epoch = 1, .step = 2, .samples = 3, .skipped = 1};
+    assert_int_equal(dl_metrics_inject(metrics, "nan@rank=1,step=2"), DL_OK);
+    assert_int_equal(dl_metrics_skip(metrics, &report), DL_OK);
+    assert_int_equal(dl_metrics_end(metrics, &last), DL_OK);
+    expect_lines("{\"v\":1,\"kind\":\"inject\",\"t\":,\"what\":\"nan@rank=1,step=2\"}\n"
+                 "{\"v\":1,\"kind\":\"skip\",\"t\":,\"epoch\":1,\"step\":2,\"samples\":3,\"in_row\":4,"
+                 "\"where\":\"the loss\"}\n"
+                 "{\"v\":1,\"kind\":\"end\",\"t\":,\"epoch\":1,\"step\":2,\"samples\":3,\"skipped\":1,"
+                 "\"seconds\":0}\n");
+}
+
 static void absent_and_not_finite(void **state) {
     (void)state;
     const dl_epoch_report epoch = {
@@ -134,6 +148,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(all_kinds, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_norm_that_was_measured, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(skipped_steps, set_up, tear_down),
         cmocka_unit_test_setup_teardown(absent_and_not_finite, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_full_disk_is_said, set_up, tear_down),
     };

@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+# TEST tier=default timeout=300 needs=python,plain
+"""Stopping. A signal to any one rank, SIGUSR1 and SIGUSR2 to mpirun, twice the same by timeout(1), a time limit and the
+end of a Slurm job: all ranks save at the same step and end with exit status 85. A second signal, before that step or
+while it is saved, ends without the checkpoint (130). After SIGTERM to mpirun a save that takes too long is given up
+with the job: status.json says so, the earlier checkpoint stands, the same command goes on."""
+import glob
+import json
+import os
+import signal
+import subprocess
+import time
+
+import dltest
+
+MODEL = '''
+data: {path: data}
+model:
+  input: {shape: [28, 28, 1]}
+  layers:
+    - flatten: {}
+    - dense: {units: 1000, activation: relu}
+    - dense: {units: 10, activation: softmax}
+train: {epochs: 100000, batch_size: 20}
+run: {log_every: 1}
+checkpoint: {every_minutes: 0, every_epochs: 0, every_steps: 20}
+'''
+SLOW = os.path.abspath('slow')
+ENVIRONMENT = dict(os.environ, DLTRAIN_THREADS='1', DLTRAIN_INJECT='1', SLOW_DISK=SLOW, SLOW_DISK_SECONDS='0.6',
+                   LD_PRELOAD=os.path.join(dltest.BUILD, 'tests', 'tools', 'slow_disk.so'))
+
+
+def status(folder):
+    with open(f'{folder}/status.json') as f:
+        return json.load(f)
+
+
+def wait_until(what, condition, seconds=20):
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            dltest.fail(f'waited {seconds} s for {what}')
+        time.sleep(0.01)
+
+
+def newest(folder):
+    return max((int(name.split('/')[-2][5:]) for name in glob.glob(f'{folder}/checkpoints/step-*/manifest.json')),
+               default=0)
+
+
+class Job:
+    """A run under mpirun (ranks > 0) that has saved once."""
+
+    def __init__(self, folder, *words, ranks=2, begun=True, wrap=()):
+        self.folder, self.ranks = folder, ranks
+        mpirun = ['mpirun', '--oversubscribe', '--bind-to', 'none', '-np', str(ranks)] if ranks else []
+        command = [*wrap, *mpirun, dltest.DLTRAIN, 'net.yaml', f'run.dir={folder}', *words]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                        env=ENVIRONMENT)
+        if begun:
+            wait_until(f'{folder}: a checkpoint', lambda: newest(folder) > 0 or self.process.poll() is not None)
+
+    def pids(self):
+        """Of the ranks, by rank."""
+        found = subprocess.run(['pgrep', '-f', f'net.yaml run.dir={self.folder}( |$)'], stdout=subprocess.PIPE,
+                               text=True, check=True).stdout.split()
+        by_rank = {}
+        for pid in found:
+            with open(f'/proc/{pid}/environ', 'rb') as f:
+                values = dict(v.split(b'=', 1) for v in f.read().split(b'\0') if b'=' in v)
+            if int(pid) != self.process.pid and b'OMPI_COMM_WORLD_RANK' in values:
+                by_rank[int(values[b'OMPI_COMM_WORLD_RANK'])] = int(pid)
+        return by_rank
+
+    def signal(self, number, rank):
+        os.kill(self.pids()[rank], number)
+
+    def end(self, code, seconds=20):
+        begin = time.monotonic()
+        try:
+            out, err = self.process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            dltest.fail(f'{self.folder}: still there after {seconds} s')
+        if code is not None and self.process.returncode != code:
+            dltest.fail(f'{self.folder}: exit status {self.process.returncode}, not {code}\n{out[-800:]}{err[-800:]}')
+        self.err = err
+        return time.monotonic() - begin
+
+
+def saved(job, code=85):
+    """The job ends with a checkpoint of its last step."""
+    job.end(code)
+    now = status(job.folder)
+    if (now['state'], now['exit']) != ('stopped', 85) or now['step'] != newest(job.folder) or now['step'] == 0:
+        dltest.fail(f'{job.folder}: {now}, newest {newest(job.folder)}')
+    return now
+
+
+def check_signals():
+    for number, rank in ((signal.SIGTERM, 1), (signal.SIGINT, 0), (signal.SIGUSR1, 0), (signal.SIGUSR2, 2)):
+        job = Job(f'runs/rank{rank}-{int(number)}', ranks=3)
+        job.signal(number, rank)
+        if f'signal {int(number)}' not in saved(job)['message']:
+            dltest.fail(f'{job.folder}: {status(job.folder)}')
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        job = Job(f'runs/mpirun-{int(number)}')
+        job.process.send_signal(number)
+        saved(job)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        job = Job(f'runs/mpirun-{int(number)}')
+        job.process.send_signal(number)
+        saved(job, None)
+    saved(Job('runs/timeout', ranks=0, wrap=('timeout', '-s', 'TERM', '2')), 124)
+
+
+def check_second():
+    """While the checkpoint is written, and before the step has ended."""
+    job = Job('runs/second')
+    open(SLOW, 'w').close()
+    job.signal(signal.SIGUSR1, 1)
+    wait_until('the save of the end', lambda: status(job.folder)['state'] == 'stopped')
+    job.signal(signal.SIGTERM, 1)
+    took = job.end(130)
+    now = status(job.folder)
+    os.unlink(SLOW)
+    if took > 4 or now['exit'] != 130 or f'step {newest(job.folder)} is the newest' not in now['message'] or \
+            newest(job.folder) >= now['step'] or 'second signal' not in job.err:
+        dltest.fail(f'a second signal while saving: {took:.1f} s, {now}, newest {newest(job.folder)}, {job.err}')
+    if glob.glob(f'{job.folder}/checkpoints/step-{now["step"]:08d}'):
+        dltest.fail('a checkpoint that was given up has left something')
+    job = Job('runs/twice', '--inject', 'delay=1.5@rank=1,step=30', begun=False)
+    wait_until('step 29', lambda: os.path.exists('runs/twice/metrics.jsonl') and
+               any(m['step'] >= 29 for m in dltest.metrics('runs/twice', 'step')))
+    job.signal(signal.SIGUSR1, 0)
+    time.sleep(0.2)
+    job.signal(signal.SIGUSR1, 0)
+    job.end(130)
+    now = status(job.folder)
+    if now['step'] > 31 or newest(job.folder) > 20 or 'a second signal after signal 10' not in now['message']:
+        dltest.fail(f'two signals in one step: {now}, newest {newest(job.folder)}')
+
+
+def check_too_slow():
+    job = Job('runs/slow')
+    open(SLOW, 'w').close()
+    wait_until('a save under way', lambda: glob.glob(f'{job.folder}/checkpoints/*/manifest.json.unfinished'))
+    job.process.send_signal(signal.SIGTERM)
+    took = job.end(None)
+    now = status(job.folder)
+    os.unlink(SLOW)
+    step = newest(job.folder)
+    if took > 4 or (now['state'], now['exit']) != ('stopped', 130) or step >= now['step'] or step == 0 or \
+            f'while a checkpoint was being written; that of step {step} is the newest' not in now['message']:
+        dltest.fail(f'no time to save: {took:.1f} s, {now}, newest {step}')
+    dltest.run('ckpt', 'verify', job.folder)
+    said = dltest.run('net.yaml', f'run.dir={job.folder}', f'train.max_steps={step + 5}', ranks=2, fresh=False).stdout
+    if f'after step {step} of' not in said or glob.glob(f'{job.folder}/checkpoints/*/*.unfinished'):
+        dltest.fail(f'gone on: {said[:1000]}')
+
+
+def check_time():
+    for name, limit, words in (('limit', 11, ('--time-limit', '0:00:11', 'checkpoint.every_steps=0')),
+                               ('slurm', 5, ())):
+        if name == 'slurm':
+            ENVIRONMENT['SLURM_JOB_END_TIME'] = str(int(time.time()) + limit)
+        else:  # a save takes 3 s, which only a first one tells
+            open(SLOW, 'w').close()
+        begin = time.monotonic()
+        job = Job(f'runs/{name}', *words, begun=False)
+        now = saved(job)
+        took = time.monotonic() - begin
+        ENVIRONMENT.pop('SLURM_JOB_END_TIME', None)
+        if name == 'limit':
+            os.unlink(SLOW)
+        if took > limit + 0.7 or 'is near' not in now['message']:
+            dltest.fail(f'{name}: {took:.1f} s of {limit}, {now}')
+    for word in ('0', '-3', 'x', '3y', '1:00', '1:60:00', '', '1e400', '0:00:00'):
+        message = dltest.run('net.yaml', f'--time-limit={word}', code=2, fresh=False).stderr
+        if f'--time-limit {word} is not a time' not in message:
+            dltest.fail(f'{word}: {message}')
+    for word in ('1', 'soon'):
+        done = dltest.run('net.yaml', 'run.dir=runs/stale', 'train.max_steps=2', SLURM_JOB_END_TIME=word)
+        if 'SLURM_JOB_END_TIME' not in done.stderr or status('runs/stale')['state'] != 'done':
+            dltest.fail(f'SLURM_JOB_END_TIME={word}: {done.stderr}')
+
+
+def main():
+    with open('net.yaml', 'w') as f:
+        f.write(MODEL)
+    dltest.cut_digits('data', train=2000, test=100)
+    check_signals()
+    check_second()
+    check_too_slow()
+    check_time()
+    print('9 signals, a time limit and the end of a job saved; second signals and a slow disk leave the earlier one')
+
+
+main()
