@@ -1,4 +1,5 @@
 /* dltrain generate: text from a trained model. */
+#define _GNU_SOURCE
 #include "base/log.h"
 #include "base/text.h"
 #include "launcher/model_source.h"

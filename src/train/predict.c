@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "train/predict.h"
 
 #include "base/clock.h"

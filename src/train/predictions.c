@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "train/predictions.h"
 
 #include "base/text.h"

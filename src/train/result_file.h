@@ -15,8 +15,8 @@ typedef struct dl_result_file {
 /* A file that is not open. */
 #define DL_RESULT_FILE_NONE ((dl_result_file){.fd = -1})
 
-/* Begins the file, beside `path` until dl_result_file_finish. `what` is for messages: "predictions". DL_ERR_IO
- * names the file, DL_ERR_USAGE a folder in its place. */
+/* Begins the file, beside `path` until dl_result_file_finish. `what` is for messages: "predictions".
+ * DL_ERR_IO names the file, DL_ERR_USAGE a folder in its place. */
 DL_NODISCARD dl_status dl_result_file_open(const char *path, const char *what, dl_result_file *out);
 /* The same of an open file, which stays the caller's; `name` is for messages. */
 DL_NODISCARD dl_status dl_result_file_take(int fd, const char *name, dl_result_file *out);
