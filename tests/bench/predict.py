@@ -6,8 +6,8 @@
 Trains configs/mnist_cnn.yaml for some steps, writes its weights as an ONNX model, checks that both say the same of the
 test digits (probabilities to 1e-5), and prints medians of the latency of a batch (its p50 in each turn) and of the
 turns' ratios. Exit status 1 when a ratio is above the limit. ONNX Runtime comes from PyPI into
-${XDG_CACHE_HOME:-~/.cache}/dltrain-peers/onnx; ONNX_PYTHON names another interpreter that has it (and onnx, h5py). BUILD
-names the build folder. $BUILD/bench/predict.json has the figures."""
+${XDG_CACHE_HOME:-~/.cache}/dltrain-peers/onnx; ONNX_PYTHON names another interpreter that has it (and onnx, h5py).
+BUILD names the build folder. $BUILD/bench/predict.json has the figures."""
 import argparse
 import json
 import os
