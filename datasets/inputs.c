@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "datasets/inputs.h"
 
 #include "base/mem.h"
@@ -6,9 +7,11 @@
 #include "datasets/idx.h"
 #include "datasets/sequences.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const size_t max_text_bytes = (size_t)64 << 30;
 
@@ -41,13 +44,18 @@ struct dl_inputs {
 /* --- opening --- */
 
 static dl_status read_first(const char *path, unsigned char first[4]) {
-    FILE *file = fopen(path, "rb");
+    struct stat info;
+    errno = 0;
+    FILE *file = stat(path, &info) == 0 && S_ISREG(info.st_mode) ? fopen(path, "rb") : NULL;
+    DL_RETURN_ERROR_IF(file == NULL && errno == 0 && S_ISDIR(info.st_mode), DL_ERR_USAGE,
+                       "the input %s is a folder; name the files in it, %s/test-*.h5 say", path, path);
     DL_RETURN_ERROR_IF(file == NULL, DL_ERR_USAGE,
-                       "cannot open the input %s; name files of samples: HDF5, IDX, CSV or text", path);
+                       "cannot open the input %s: %s; name files of samples: HDF5, IDX, CSV or text", path,
+                       errno != 0 ? strerror(errno) : "it is no regular file");
     memset(first, 0xff, 4);
     const size_t n = fread(first, 1, 4, file);
     (void)fclose(file);
-    DL_RETURN_ERROR_IF(n == 0, DL_ERR_DATA, "the input %s is empty, or no file", path);
+    DL_RETURN_ERROR_IF(n == 0, DL_ERR_DATA, "the input %s is empty", path);
     return DL_OK;
 }
 

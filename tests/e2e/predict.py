@@ -352,6 +352,8 @@ def check_bad(shard):
     row = ','.join(['7'] * 784)
     bad(2, 'predict wants files', 'r')
     bad(2, 'no/such.csv.*HDF5, IDX, CSV or text', 'r', 'no/such.csv')
+    bad(2, 'data is a folder; name the files in it', 'r', 'data')
+    bad(2, 'no regular file', 'r', '/dev/null')
     bad(2, 'nothing is not a run directory', 'nothing', shard)
     bad(2, 'copy does not stand in a run directory.*--config', 'copy', shard)
     bad(2, 'said.jsonl is not a run directory and no file of weights', 'said.jsonl', shard)
