@@ -84,6 +84,10 @@ typedef struct dl_vocab {
 DL_NODISCARD dl_status dl_dataset_vocab(const dl_dataset *dataset, dl_vocab *out);
 void dl_vocab_free(dl_vocab *vocab);
 
+/* The names of the classes, /meta/class_names: entry i is that of class i; none (n = 0) when the files hold
+ * no such texts. Release with dl_vocab_free in any case. */
+DL_NODISCARD dl_status dl_dataset_class_names(const dl_dataset *dataset, dl_vocab *out);
+
 /* Compares the bytes of all files with the digests (XXH3-128) that were stored when they were written.
  * *n_checked: datasets compared; *n_without: datasets without a digest, as in files made with h5py.
  * DL_ERR_DATA names file and dataset of the first that differs. */

@@ -69,6 +69,18 @@ dl_status dl_dataset_vocab(const dl_dataset *dataset, dl_vocab *out) {
     return DL_OK;
 }
 
+dl_status dl_dataset_class_names(const dl_dataset *dataset, dl_vocab *out) {
+    dl_h5_texts texts = {0};
+    dl_h5 *file = NULL;
+    bool found = false;
+    *out = (dl_vocab){0};
+    DL_RETURN_IF_ERROR(dl_h5_open(dataset->shard[0].path, &file));
+    const dl_status status = dl_h5_read_texts(file, "/meta/class_names", &texts, &found);
+    dl_h5_close(&file);
+    *out = (dl_vocab){texts.n, texts.text, texts.bytes};
+    return status;
+}
+
 void dl_vocab_free(dl_vocab *vocab) {
     dl_free(&vocab->word);
     dl_free(&vocab->bytes);

@@ -216,8 +216,8 @@ static dl_status map_file(dl_shard *shard) {
     for (int i = 0; i < shard->n_fields; i++) {
         const dl_h5_dataset *dataset = &shard->dataset[i];
         const int64_t n_bytes = dl_shape_elements(&dataset->shape) * (int64_t)dl_dtype_bytes(dataset->dtype);
-        DL_GOTO_ERROR_IF(status, dataset->offset > (int64_t)info.st_size - n_bytes, done, DL_ERR_DATA,
-                         "%s changed while it was opened", shard->path);
+        DL_GOTO_ERROR_IF(status, dataset->offset >= 0 && dataset->offset > (int64_t)info.st_size - n_bytes,
+                         done, DL_ERR_DATA, "%s changed while it was opened", shard->path);
     }
     shard->n_bytes = (size_t)info.st_size;
     void *bytes = mmap(NULL, shard->n_bytes, PROT_READ, MAP_SHARED, fd, 0);

@@ -1,6 +1,7 @@
-/* dltrain eval: loss and metrics of a finished run's weights. */
+/* dltrain eval: loss and metrics of a trained model. */
 #define _GNU_SOURCE
 #include "base/text.h"
+#include "launcher/model_source.h"
 #include "launcher/setup.h"
 #include "train/evaluate.h"
 
@@ -10,7 +11,7 @@
 
 /* What the options ask for. */
 typedef struct request {
-    dl_run_files files;
+    dl_model_source source;
     const char *predictions; /* NULL: none are asked for */
     dl_split split;
     bool json;
@@ -18,8 +19,6 @@ typedef struct request {
 
 static dl_status read_request(const dl_arguments *arguments, request *out) {
     const char *split = dl_arguments_flag(arguments, "split");
-    DL_RETURN_IF_ERROR(
-        dl_setup_find_run(arguments->positional[0], dl_arguments_flag(arguments, "weights"), &out->files));
     out->split = DL_SPLIT_TEST;
     if (split != NULL && strcmp(split, "valid") == 0) {
         out->split = DL_SPLIT_VALID;
@@ -100,7 +99,7 @@ static void prepare(dl_setup *setup, const request *r) {
 
 static dl_status evaluate(dl_session *session, const request *r, dl_comm *world) {
     dl_score score;
-    DL_RETURN_IF_ERROR(dl_comm_agree(world, dl_session_read_weights(session, r->files.weights), NULL));
+    DL_RETURN_IF_ERROR(dl_model_source_read(&r->source, world, session));
     DL_RETURN_IF_ERROR(check_split(session, r->split));
     DL_RETURN_IF_ERROR(score_split(session, r, &score));
     if (world->rank == 0) {
@@ -114,8 +113,9 @@ static dl_status run_in(dl_setup *setup, const dl_arguments *arguments) {
     request r;
     DL_RETURN_IF_ERROR(dl_runtime_start(&runtime));
     DL_RETURN_IF_ERROR(dl_comm_agree(runtime->world, read_request(arguments, &r), NULL));
+    DL_RETURN_IF_ERROR(dl_model_source_find(runtime->world, arguments, &r.source));
     DL_RETURN_IF_ERROR(
-        dl_setup_load(r.files.config, arguments->override, arguments->n_overrides, runtime->world, setup));
+        dl_setup_load(r.source.config, arguments->override, arguments->n_overrides, runtime->world, setup));
     prepare(setup, &r);
     dl_session *session = NULL;
     dl_status status = dl_setup_session(setup, runtime->world, 0, runtime->n_threads, false, false, &session);
@@ -136,8 +136,7 @@ static dl_status run(const dl_arguments *arguments) {
 
 static const dl_flag flags[] = {
     {"split", "valid|test", "which samples (default test)"},
-    {"weights", "FILE",
-     "other weights than the run's newest: RUN/best.h5 (default RUN/ema.h5, else RUN/weights.h5)"},
+    DL_MODEL_SOURCE_FLAGS,
     {"predictions", "FILE", "write what the model says of each sample, one JSON object a line"},
     {"json", NULL, "print one JSON object instead"},
     {NULL, NULL, NULL},
@@ -145,9 +144,10 @@ static const dl_flag flags[] = {
 
 const dl_command dl_command_eval = {
     .name = "eval",
-    .usage = "RUN [KEY.PATH=VALUE ...] [--split valid|test] [--weights FILE] [--predictions FILE.jsonl] "
-             "[--json]",
-    .doc = "loss and metrics of a run's weights, every sample counted once at any number of ranks",
+    .usage = "RUN|CHECKPOINT|WEIGHTS [KEY.PATH=VALUE ...] [--split valid|test] [--weights FILE] "
+             "[--config FILE] [--predictions FILE.jsonl] [--json]",
+    .doc = "loss and metrics of a trained model, every sample counted once at any number of ranks",
+    .help = DL_MODEL_SOURCE_HELP,
     .flags = flags,
     .takes_overrides = true,
     .min_positional = 1,

@@ -1,6 +1,8 @@
-/* dltrain generate: text from a finished run's weights. */
+/* dltrain generate: text from a trained model. */
+#define _GNU_SOURCE
 #include "base/log.h"
 #include "base/text.h"
+#include "launcher/model_source.h"
 #include "launcher/setup.h"
 #include "train/generate.h"
 
@@ -13,7 +15,7 @@ enum { MAX_TOKENS = 1000000000 };
 
 /* What the options ask for. */
 typedef struct request {
-    dl_run_files files;
+    dl_model_source source;
     const char *prompt;
     int64_t n_tokens;
     dl_sampling sampling;
@@ -42,7 +44,7 @@ static dl_status read_request(const dl_arguments *arguments, request *out) {
     DL_RETURN_IF_ERROR(dl_arguments_int(arguments, "top-k", 1, INT32_MAX, 0, &out->sampling.top_k));
     DL_RETURN_IF_ERROR(dl_arguments_int(arguments, "seed", 0, INT64_MAX, 1, &seed));
     out->sampling.seed = (uint64_t)seed;
-    return dl_setup_find_run(arguments->positional[0], dl_arguments_flag(arguments, "weights"), &out->files);
+    return DL_OK;
 }
 
 /* A run that has to do with images is told before its data set is opened, or made. */
@@ -86,7 +88,7 @@ static dl_status generate_with(dl_session *session, const request *r, const dl_l
 
 static dl_status generate(dl_session *session, const request *r) {
     DL_RETURN_IF_ERROR(dl_generate_check(session));
-    DL_RETURN_IF_ERROR(dl_session_read_weights(session, r->files.weights));
+    DL_RETURN_IF_ERROR(dl_model_source_read(&r->source, session->world, session));
     dl_language language;
     dl_status status = dl_language_open(session->train_files, session->config->data.path, &language);
     if (status == DL_OK) {
@@ -116,8 +118,9 @@ static dl_status run_in(dl_setup *setup, const dl_arguments *arguments) {
     DL_RETURN_IF_ERROR(dl_runtime_start(&runtime));
     dl_comm *world = runtime->world;
     DL_RETURN_IF_ERROR(dl_comm_agree(world, read_request(arguments, &r), NULL));
+    DL_RETURN_IF_ERROR(dl_model_source_find(world, arguments, &r.source));
     DL_RETURN_IF_ERROR(
-        dl_setup_load(r.files.config, arguments->override, arguments->n_overrides, world, setup));
+        dl_setup_load(r.source.config, arguments->override, arguments->n_overrides, world, setup));
     DL_RETURN_IF_ERROR(dl_comm_agree(world, check_config(setup->config, arguments->positional[0]), NULL));
     dl_generate_configure(setup->config);
     setup->generate = true;
@@ -138,16 +141,15 @@ static const dl_flag flags[] = {
      "divides the logits: below 1 bolder, 0 always the most probable token (default 0.8)"},
     {"top-k", "K", "draw from the K most probable tokens only (default: from all)"},
     {"seed", "S", "another seed, another text (default 1)"},
-    {"weights", "FILE",
-     "other weights than the run's newest: RUN/best.h5 (default RUN/ema.h5, else RUN/weights.h5)"},
+    DL_MODEL_SOURCE_FLAGS,
     {NULL, NULL, NULL},
 };
 
 const dl_command dl_command_generate = {
     .name = "generate",
-    .usage = "RUN [KEY.PATH=VALUE ...] --prompt TEXT --tokens N [--temperature 0.8] [--top-k K] [--seed S] "
-             "[--weights FILE]",
-    .doc = "writes text with a run's language model, token by token",
+    .usage = "RUN|CHECKPOINT|WEIGHTS [KEY.PATH=VALUE ...] --prompt TEXT --tokens N [--temperature 0.8] "
+             "[--top-k K] [--seed S] [--weights FILE] [--config FILE]",
+    .doc = "writes text with a trained language model, token by token",
     .help =
         "Prints the prompt as the model reads it and N tokens more, each as soon as it is there, and a line\n"
         "feed in the end. Characters are printed as they are, words with blanks between them; the word <eos>\n"
@@ -163,7 +165,8 @@ const dl_command dl_command_generate = {
         "either blanks, else token 0): they are what most often comes before the beginning of a text, and the\n"
         "prompt then ends where training windows end. An empty prompt is the beginning of a line.\n"
         "\n"
-        "One seed gives one text, at any number of ranks and threads: rank 0 writes it on one thread.",
+        "One seed gives one text, at any number of ranks and threads: rank 0 writes it on one thread.\n"
+        "\n" DL_MODEL_SOURCE_HELP,
     .flags = flags,
     .takes_overrides = true,
     .min_positional = 1,

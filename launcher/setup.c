@@ -84,28 +84,6 @@ void dl_setup_release(dl_setup *setup) {
     dl_pool_destroy(&setup->pool);
 }
 
-dl_status dl_setup_find_run(const char *run, const char *weights, dl_run_files *out) {
-    DL_RETURN_IF_ERROR(dl_path_join(out->config, sizeof out->config, run, "config.yaml"));
-    DL_RETURN_ERROR_IF(
-        !dl_file_exists(out->config), DL_ERR_USAGE,
-        "%s is not a run directory (it has no config.yaml); name the folder that training wrote, "
-        "runs/NAME",
-        run);
-    if (weights != NULL) {
-        DL_RETURN_ERROR_IF(!dl_file_exists(weights), DL_ERR_USAGE,
-                           "there is no %s; --weights names a file of weights, RUN/best.h5 say", weights);
-        DL_RETURN_IF_ERROR(dl_path_join(out->weights, sizeof out->weights, "", weights));
-    } else {
-        DL_RETURN_IF_ERROR(dl_path_join(out->weights, sizeof out->weights, run, "ema.h5"));
-        if (!dl_file_exists(out->weights)) {
-            DL_RETURN_IF_ERROR(dl_path_join(out->weights, sizeof out->weights, run, "weights.h5"));
-        }
-    }
-    DL_RETURN_ERROR_IF(!dl_file_exists(out->weights), DL_ERR_USAGE,
-                       "there is no %s; the run has not finished an epoch yet", out->weights);
-    return DL_OK;
-}
-
 dl_status dl_setup_print(const dl_setup *setup, dl_text *out) {
     return dl_config_print(setup->config, setup->table, out);
 }
@@ -120,6 +98,8 @@ dl_status dl_setup_session(dl_setup *setup, dl_comm *world, int n_ranks, int n_t
                                         .training = training,
                                         .predict = setup->predict,
                                         .generate = setup->generate,
+                                        .apply = setup->apply,
+                                        .longest = setup->longest,
                                         .synthetic = synthetic,
                                         .progress = dl_setup_progress};
     return dl_session_open(&options, out);

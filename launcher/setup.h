@@ -6,8 +6,6 @@
 #include "launcher/command.h"
 #include "train/session.h"
 
-enum { DL_SETUP_PATH_BYTES = 4096 };
-
 /* A loaded configuration and what it lives in. */
 typedef struct dl_setup {
     dl_pool *pool;
@@ -17,6 +15,8 @@ typedef struct dl_setup {
     dl_text mistakes; /* of ranks other than 0, which print nothing by themselves */
     bool predict;     /* for dl_setup_session: evaluations keep their samples' scores */
     bool generate;    /* for dl_setup_session: text is generated */
+    bool apply;       /* for dl_setup_session: the model is applied to other samples, */
+    int64_t longest;  /* the longest of this length */
 } dl_setup;
 
 /* Loads CONFIG (path NULL: ./dltrain.yaml, else the built-in example, said in one line) with the overrides.
@@ -25,14 +25,6 @@ typedef struct dl_setup {
 DL_NODISCARD dl_status dl_setup_load(const char *path, const char *const *overrides, int n_overrides,
                                      dl_comm *world, dl_setup *out);
 void dl_setup_release(dl_setup *setup);
-
-/* The files of a finished run: RUN/config.yaml, and its weights: `weights` when that is not NULL, else the
- * averaged ones, RUN/ema.h5, which are what the run itself evaluated, else RUN/weights.h5. DL_ERR_USAGE when
- * RUN is no run directory or has no such file. */
-typedef struct dl_run_files {
-    char config[DL_SETUP_PATH_BYTES], weights[DL_SETUP_PATH_BYTES];
-} dl_run_files;
-DL_NODISCARD dl_status dl_setup_find_run(const char *run, const char *weights, dl_run_files *out);
 
 /* What the tables of optimizers, layers, ... bring to a configuration. */
 dl_config_kinds dl_setup_kinds(void);

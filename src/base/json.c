@@ -58,8 +58,7 @@ static size_t utf8_bytes(const unsigned char *text) {
     return 0;
 }
 
-void dl_json_string(dl_json *json, const char *key, const char *value) {
-    put_key(json, key);
+static void put_string(dl_json *json, const char *value) {
     put_text(json, "\"");
     for (const char *at = value; *at != '\0';) {
         const size_t n = utf8_bytes((const unsigned char *)at);
@@ -79,6 +78,17 @@ void dl_json_string(dl_json *json, const char *key, const char *value) {
         at += n > 0 ? n : 1;
     }
     put_text(json, "\"");
+}
+
+void dl_json_string(dl_json *json, const char *key, const char *value) {
+    put_key(json, key);
+    put_string(json, value);
+}
+
+dl_status dl_json_append_string(dl_text *text, const char *value) {
+    dl_json json = {.text = text, .status = DL_OK};
+    put_string(&json, value);
+    return json.status;
 }
 
 static void put_int(dl_json *json, int64_t value) {

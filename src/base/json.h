@@ -32,6 +32,9 @@ void dl_json_ints(dl_json *json, const char *key, const int64_t *values, int64_t
 /* Ends the object and the line. */
 DL_NODISCARD dl_status dl_json_end(dl_json *json);
 
+/* Appends a value as dl_json_string writes it, quotes and all: for lists and objects within others. */
+DL_NODISCARD dl_status dl_json_append_string(dl_text *text, const char *value);
+
 /* The shortest decimal text that reads back as exactly `value` ("nan", "inf" when it is not finite); returns
  * out. */
 const char *dl_number_text(double value, char out[DL_NUMBER_BYTES]);

@@ -33,8 +33,20 @@ static dl_status copy_from_step(dl_program *program, size_t offset, int to, size
     return dl_add_operation(program, DL_OP_COPY, &(dl_op_attr){0}, DL_PHASE_LOAD, -1, -1, slots, 2, NULL);
 }
 
-/* What every step begins with: the step block from the host, cleared totals. */
-static dl_status emit_prelude(dl_program *program) {
+static dl_status clear_totals(dl_program *program) {
+    DL_RETURN_IF_ERROR(dl_add_operation(program, DL_OP_FILL_ZERO, &(dl_op_attr){0}, DL_PHASE_LOAD, -1, -1,
+                                        &program->totals, 1, NULL));
+    if (program->moments >= 0) {
+        DL_RETURN_IF_ERROR(dl_add_operation(program, DL_OP_FILL_ZERO, &(dl_op_attr){0}, DL_PHASE_LOAD, -1, -1,
+                                            &program->moments, 1, NULL));
+    }
+    return copy_from_step(program, offsetof(dl_step_block, weight), program->totals,
+                          DL_TOTAL_WEIGHT * sizeof(double), DL_F64, 1);
+}
+
+/* What every step begins with: the step block from the host, cleared totals. Scores alone need neither, but
+ * what they carry to the next batch is committed by the control word. */
+static dl_status emit_prelude(dl_program *program, bool scores_alone) {
     dl_instruction load = {.type = DL_DO_LOAD,
                            .collective = -1,
                            .load = DL_LOAD_STEP,
@@ -48,14 +60,7 @@ static dl_status emit_prelude(dl_program *program) {
         load.slot[i] = i == 0 ? program->step : -1;
     }
     DL_RETURN_IF_ERROR(dl_add_instruction(program, &load));
-    DL_RETURN_IF_ERROR(dl_add_operation(program, DL_OP_FILL_ZERO, &(dl_op_attr){0}, DL_PHASE_LOAD, -1, -1,
-                                        &program->totals, 1, NULL));
-    if (program->moments >= 0) {
-        DL_RETURN_IF_ERROR(dl_add_operation(program, DL_OP_FILL_ZERO, &(dl_op_attr){0}, DL_PHASE_LOAD, -1, -1,
-                                            &program->moments, 1, NULL));
-    }
-    DL_RETURN_IF_ERROR(copy_from_step(program, offsetof(dl_step_block, weight), program->totals,
-                                      DL_TOTAL_WEIGHT * sizeof(double), DL_F64, 1));
+    DL_RETURN_IF_ERROR(scores_alone ? DL_OK : clear_totals(program));
     return copy_from_step(program, offsetof(dl_step_block, control), program->control, 0, DL_I32,
                           DL_N_CONTROLS);
 }
@@ -86,7 +91,10 @@ static void set_shares(dl_compile *c) {
 static dl_status emit_all(dl_compile *c) {
     const bool training = c->program->kind == DL_PROGRAM_TRAIN;
     const int n_micro = training ? c->plan->options.accumulate : 1;
-    DL_RETURN_IF_ERROR(emit_prelude(c->program));
+    const bool scores_alone = c->plan->options.forward_only;
+    if (!scores_alone || c->model->stateful) {
+        DL_RETURN_IF_ERROR(emit_prelude(c->program, scores_alone));
+    }
     for (int micro = 0; micro < n_micro; micro++) {
         DL_RETURN_IF_ERROR(start_micro(c, micro));
         if (c->micro_samples == 0 && !(training && dl_model_exchanges(c->plan))) {

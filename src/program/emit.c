@@ -205,11 +205,65 @@ static dl_status keep_scores(dl_compile *c) {
                             2, NULL);
 }
 
+/* --- the scores alone --- */
+
+/* A value and, where it is a view, those that it is a view of. */
+static void need_for_scores(const dl_model *model, bool *needed, int v) {
+    needed[v] = true;
+    while (model->value[v].kind == DL_VALUE_VIEW) {
+        v = model->value[v].source;
+        needed[v] = true;
+    }
+}
+
+static bool makes_needed(const dl_model_op *op, const bool *needed) {
+    const dl_op_info *info = dl_op_info_of(op->kind);
+    for (int s = 0; s < info->n_slots; s++) {
+        if (op->slot[s] >= 0 && info->slots[s].role != DL_SLOT_IN && needed[op->slot[s]]) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* needed[n_values]: what the scores are made of, and what is carried to the next batch. From the end: an
+ * operation stands behind those that make its inputs. */
+static dl_status find_needed(const dl_compile *c, bool **out) {
+    const dl_model *model = c->model;
+    bool *needed = NULL;
+    DL_RETURN_IF_ERROR(dl_pool_alloc(c->program->pool, (size_t)model->n_values, sizeof *needed, &needed));
+    need_for_scores(model, needed, model->output.scores);
+    for (int v = 0; v < model->n_values; v++) {
+        if (model->value[v].kind == DL_VALUE_STATE) {
+            need_for_scores(model, needed, model->value[v].next);
+        }
+    }
+    for (int i = model->n_ops - 1; i >= 0; i--) {
+        const dl_model_op *op = &model->op[i];
+        if (!makes_needed(op, needed)) {
+            continue;
+        }
+        if (op->identity_of >= 0) {
+            need_for_scores(model, needed, op->identity_of);
+        }
+        for (int s = 0; s < dl_op_info_of(op->kind)->n_slots; s++) {
+            if (op->slot[s] >= 0) {
+                need_for_scores(model, needed, op->slot[s]);
+            }
+        }
+    }
+    *out = needed;
+    return DL_OK;
+}
+
 dl_status dl_emit_forward(dl_compile *c) {
     const bool training = c->program->kind == DL_PROGRAM_TRAIN;
+    const bool scores_alone = !training && c->plan->options.forward_only;
+    bool *needed = NULL;
+    DL_RETURN_IF_ERROR(scores_alone ? find_needed(c, &needed) : DL_OK);
     for (int i = 0; i < c->model->n_ops; i++) {
         const dl_model_op *op = &c->model->op[i];
-        if (!runs(op, training)) {
+        if (!runs(op, training) || (scores_alone && !makes_needed(op, needed))) {
             continue;
         }
         if (!training && op->identity_of >= 0) {
@@ -219,6 +273,9 @@ dl_status dl_emit_forward(dl_compile *c) {
         }
     }
     const dl_output *output = &c->model->output;
+    if (scores_alone) {
+        return keep_scores(c);
+    }
     DL_RETURN_IF_ERROR(add_sum(c, output->loss, DL_TOTAL_LOSS));
     for (int i = 0; i < output->n_metrics; i++) {
         DL_RETURN_IF_ERROR(add_sum(c, output->metric[i], DL_TOTAL_METRIC + i));

@@ -158,6 +158,9 @@ typedef struct dl_plan_options {
     bool measure; /* choose layouts and algorithms by measurement; otherwise by rule */
     bool fuse;    /* the fusion pass (tests switch it off) */
     bool predict; /* evaluation programs keep the scores of their samples for the host */
+    /* They compute nothing else: no loss, no metric, nothing that needs labels or other ranks. With `predict`
+     * alone, for one rank. */
+    bool forward_only;
     dl_update_rule update;
     double ema_decay; /* of the averaged parameters that evaluation programs read; 0: they read the trained
                          ones */

@@ -57,14 +57,14 @@ const char *dl_language_spell(const dl_language *language, int32_t token, int32_
 
 /* --- prompts --- */
 
-static dl_status check_utf8(const char *text, size_t n_bytes) {
+static dl_status check_utf8(const char *name, const char *text, size_t n_bytes) {
     uint32_t code = 0;
     for (size_t i = 0, n = 0; i < n_bytes; i += n) {
         n = dl_utf8_decode(text + i, n_bytes - i, &code);
         DL_RETURN_ERROR_IF(n == 0, DL_ERR_USAGE,
-                           "byte %zu of the prompt is 0x%02x, which is not UTF-8 there; use a terminal in "
+                           "byte %zu of %s is 0x%02x, which is not UTF-8 there; use a terminal in "
                            "UTF-8, or convert the text with iconv",
-                           i, (unsigned char)text[i]);
+                           i, name, (unsigned char)text[i]);
     }
     return DL_OK;
 }
@@ -101,7 +101,8 @@ static dl_status map_types(const dl_language *language, const dl_tokenizer *toke
     return n_unknown > LISTED ? dl_text_append(unknown, " and %d more", n_unknown - LISTED) : DL_OK;
 }
 
-static dl_status map_tokens(const dl_language *language, const dl_tokenizer *tokenizer, dl_prompt *out) {
+static dl_status map_tokens(const dl_language *language, const char *name, const dl_tokenizer *tokenizer,
+                            dl_prompt *out) {
     int32_t *token_of = NULL;
     const bool words = language->kind == DL_TOKEN_WORDS;
     dl_status status = DL_OK;
@@ -109,9 +110,9 @@ static dl_status map_tokens(const dl_language *language, const dl_tokenizer *tok
     DL_GOTO_IF_ERROR(status, dl_alloc((size_t)tokenizer->n, sizeof *out->token, &out->token), done);
     DL_GOTO_IF_ERROR(status, map_types(language, tokenizer, token_of, &out->unknown), done);
     DL_GOTO_ERROR_IF(status, out->unknown.size > 0 && (!words || language->unknown < 0), done, DL_ERR_USAGE,
-                     "the vocabulary of %s does not have what the prompt says: %s; write the prompt without, "
-                     "or train on a text that has %s",
-                     language->name, out->unknown.data,
+                     "the vocabulary of %s does not have what %s says: %s; write it without, or train on a "
+                     "text that has %s",
+                     language->name, name, out->unknown.data,
                      words ? "these words or <unk> (`data import text --vocab N`)" : "these characters");
     out->n = tokenizer->n;
     for (int64_t i = 0; i < out->n; i++) {
@@ -122,16 +123,21 @@ done:
     return status;
 }
 
-dl_status dl_prompt_read(const dl_language *language, const char *text, dl_prompt *out) {
+dl_status dl_prompt_read_named(const dl_language *language, const char *name, const char *text,
+                               size_t n_bytes, dl_prompt *out) {
     dl_tokenizer tokenizer = {.kind = language->kind};
     *out = (dl_prompt){0};
-    DL_RETURN_IF_ERROR(check_utf8(text, strlen(text)));
-    dl_status status = dl_tokenizer_add(&tokenizer, "the prompt", text, strlen(text));
+    DL_RETURN_IF_ERROR(check_utf8(name, text, n_bytes));
+    dl_status status = dl_tokenizer_add(&tokenizer, name, text, n_bytes);
     if (status == DL_OK) {
-        status = map_tokens(language, &tokenizer, out);
+        status = map_tokens(language, name, &tokenizer, out);
     }
     dl_tokenizer_free(&tokenizer);
     return status;
+}
+
+dl_status dl_prompt_read(const dl_language *language, const char *text, dl_prompt *out) {
+    return dl_prompt_read_named(language, "the prompt", text, strlen(text), out);
 }
 
 void dl_prompt_free(dl_prompt *prompt) {

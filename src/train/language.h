@@ -36,6 +36,9 @@ typedef struct dl_prompt {
  * there is one; otherwise, and for characters, DL_ERR_USAGE names them. Release with dl_prompt_free in any
  * case. */
 DL_NODISCARD dl_status dl_prompt_read(const dl_language *language, const char *text, dl_prompt *out);
+/* The same for any text of n_bytes; `name` is what messages call it: "line 3 of lines.txt". */
+DL_NODISCARD dl_status dl_prompt_read_named(const dl_language *language, const char *name, const char *text,
+                                            size_t n_bytes, dl_prompt *out);
 void dl_prompt_free(dl_prompt *prompt);
 
 /* How a token is printed behind token `before` (-1: at the beginning): first *blank, then the returned text.

@@ -2,15 +2,10 @@
 #include "train/predictions.h"
 
 #include "base/text.h"
+#include "train/result_file.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* What a sample's part of the buffers begins with; its targets follow, then its scores, row by row. */
 typedef struct head {
@@ -19,9 +14,7 @@ typedef struct head {
 
 struct dl_predictions {
     dl_session *session;
-    char path[PATH_MAX], unfinished[PATH_MAX];
-    int fd;        /* rank 0's, -1: not open */
-    bool in_place; /* a pipe, a device or a link is written as it is; files appear whole or not at all */
+    dl_result_file file; /* rank 0's */
     bool classes;
     int64_t n_rows, n_scores;         /* of a sample: rows (the longest's), scores of a row */
     bool any_length;                  /* samples have different numbers of rows */
@@ -65,29 +58,11 @@ static void measure(dl_predictions *p) {
     }
 }
 
-static dl_status begin_file(dl_predictions *p, const char *path) {
-    struct stat target, name;
-    if (p->session->world->rank != 0) {
-        return DL_OK;
-    }
-    DL_RETURN_ERROR_IF(stat(path, &target) == 0 && S_ISDIR(target.st_mode), DL_ERR_USAGE,
-                       "%s is a folder; name a file for the predictions", path);
-    p->in_place = lstat(path, &name) == 0 && !S_ISREG(name.st_mode);
-    const int n = snprintf(p->path, sizeof p->path, "%s", path);
-    const int m =
-        snprintf(p->unfinished, sizeof p->unfinished, "%s%s", path, p->in_place ? "" : ".unfinished");
-    DL_RETURN_ERROR_IF(n < 1 || m < 0 || (size_t)m >= sizeof p->unfinished, DL_ERR_USAGE,
-                       "'%.60s' cannot be the name of a file for predictions", path);
-    p->fd = open(p->unfinished, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    DL_RETURN_ERROR_IF(p->fd < 0, DL_ERR_IO, "cannot create %s: %s", p->unfinished, strerror(errno));
-    return DL_OK;
-}
-
 static dl_status begin(dl_predictions *p, const char *path) {
     DL_RETURN_IF_ERROR(dl_alloc((size_t)p->max_samples, p->sample_bytes, &p->mine));
     DL_RETURN_IF_ERROR(
         dl_alloc((size_t)p->max_samples * (size_t)data_axis(p)->size, p->sample_bytes, &p->all));
-    return begin_file(p, path);
+    return p->session->world->rank == 0 ? dl_result_file_open(path, "predictions", &p->file) : DL_OK;
 }
 
 dl_status dl_predictions_create(dl_session *session, const char *path, dl_predictions **out) {
@@ -96,7 +71,7 @@ dl_status dl_predictions_create(dl_session *session, const char *path, dl_predic
     dl_status status = dl_alloc(1, sizeof *p, &p);
     if (status == DL_OK) {
         p->session = session;
-        p->fd = -1;
+        p->file = DL_RESULT_FILE_NONE;
         measure(p);
         status = begin(p, path);
     }
@@ -196,7 +171,7 @@ static dl_status write_batch(dl_predictions *p, int64_t global_samples) {
                              end);
         }
     }
-    DL_GOTO_IF_ERROR(status, dl_write_all(p->fd, p->unfinished, p->line.data, p->line.size), end);
+    DL_GOTO_IF_ERROR(status, dl_result_file_write(&p->file, &p->line), end);
 end:
     dl_free(&scores);
     dl_free(&targets);
@@ -252,21 +227,8 @@ dl_status dl_predictions_add(dl_predictions *p, int program, const dl_batch *bat
     return dl_comm_agree(world, world->rank == 0 ? write_batch(p, global_samples) : DL_OK, NULL);
 }
 
-static dl_status finish(dl_predictions *p) {
-    if (p->fd < 0) {
-        return DL_OK;
-    }
-    const int failed = close(p->fd);
-    p->fd = -1;
-    DL_RETURN_ERROR_IF(failed != 0, DL_ERR_IO, "cannot write %s: %s", p->unfinished, strerror(errno));
-    DL_RETURN_ERROR_IF(!p->in_place && rename(p->unfinished, p->path) != 0, DL_ERR_IO,
-                       "cannot rename %s to %s: %s", p->unfinished, p->path, strerror(errno));
-    p->unfinished[0] = '\0';
-    return DL_OK;
-}
-
 dl_status dl_predictions_finish(dl_predictions *p) {
-    return dl_comm_agree(p->session->world, finish(p), NULL);
+    return dl_comm_agree(p->session->world, dl_result_file_finish(&p->file), NULL);
 }
 
 void dl_predictions_destroy(dl_predictions **predictions) {
@@ -274,12 +236,7 @@ void dl_predictions_destroy(dl_predictions **predictions) {
         return;
     }
     dl_predictions *p = *predictions;
-    if (p->fd >= 0) {
-        (void)close(p->fd);
-    }
-    if (p->unfinished[0] != '\0' && !p->in_place && p->session->world->rank == 0) {
-        (void)unlink(p->unfinished);
-    }
+    dl_result_file_discard(&p->file);
     dl_free(&p->mine);
     dl_free(&p->all);
     dl_text_free(&p->line);

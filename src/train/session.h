@@ -6,6 +6,7 @@
 #include "config/config.h"
 #include "datasets/dataset.h"
 #include "program/program.h"
+#include "train/checkpoint/checkpoint.h"
 
 typedef enum dl_split { DL_SPLIT_TRAIN, DL_SPLIT_VALID, DL_SPLIT_TEST, DL_N_SPLITS } dl_split;
 
@@ -45,6 +46,7 @@ typedef struct dl_session {
     bool trains;       /* programs for training, too (options.training) */
     bool one_position; /* the model is built for samples of one position (options.generate) */
     int generate;      /* program for one sample (options.generate), -1 */
+    int apply;         /* program for a batch of other samples (options.apply), -1 */
     int train_full;    /* program for a full batch, of the longest sequences there are */
     int64_t steps_per_epoch, total_steps;
     dl_host_arenas host; /* for weights.h5: of the whole model */
@@ -63,7 +65,12 @@ typedef struct dl_session_options {
      * carries all that came before (dl_model_context), for one position. Nothing is measured, so that the
      * same arithmetic is done every time. */
     bool generate;
-    bool synthetic; /* no data set is opened: shapes from the maker or the config (bench) */
+    /* The model is applied to samples of other files (predict.h): one program for config.train.batch_size of
+     * them that computes scores and nothing else, and keeps them. The data set says what samples are and is
+     * neither made nor read; without it the maker or the config says. On one rank. */
+    bool apply;
+    int64_t longest; /* with `apply`, of a model for sequences of any length: positions of the program */
+    bool synthetic;  /* no data set is opened: shapes from the maker or the config (bench) */
     void (*progress)(const char *what, double share); /* of making data; may be NULL */
 } dl_session_options;
 
@@ -78,6 +85,13 @@ DL_NODISCARD dl_status dl_session_init_parameters(dl_session *session);
 
 /* Sets them from a weights.h5. Every rank reads the file. */
 DL_NODISCARD dl_status dl_session_read_weights(dl_session *session, const char *path);
+
+/* Sets them from a checkpoint, averaged ones where it has them. Damaged files are DL_ERR_CORRUPT naming file
+ * and bytes, tensors that do not fit the model DL_ERR_USAGE. Not collective. */
+DL_NODISCARD dl_status dl_session_read_checkpoint(dl_session *session, dl_checkpoint *checkpoint);
+
+/* Gives back the memory of the parameters on the host, for sessions that never save. */
+void dl_session_release_host(dl_session *session);
 
 /* Brings the parameters to session->host and ->averaged, whole. Collective over the tensor axis. */
 DL_NODISCARD dl_status dl_session_fetch_parameters(dl_session *session);

@@ -4,6 +4,9 @@
 #include "train/batches.h"
 #include "train/weights.h"
 
+#include <stdio.h>
+#include <string.h>
+
 dl_status dl_session_take_host_arenas(dl_session *session) {
     const dl_parameter_table *table = &session->model->table;
     for (int i = 0; i < DL_N_ARENAS; i++) {
@@ -63,6 +66,67 @@ dl_status dl_session_init_parameters(dl_session *session) {
 dl_status dl_session_read_weights(dl_session *session, const char *path) {
     DL_RETURN_IF_ERROR(dl_weights_read(path, &session->model->table, &session->host, NULL));
     return upload_parameters(session);
+}
+
+/* --- from a checkpoint --- */
+
+/* The tensor of a checkpoint that is this parameter: its average where there is one. */
+static dl_status find_in_checkpoint(const dl_checkpoint *checkpoint, const dl_parameter *p, int *index) {
+    static const char *const folders[] = {"/state/averaged", "/parameters", "/state/statistics"};
+    char name[DL_CHECKPOINT_NAME_BYTES], have[DL_SHAPE_TEXT_BYTES], wanted[DL_SHAPE_TEXT_BYTES];
+    *index = -1;
+    for (size_t i = 0; i < sizeof folders / sizeof *folders && *index < 0; i++) {
+        const int n = snprintf(name, sizeof name, "%s/%s/%s", folders[i], p->layer, p->tensor);
+        *index = n > 0 && (size_t)n < sizeof name ? dl_checkpoint_find(checkpoint, name) : -1;
+    }
+    DL_RETURN_ERROR_IF(*index < 0, DL_ERR_USAGE,
+                       "the checkpoint does not fit the model: it lacks %s. Use the model that it was made "
+                       "with",
+                       p->path);
+    const dl_checkpoint_tensor tensor = dl_checkpoint_tensor_at(checkpoint, *index);
+    DL_RETURN_ERROR_IF(tensor.dtype != DL_F32 || !dl_shape_equal(&tensor.shape, &p->shape), DL_ERR_USAGE,
+                       "the checkpoint does not fit the model: %s is %s %s in it, the model wants float32 %s",
+                       tensor.name, dl_dtype_name(tensor.dtype), dl_shape_text(&tensor.shape, have),
+                       dl_shape_text(&p->shape, wanted));
+    return DL_OK;
+}
+
+/* Parameters in it that the model does not have: another model's. */
+static dl_status refuse_surplus(const dl_checkpoint *checkpoint, const dl_parameter_table *table) {
+    static const char folder[] = "/parameters";
+    for (int i = 0; i < dl_checkpoint_n_tensors(checkpoint); i++) {
+        const char *name = dl_checkpoint_tensor_at(checkpoint, i).name;
+        const bool parameter = strncmp(name, folder, strlen(folder)) == 0 && name[strlen(folder)] == '/';
+        DL_RETURN_ERROR_IF(
+            parameter && dl_parameter_find(table, name + strlen(folder)) == NULL, DL_ERR_USAGE,
+            "the checkpoint does not fit the model, which has no %s. Use the model that it was "
+            "made with",
+            name + strlen(folder));
+    }
+    return DL_OK;
+}
+
+dl_status dl_session_read_checkpoint(dl_session *session, dl_checkpoint *checkpoint) {
+    const dl_parameter_table *table = &session->model->table;
+    const int64_t origin[DL_MAX_DIMS] = {0};
+    int index = -1;
+    DL_RETURN_IF_ERROR(refuse_surplus(checkpoint, table));
+    for (int i = 0; i < table->n; i++) {
+        DL_RETURN_IF_ERROR(find_in_checkpoint(checkpoint, &table->parameter[i], &index));
+    }
+    for (int i = 0; i < table->n; i++) {
+        const dl_parameter *p = &table->parameter[i];
+        DL_RETURN_IF_ERROR(find_in_checkpoint(checkpoint, p, &index));
+        DL_RETURN_IF_ERROR(
+            dl_checkpoint_read(checkpoint, index, origin, &p->shape, dl_parameter_data(p, &session->host)));
+    }
+    return upload_parameters(session);
+}
+
+void dl_session_release_host(dl_session *session) {
+    for (int i = 0; i < DL_N_ARENAS; i++) {
+        dl_free(&session->host.of[i]);
+    }
 }
 
 dl_status dl_session_fetch_parameters(dl_session *session) {

@@ -16,7 +16,11 @@ static dl_status add_split(dl_session *session, dl_program_kind kind, dl_split s
 }
 
 static dl_status add_programs(dl_session *session, const dl_session_options *options) {
-    session->train_full = session->generate = -1;
+    session->train_full = session->generate = session->apply = -1;
+    if (options->apply) {
+        return dl_plan_add_length(session->plan, DL_PROGRAM_EVALUATE, session->config->train.batch_size,
+                                  dl_views_program_length(session, options->longest), &session->apply);
+    }
     if (options->generate) {
         return dl_plan_add(session->plan, DL_PROGRAM_EVALUATE, 1, &session->generate);
     }
@@ -85,7 +89,7 @@ dl_status dl_session_check_division(dl_session *session, const dl_session_option
 
 dl_status dl_session_make_plan(dl_session *session, const dl_session_options *options) {
     const dl_config *config = session->config;
-    const bool dry = options->world == NULL;
+    const bool dry = options->world == NULL, scores_alone = options->generate || options->apply;
     const dl_view_info *train = &session->view_info[DL_SPLIT_TRAIN];
     const char **fields = NULL;
     DL_RETURN_IF_ERROR(dl_pool_alloc(session->pool, (size_t)train->n_fields, sizeof *fields, &fields));
@@ -102,9 +106,10 @@ dl_status dl_session_make_plan(dl_session *session, const dl_session_options *op
                             .batch_size = config->train.batch_size,
                             .accumulate = (int)config->train.accumulate,
                             .reproducible = session->reproducible,
-                            .measure = !session->reproducible && !options->generate,
+                            .measure = !session->reproducible && !scores_alone,
                             .fuse = true,
-                            .predict = options->predict || options->generate,
+                            .predict = options->predict || scores_alone,
+                            .forward_only = scores_alone,
                             .n_fields = train->n_fields,
                             .fields = fields};
     dl_op_desc update;

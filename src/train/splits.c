@@ -15,7 +15,8 @@ static const dl_maker *configured_maker(const dl_config *config) {
 dl_status dl_splits_make(dl_session *session, const dl_session_options *options) {
     const dl_config *config = session->config;
     dl_status status = DL_OK;
-    if (session->world->rank == 0 && !options->synthetic && !dl_dataset_exists(config->data.path, "train")) {
+    const bool needed = !options->synthetic && !options->apply;
+    if (session->world->rank == 0 && needed && !dl_dataset_exists(config->data.path, "train")) {
         const dl_maker *maker = configured_maker(config);
         if (maker != NULL) {
             const dl_make_request request = {
@@ -135,7 +136,7 @@ static dl_status describe_without_files(dl_session *session) {
 
 dl_status dl_splits_open(dl_session *session, const dl_session_options *options) {
     const dl_config *config = session->config;
-    const bool dry = options->world == NULL || options->synthetic;
+    const bool dry = options->world == NULL || options->synthetic || options->apply;
     if (dry && !dl_dataset_exists(config->data.path, "train")) {
         return describe_without_files(session);
     }
@@ -147,6 +148,11 @@ dl_status dl_splits_open(dl_session *session, const dl_session_options *options)
     DL_RETURN_IF_ERROR(dl_dataset_open(config->data.path, "train", &session->train_files));
     session->train_info = *dl_dataset_info_of(session->train_files);
     DL_RETURN_IF_ERROR(check_trainable(session));
+    if (options->apply) { /* other samples than these */
+        session->train_info.max_length = options->longest;
+        divide(session, session->train_info.n_samples, 0, 0);
+        return DL_OK;
+    }
     int64_t n_valid = 0, n_test = 0;
     DL_RETURN_IF_ERROR(open_split(session, "valid", &session->valid_files, &n_valid));
     DL_RETURN_IF_ERROR(open_split(session, "test", &session->test_files, &n_test));

@@ -1,0 +1,61 @@
+#define _GNU_SOURCE
+#include "train/result_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+dl_status dl_result_file_take(int fd, const char *name, dl_result_file *file) {
+    *file = DL_RESULT_FILE_NONE;
+    (void)snprintf(file->unfinished, sizeof file->unfinished, "%s", name);
+    file->in_place = true;
+    file->fd = dup(fd);
+    DL_RETURN_ERROR_IF(file->fd < 0, DL_ERR_IO, "cannot write to %s: %s", name, strerror(errno));
+    return DL_OK;
+}
+
+dl_status dl_result_file_open(const char *path, const char *what, dl_result_file *file) {
+    struct stat target, name;
+    *file = DL_RESULT_FILE_NONE;
+    DL_RETURN_ERROR_IF(stat(path, &target) == 0 && S_ISDIR(target.st_mode), DL_ERR_USAGE,
+                       "%s is a folder; name a file for the %s", path, what);
+    file->in_place = lstat(path, &name) == 0 && !S_ISREG(name.st_mode);
+    const int n = snprintf(file->path, sizeof file->path, "%s", path);
+    const int m = snprintf(file->unfinished, sizeof file->unfinished, "%s%s", path,
+                           file->in_place ? "" : ".unfinished");
+    DL_RETURN_ERROR_IF(n < 1 || m < 0 || (size_t)m >= sizeof file->unfinished, DL_ERR_USAGE,
+                       "'%.60s' cannot be the name of a file for %s", path, what);
+    file->fd = open(file->unfinished, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    DL_RETURN_ERROR_IF(file->fd < 0, DL_ERR_IO, "cannot create %s: %s", file->unfinished, strerror(errno));
+    return DL_OK;
+}
+
+dl_status dl_result_file_write(const dl_result_file *file, const dl_text *text) {
+    return text->size == 0 ? DL_OK : dl_write_all(file->fd, file->unfinished, text->data, text->size);
+}
+
+dl_status dl_result_file_finish(dl_result_file *file) {
+    if (file->fd < 0) {
+        return DL_OK;
+    }
+    const int failed = close(file->fd);
+    file->fd = -1;
+    DL_RETURN_ERROR_IF(failed != 0, DL_ERR_IO, "cannot write %s: %s", file->unfinished, strerror(errno));
+    DL_RETURN_ERROR_IF(!file->in_place && rename(file->unfinished, file->path) != 0, DL_ERR_IO,
+                       "cannot rename %s to %s: %s", file->unfinished, file->path, strerror(errno));
+    file->unfinished[0] = '\0';
+    return DL_OK;
+}
+
+void dl_result_file_discard(dl_result_file *file) {
+    if (file->fd >= 0) {
+        (void)close(file->fd);
+        file->fd = -1;
+    }
+    if (file->unfinished[0] != '\0' && !file->in_place) {
+        (void)unlink(file->unfinished);
+    }
+}
