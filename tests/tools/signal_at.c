@@ -1,0 +1,47 @@
+/* Preloaded (LD_PRELOAD) into the program: a signal at a place in the run instead of a time.
+ *
+ * SIGNAL_AT="NUMBER:RANK:TEXT": when rank RANK has written bytes that hold TEXT, to any file, it gets the
+ * signal, once. SIGNAL_AT="NUMBER:RANK:TEXT" with a NUMBER below zero: before it writes them, so that they
+ * are lost with SIGKILL. */
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static struct {
+    int number, before;
+    const char *text; /* NULL: nothing to do, here or any more */
+} at;
+
+__attribute__((constructor)) static void read_environment(void) {
+    const char *wanted = getenv("SIGNAL_AT"), *rank = getenv("OMPI_COMM_WORLD_RANK");
+    int number = 0, of_rank = 0, n_read = 0;
+    if (wanted == NULL || sscanf(wanted, "%d:%d:%n", &number, &of_rank, &n_read) != 2 || n_read == 0 ||
+        of_rank != (rank == NULL ? 0 : atoi(rank))) {
+        return;
+    }
+    at.before = number < 0;
+    at.number = at.before ? -number : number;
+    at.text = wanted + n_read;
+}
+
+static void send_signal(void) {
+    at.text = NULL;
+    (void)raise(at.number);
+}
+
+ssize_t write(int fd, const void *bytes, size_t n_bytes) {
+    const char *text = at.text;
+    const int is_there = text != NULL && memmem(bytes, n_bytes, text, strlen(text)) != NULL;
+    if (is_there && at.before) {
+        send_signal();
+    }
+    const ssize_t n = syscall(SYS_write, fd, bytes, n_bytes);
+    if (is_there && !at.before) {
+        send_signal();
+    }
+    return n;
+}
