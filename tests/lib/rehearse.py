@@ -151,6 +151,11 @@ def committed(folder):
                   if name.split('/')[-2][5:].isdigit())
 
 
+def status(folder):
+    """What status.json says."""
+    return json.loads(content(f'{folder}/status.json'))
+
+
 def unfinished(folder):
     """Marks of saves that did not come to their end."""
     return glob.glob(f'{folder}/checkpoints/step-*/manifest.json.unfinished')
