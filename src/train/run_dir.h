@@ -58,6 +58,9 @@ typedef enum dl_run_state {
 DL_NODISCARD dl_status dl_run_dir_status(dl_run_dir *run, dl_run_state state, int exit_code, int64_t step,
                                          const char *message);
 
+/* Has the run in the directory `path` come to its end, and said so? False where there is none. */
+bool dl_run_dir_is_done(const char *path);
+
 /* Appends which samples this rank computed in a step; does nothing without audit. Steps and epochs count
  * from 1. */
 DL_NODISCARD dl_status dl_run_dir_audit(dl_run_dir *run, const char *split, int64_t epoch, int64_t step,

@@ -26,9 +26,10 @@ typedef struct trainer {
     double evaluated;               /* seconds spent evaluating, not training */
     double rate;                    /* learning rate of the step */
     dl_score valid;
-    dl_best stopping; /* what early stopping watches */
-    bool wants_save;  /* a checkpoint is due, but one is under way still */
-    double saved_at;  /* clock: the last checkpoint was begun */
+    int64_t valid_step; /* which `valid` is of; 0: of none */
+    dl_best stopping;   /* what early stopping watches */
+    bool wants_save;    /* a checkpoint is due, but one is under way still */
+    double saved_at;    /* clock: the last checkpoint was begun */
     /* What a checkpoint of this step holds. Amid an epoch that is the state before figures of a part of it
      * were judged and shown, because training ends here: a longer one would not have ended. */
     dl_trainer_state kept;
@@ -151,6 +152,7 @@ static dl_status end_epoch(trainer *t, int64_t step) {
                                       .audit = t->options->run,
                                       .epoch = report.epoch};
     DL_RETURN_IF_ERROR(dl_evaluate(&evaluation, &t->valid));
+    t->valid_step = step;
     report.valid = t->valid;
     int failed = -1;
     const bool best = judge_epoch(t, &report);
@@ -259,8 +261,17 @@ static dl_status save_end(trainer *t) {
     return DL_OK;
 }
 
+/* A run that was killed behind its last step, amid an epoch: the checkpoint is of before that was judged. */
+static bool has_epoch_to_end(const trainer *t) {
+    const int64_t total = t->session->total_steps;
+    return t->result->step == total && total % t->session->steps_per_epoch != 0;
+}
+
 static dl_status loop(trainer *t) {
     const int64_t total = t->session->total_steps;
+    if (has_epoch_to_end(t)) {
+        DL_RETURN_IF_ERROR(end_epoch(t, total));
+    }
     for (int64_t step = t->result->step + 1; step <= total && t->result->signal == 0 && !t->result->early;
          step++) {
         const dl_batch *batch = NULL;
@@ -297,7 +308,7 @@ static dl_status conclude(trainer *t) {
     if (result->signal != 0) {
         return DL_OK;
     }
-    if (t->session->valid_is_test) {
+    if (t->session->valid_is_test && t->valid_step == result->step) {
         result->test = t->valid; /* just computed with these weights */
         return DL_OK;
     }

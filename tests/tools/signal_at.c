@@ -33,15 +33,29 @@ static void send_signal(void) {
     (void)raise(at.number);
 }
 
-ssize_t write(int fd, const void *bytes, size_t n_bytes) {
+/* offset < 0: where the file stands. */
+static ssize_t write_bytes(int fd, const void *bytes, size_t n_bytes, off_t offset) {
     const char *text = at.text;
     const int is_there = text != NULL && memmem(bytes, n_bytes, text, strlen(text)) != NULL;
     if (is_there && at.before) {
         send_signal();
     }
-    const ssize_t n = syscall(SYS_write, fd, bytes, n_bytes);
+    const ssize_t n = offset < 0 ? syscall(SYS_write, fd, bytes, n_bytes)
+                                 : syscall(SYS_pwrite64, fd, bytes, n_bytes, offset);
     if (is_there && !at.before) {
         send_signal();
     }
     return n;
+}
+
+ssize_t write(int fd, const void *bytes, size_t n_bytes) {
+    return write_bytes(fd, bytes, n_bytes, -1);
+}
+
+ssize_t pwrite(int fd, const void *bytes, size_t n_bytes, off_t offset) {
+    return write_bytes(fd, bytes, n_bytes, offset);
+}
+
+ssize_t pwrite64(int fd, const void *bytes, size_t n_bytes, off64_t offset) {
+    return write_bytes(fd, bytes, n_bytes, offset);
 }
