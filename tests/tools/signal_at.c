@@ -1,9 +1,9 @@
-/* Preloaded (LD_PRELOAD) into the program: a signal at a place in the run instead of a time.
+/* Preloaded (LD_PRELOAD) into the program: a signal, or a failure, at a place in the run instead of a time.
  *
  * SIGNAL_AT="NUMBER:RANK:TEXT": when rank RANK has written bytes that hold TEXT, to any file, it gets the
- * signal, once. SIGNAL_AT="NUMBER:RANK:TEXT" with a NUMBER below zero: before it writes them, so that they
- * are lost with SIGKILL. */
+ * signal NUMBER, once. A NUMBER below zero: just before. 0: there is no room for any such bytes (ENOSPC). */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,6 +37,10 @@ static void send_signal(void) {
 static ssize_t write_bytes(int fd, const void *bytes, size_t n_bytes, off_t offset) {
     const char *text = at.text;
     const int is_there = text != NULL && memmem(bytes, n_bytes, text, strlen(text)) != NULL;
+    if (is_there && at.number == 0) {
+        errno = ENOSPC;
+        return -1;
+    }
     if (is_there && at.before) {
         send_signal();
     }
