@@ -203,7 +203,10 @@ class Results:
 
     def __init__(self, name):
         folder = os.environ.get('RESULTS')
-        self.file = open(os.path.join(folder, name + '.json'), 'w') if folder else None
+        self.file = None
+        if folder:
+            os.makedirs(os.path.join(dltest.ROOT, folder), exist_ok=True)
+            self.file = open(os.path.join(dltest.ROOT, folder, name + '.json'), 'w')
         self.trials = []
 
     def add(self, **trial):
