@@ -31,6 +31,7 @@ typedef struct job {
     dl_injections injections;
     dl_deadline deadline;
     dl_resume resume; /* what this run goes on from, if anything */
+    int has_ended;    /* that run has come to its end, and said so; all ranks know */
     dl_saver *saver;
     const char *metric_names[DL_MAX_METRICS];
     int n_metrics;
@@ -113,8 +114,17 @@ static dl_status find_resume(job *j, const dl_arguments *arguments) {
     return dl_comm_agree(world, status, NULL);
 }
 
+static dl_status find_end(job *j) {
+    dl_comm *world = j->runtime->world;
+    j->has_ended = world->rank == 0 && dl_run_dir_is_done(j->setup.config->run.dir);
+    return world->functions->broadcast(world, &j->has_ended, sizeof j->has_ended, 0);
+}
+
+/* A run that was killed, or stopped, behind its last step has yet to tell how it ended: that is no end. */
 static bool is_finished(const job *j) {
-    return j->resume.found && (j->resume.trainer.early || j->resume.step >= j->session->total_steps);
+    const int64_t total = j->session->total_steps;
+    return j->resume.found && (j->resume.trainer.early || j->resume.step >= total) &&
+           (j->has_ended || j->resume.step > total);
 }
 
 static dl_status make_saver(job *j) {
@@ -369,6 +379,7 @@ static dl_status run_job(job *j, const dl_arguments *arguments, dl_status *stopp
     DL_RETURN_IF_ERROR(
         dl_setup_session(&j->setup, j->runtime->world, 0, j->runtime->n_threads, true, false, &j->session));
     DL_RETURN_IF_ERROR(find_resume(j, arguments));
+    DL_RETURN_IF_ERROR(find_end(j));
     if (is_finished(j)) {
         if (j->runtime->world->rank == 0) {
             (void)printf("already finished at step %" PRId64 "; --fresh trains anew\n", j->resume.step);

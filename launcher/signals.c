@@ -42,6 +42,10 @@ dl_status dl_signals_install(void) {
         DL_RETURN_ERROR_IF(sigaction(numbers[i], &action, NULL) != 0, DL_ERR_INTERNAL,
                            "cannot catch signal %d: %s", numbers[i], strerror(errno));
     }
+    /* A write beyond the limit of a file's size is then an error, which is told. */
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    DL_RETURN_ERROR_IF(sigaction(SIGXFSZ, &ignore, NULL) != 0, DL_ERR_INTERNAL, "cannot ignore signal %d: %s",
+                       SIGXFSZ, strerror(errno));
     return DL_OK;
 }
 

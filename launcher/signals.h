@@ -7,7 +7,7 @@
 
 #include <stdatomic.h>
 
-/* Catches SIGINT, SIGTERM, SIGUSR1, SIGUSR2. */
+/* Catches SIGINT, SIGTERM, SIGUSR1, SIGUSR2; ignores SIGXFSZ. */
 DL_NODISCARD dl_status dl_signals_install(void);
 
 /* Number of the first signal received, 0 when none; with DL_STOP_UNSAVED (train/trainer.h) after the second.

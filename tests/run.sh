@@ -1,10 +1,11 @@
 #!/bin/bash
 # Builds what the tests need and runs them.
 #
-#   tests/run.sh [--quick | --full] [--list] [--only PATTERN]
+#   tests/run.sh [--quick | --full | --nightly] [--list] [--only PATTERN]
 #
 #   --quick   the short tests: 90 s at most        (default: 15 minutes at most)
 #   --full    everything: long trainings, planted faults, fuzzing too
+#   --nightly everything, and of the tests that kill, stop and damage at random the large versions: hours
 #   --list    names the tests instead of running them
 #   --only    only tests whose name matches one of the shell patterns: 'unit/*,e2e/threads'
 #
@@ -15,7 +16,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 export BUILD=${BUILD:-${BUILD_DIR:-$root/build-tests}}
 
 case " $* " in
-*" --help "* | *" -h "*) sed -n '2,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
+*" --help "* | *" -h "*) sed -n '2,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; exit 0 ;;
 esac
 
 sh "$root/launcher/quickstart.sh" --packages build,test --yes

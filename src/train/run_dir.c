@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,7 +29,14 @@ struct dl_run_dir {
 };
 
 /* What is at the place of the run directory. */
-typedef enum found { NOTHING, EMPTY /* but for a lock */, EARLIER_RUN, OTHER_FILES } found;
+typedef enum found { NOTHING, EMPTY /* but for what a start leaves */, EARLIER_RUN, OTHER_FILES } found;
+
+/* What there is of a run before its status.json: a start that was killed leaves it. */
+static bool is_of_a_start(const char *name) {
+    static const char unfinished[] = "status.json.tmp";
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "lock") == 0 ||
+           strncmp(name, unfinished, sizeof unfinished - 1) == 0;
+}
 
 static dl_status look(const char *path, found *out) {
     *out = NOTHING;
@@ -47,8 +55,7 @@ static dl_status look(const char *path, found *out) {
             *out = EARLIER_RUN;
             break;
         }
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
-            strcmp(entry->d_name, "lock") != 0) {
+        if (!is_of_a_start(entry->d_name)) {
             *out = OTHER_FILES;
         }
     }
@@ -168,9 +175,9 @@ static dl_status fill(dl_run_dir *run, const char *config_text, bool audit) {
     char path[PATH_MAX];
     DL_RETURN_IF_ERROR(make_room(run));
     DL_RETURN_IF_ERROR(dl_run_lock_take(run->path, &run->lock));
-    DL_RETURN_IF_ERROR(open_file(run, "log.txt", path, &run->log));
     /* First of all what tells that this is a run, so that an early end leaves nothing to clean up by hand. */
     DL_RETURN_IF_ERROR(dl_run_dir_status(run, DL_RUN_RUNNING, 0, 0, ""));
+    DL_RETURN_IF_ERROR(open_file(run, "log.txt", path, &run->log));
     DL_RETURN_IF_ERROR(dl_run_dir_file(run, "config.yaml", path, sizeof path));
     DL_RETURN_IF_ERROR(dl_file_replace(path, config_text, strlen(config_text)));
     DL_RETURN_IF_ERROR(open_file(run, "metrics.jsonl", path, &run->metrics));
@@ -310,6 +317,18 @@ dl_status dl_run_dir_status(dl_run_dir *run, dl_run_state state, int exit_code, 
 dl_status dl_run_dir_set_inject(dl_run_dir *run, const char *what) {
     dl_text_free(&run->inject);
     return dl_text_append(&run->inject, "%s", what);
+}
+
+bool dl_run_dir_is_done(const char *path) {
+    char file[PATH_MAX];
+    if (dl_path_join(file, sizeof file, path, "status.json") != DL_OK) {
+        return false;
+    }
+    json_t *status = json_load_file(file, 0, NULL);
+    const char *state = json_string_value(json_object_get(status, "state"));
+    const bool is_done = state != NULL && strcmp(state, "done") == 0;
+    json_decref(status);
+    return is_done;
 }
 
 dl_status dl_run_dir_audit(dl_run_dir *run, const char *split, int64_t epoch, int64_t step,

@@ -29,7 +29,8 @@ typedef struct trainer {
     double evaluated; /* seconds spent evaluating, not training */
     double rate;      /* learning rate of the step */
     dl_score valid;
-    dl_best stopping; /* what early stopping watches */
+    int64_t valid_step; /* which `valid` is of; 0: of none */
+    dl_best stopping;   /* what early stopping watches */
     dl_autosave autosave;
     /* What a checkpoint of this step holds. Amid an epoch that is the state before figures of a part of it
      * were judged and shown, because training ends here: a longer one would not have ended. */
@@ -162,6 +163,7 @@ static dl_status end_epoch(trainer *t, int64_t step) {
                                       .audit = t->options->run,
                                       .epoch = report.epoch};
     DL_RETURN_IF_ERROR(dl_evaluate(&evaluation, &t->valid));
+    t->valid_step = step;
     report.valid = t->valid;
     int failed = -1;
     const bool best = judge_epoch(t, &report);
@@ -293,8 +295,17 @@ static dl_status end_saving(trainer *t) {
     return dl_comm_agree(t->session->world, note_stop(t), NULL);
 }
 
+/* A run that was killed behind its last step, amid an epoch: the checkpoint is of before that was judged. */
+static bool has_epoch_to_end(const trainer *t) {
+    const int64_t total = t->session->total_steps;
+    return t->result->step == total && total % t->session->steps_per_epoch != 0;
+}
+
 static dl_status loop(trainer *t) {
     const int64_t total = t->session->total_steps;
+    if (has_epoch_to_end(t)) {
+        DL_RETURN_IF_ERROR(end_epoch(t, total));
+    }
     for (int64_t step = t->result->step + 1; step <= total && t->result->stop == 0 && !t->result->early;
          step++) {
         const dl_batch *batch = NULL;
@@ -336,7 +347,7 @@ static dl_status conclude(trainer *t) {
     if (result->stop != 0) {
         return DL_OK;
     }
-    if (t->session->valid_is_test) {
+    if (t->session->valid_is_test && t->valid_step == result->step) {
         result->test = t->valid; /* just computed with these weights */
         return DL_OK;
     }

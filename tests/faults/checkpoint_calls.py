@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-# TEST tier=default timeout=240 slots=1 needs=python,plain
+# TEST tier=default timeout=240 nightly=1800 slots=1 needs=python,plain
 """Every system call of saving, deleting, cleaning up and loading a checkpoint fails, is cut short, or kills the
 process (tests/tools/checkpoint_calls.c); then power is lost after every change of a file: of what was not synced, any
 part may be missing or half done. Always the older or the newer checkpoint loads, and the newer once it was said to be
 committed.
 
-Here each twelfth allocation and 24 losses of power after each change; STRIDE=1 CRASHES=64 for more; SEED repeats a run.
+Here each twelfth allocation and 24 losses of power after each change; by --nightly, or with STRIDE=1 CRASHES=64, all
+and 64. SEED repeats a run.
 """
 import os
 import random
@@ -136,16 +137,17 @@ def lose_power(folder, crashes):
 
 
 def main():
+    nightly = os.environ.get('TEST_NIGHTLY') == '1'
     seed = int(os.environ.get('SEED') or random.randrange(1 << 30))
     random.seed(seed)
     folder = tempfile.mkdtemp(prefix='dltrain-calls-', dir='/dev/shm' if os.access('/dev/shm', os.W_OK) else None)
     try:
-        stride = os.environ.get('STRIDE') or '12'
+        stride = os.environ.get('STRIDE') or ('1' if nightly else '12')
         done = subprocess.run([TOOL, 'all', os.path.join(folder, 'calls'), stride, str(random.randrange(1000))],
                               env=PRELOAD, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode != 0:
             dltest.fail(f'SEED={seed}: {done.stdout[-3000:]}')
-        losses = lose_power(folder, int(os.environ.get('CRASHES') or 24))
+        losses = lose_power(folder, int(os.environ.get('CRASHES') or (64 if nightly else 24)))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(f'{done.stdout.strip().splitlines()[-1]}; {losses} losses of power; SEED={seed}')

@@ -6,10 +6,11 @@ tests/rules with this line among its first ten:
 
     # TEST tier=quick timeout=60 slots=2 needs=python,shared-data
 
-tier: quick, default or full; timeout: seconds; slots: cores it keeps busy (default: all); needs: python (an
-interpreter with numpy and h5py, given as $PYTHON), shared-data (the real data sets, $SHARED_DATA), clang, plain (a
-build without sanitizers: tests of time and memory). A CTest test takes its tier from its labels (quick when it has
-none of the three), its slots from PROCESSORS.
+tier: quick, default, full or nightly; timeout: seconds; nightly=SECONDS: the test has a larger version, which --nightly
+runs in its place for so long at most (it finds TEST_NIGHTLY=1 in its environment); slots: cores it keeps busy (default:
+all); needs: python (an interpreter with numpy and h5py, given as $PYTHON), shared-data (the real data sets,
+$SHARED_DATA), clang, plain (a build without sanitizers: tests of time and memory). A CTest test takes its tier from its
+labels (quick when it has none of the three), its slots from PROCESSORS.
 
 A test passes when it exits 0; the last line of a script's output is its figure. It is skipped when it exits 77 and
 its last line of output starts with "SKIP:". Never more slots are in use than there are cores.
@@ -28,7 +29,7 @@ import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-TIERS = ('quick', 'default', 'full')
+TIERS = ('quick', 'default', 'full', 'nightly')
 FOLDERS = ('rules', 'config', 'e2e', 'mpi', 'faults', 'fuzz', 'mutants')
 SKIP_CODE = 77
 TAIL_LINES = 40
@@ -38,10 +39,16 @@ class Test:
     """One thing to run. `command` is a list of words; `problem` says why it cannot be run."""
 
     def __init__(self, name, command, tier, timeout, slots, needs=(), folder=ROOT, environment=None,
-                 is_script=False):
+                 is_script=False, nightly=0):
         self.name, self.command, self.tier, self.timeout = name, command, tier, timeout
         self.slots, self.needs, self.folder, self.environment = slots, needs, folder, environment or {}
-        self.is_script = is_script
+        self.is_script, self.nightly = is_script, nightly
+
+    def enlarge(self):
+        """Becomes its larger version, where it has one."""
+        if self.nightly > 0:
+            self.timeout = self.nightly
+            self.environment = dict(self.environment, TEST_NIGHTLY='1')
 
 
 def script_tests(n_cores):
@@ -58,13 +65,14 @@ def script_tests(n_cores):
                 continue
             fields = dict(word.split('=', 1) for word in header[0].split()[2:])
             if fields.get('tier') not in TIERS:
-                sys.exit(f'{file}: the TEST line needs tier=quick, default or full')
+                sys.exit(f'{file}: the TEST line needs tier=quick, default, full or nightly')
             if not os.access(file, os.X_OK):
                 sys.exit(f'{file}: has a TEST line but is not executable')
             command = [sys.executable, file] if name.endswith('.py') else [file]
             yield Test(f'{folder}/{os.path.splitext(name)[0]}', command, fields['tier'],
                        float(fields.get('timeout', 60)), min(int(fields.get('slots', n_cores)), n_cores),
-                       [n for n in fields.get('needs', '').split(',') if n], is_script=True)
+                       [n for n in fields.get('needs', '').split(',') if n], is_script=True,
+                       nightly=float(fields.get('nightly', 0)))
 
 
 def ctest_tests(build, n_cores):
@@ -85,7 +93,7 @@ def base_environment(build):
     e = dict(os.environ, ROOT=ROOT, BUILD=build, PYTHONPATH=os.path.join(ROOT, 'tests', 'lib'),
              PYTHONDONTWRITEBYTECODE='1')
     e['PATH'] = os.path.join(build, 'launcher') + os.pathsep + e['PATH']
-    for name in ('DLTRAIN_THREADS', 'DLTRAIN_LOG', 'DLTRAIN_PLUGIN_DIR'):
+    for name in ('DLTRAIN_THREADS', 'DLTRAIN_LOG', 'DLTRAIN_PLUGIN_DIR', 'TEST_NIGHTLY'):
         e.pop(name, None)
     with open(os.path.join(build, 'CMakeCache.txt')) as cache:
         e['SANITIZE'] = ''.join(re.findall(r'^DLTRAIN_SANITIZE:\w+=(.+)$', cache.read(), flags=re.M))
@@ -202,6 +210,7 @@ def main():
     tiers = parser.add_mutually_exclusive_group()
     tiers.add_argument('--quick', dest='tier', action='store_const', const='quick')
     tiers.add_argument('--full', dest='tier', action='store_const', const='full')
+    tiers.add_argument('--nightly', dest='tier', action='store_const', const='nightly')
     parser.set_defaults(tier='default')
     parser.add_argument('--list', action='store_true')
     parser.add_argument('--only', default='*')
@@ -211,6 +220,8 @@ def main():
     known = list(ctest_tests(build, n_cores)) + list(script_tests(n_cores))
     wanted = TIERS[:TIERS.index(options.tier) + 1]
     tests = [t for t in known if t.tier in wanted and any(fnmatch.fnmatch(t.name, p) for p in options.only.split(','))]
+    for test in tests if options.tier == 'nightly' else []:
+        test.enlarge()
     if options.list:
         for test in tests:
             print(f'{test.tier:8} {test.slots} {test.name}')

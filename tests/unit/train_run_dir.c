@@ -150,6 +150,30 @@ static void an_empty_folder_is_used(void **state) {
     dl_run_dir_close(&run);
 }
 
+/* status.json comes first, as a file of another name that is renamed: a start may be killed in between. */
+static void what_a_killed_start_leaves_bars_nothing(void **state) {
+    (void)state;
+    assert_int_equal(dl_make_folders(where), DL_OK);
+    put_file("runs/net/lock");
+    put_file("runs/net/status.json.tmp4711");
+    make_and_close();
+    assert_true(dl_file_exists(path_of("runs/net/status.json")));
+}
+
+static void only_a_run_that_says_so_is_done(void **state) {
+    (void)state;
+    assert_false(dl_run_dir_is_done(where));
+    dl_run_dir *run = NULL;
+    assert_int_equal(dl_run_dir_create(where, "", false, &run), DL_OK);
+    for (int i = 0; i < DL_N_RUN_STATES; i++) {
+        assert_int_equal(dl_run_dir_status(run, (dl_run_state)i, 0, 3, "done"), DL_OK);
+        assert_int_equal(dl_run_dir_is_done(where), i == DL_RUN_DONE);
+    }
+    dl_run_dir_close(&run);
+    put_file("runs/net/status.json");
+    assert_false(dl_run_dir_is_done(where));
+}
+
 static void what_is_not_a_run_stays(void **state) {
     (void)state;
     assert_int_equal(dl_make_folders(where), DL_OK);
@@ -180,6 +204,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(earlier_runs_are_numbered, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_run_that_goes_on_is_not_moved, set_up, tear_down),
         cmocka_unit_test_setup_teardown(an_empty_folder_is_used, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_a_killed_start_leaves_bars_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(only_a_run_that_says_so_is_done, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_not_a_run_stays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_file_in_the_way, set_up, tear_down),
     };

@@ -1,0 +1,197 @@
+#!/usr/bin/env python3
+"""What saving and resuming cost: a ratio and its limit for each figure, one JSON line at the end.
+
+    BUILD=build PYTHONPATH=tests/lib python3 tests/bench/checkpoints.py [--pairs 5] [--only FIGURE,...]
+
+rate     steps/s of two ranks with every_steps=100 over those without saving, the median of alternating pairs;
+stall    the longest step of the runs that save over median + 1.5 x memcpy of a rank's snapshot (beside it the longest
+         of those that do not save: what this machine does to steps anyway);
+write    500 MB from two ranks over two processes that write the same number of bytes with the same fsyncs, in turns;
+resume   seconds from the start of the command to the first new step of a small network on two ranks.
+
+Needs NumPy and h5py. The machine should have nothing else to do. Exit status 1 when a limit is missed."""
+import argparse
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import statistics
+import sys
+import time
+
+import dltest
+import numpy
+import rehearse
+
+BLOCK = 1 << 20
+WARMUP = 10  # steps that do not count
+# overrides, steps that count (each hundred has a checkpoint), least share of the rate without saving
+MODELS = {'mnist_cnn': ([], 400, 0.98), 'ptb_medium': (['train.clip_norm=0'], 100, 0.90)}
+LARGE = '''
+data: {path: data/text, stride: 200}
+model:
+  input: {shape: [12], dtype: tokens}
+  layers:
+    - embedding: {input_dim: auto, output_dim: 32}
+    - flatten: {}
+    - dense: {units: 6144, activation: relu}
+    - dense: {units: 6144, activation: relu}
+    - dense: {units: auto, activation: softmax}
+train: {epochs: 1, batch_size: 16, optimizer: {adam: {}}, max_steps: 2}
+checkpoint: {every_minutes: 0, every_epochs: 0}
+'''
+
+
+def train(words, folder):
+    """Two ranks; standard output."""
+    shutil.rmtree(folder, ignore_errors=True)
+    code, out = rehearse.Job(2, [*words, f'run.dir={folder}', '--fresh']).finish(1800)
+    if code != 0:
+        dltest.fail(f'exit status {code}: {out}')
+    return out
+
+
+def memcpy_seconds(n_bytes):
+    """The median of some copies between arrays whose pages are there."""
+    source, target = numpy.ones(n_bytes, 'u1'), numpy.ones(n_bytes, 'u1')
+    times = []
+    for _ in range(9):
+        start = time.perf_counter()
+        numpy.copyto(target, source)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def one_turn(name, saving):
+    """(steps/s, seconds of each step, bytes of a rank's snapshot) of a run."""
+    overrides, steps, _ = MODELS[name]
+    words = [os.path.join(dltest.ROOT, 'configs', name + '.yaml'), *overrides, f'train.max_steps={WARMUP + steps}',
+             'train.epochs=100', 'run.log_every=1', 'checkpoint.every_minutes=0', 'checkpoint.every_epochs=0',
+             f'checkpoint.every_steps={100 if saving else 0}', f'data.path=data/{name}']
+    out = train(words, 'runs/turn')
+    told = {m['step']: m for m in dltest.metrics('runs/turn', 'step')}
+    seconds = [told[s]['step_ms'] / 1e3 for s in range(WARMUP + 1, WARMUP + steps + 1)]
+    snapshot = float(re.search(r'snapshot ([\d.,]+)\)', out).group(1).replace(',', '')) * BLOCK
+    return steps / sum(seconds), seconds, int(snapshot)
+
+
+def measure_rate(name, pairs):
+    """The figures rate and stall of a model."""
+    rates, longest, limits, plain = [], [], [], []
+    for _ in range(pairs):
+        without, other, _ = one_turn(name, False)
+        rate, seconds, snapshot = one_turn(name, True)
+        rates.append(rate / without)
+        longest.append(max(seconds))
+        plain.append(max(other))
+        limits.append(statistics.median(seconds) + 1.5 * memcpy_seconds(snapshot))
+    stall = [a / b for a, b in zip(longest, limits)]
+    return [{'figure': f'rate {name}', 'ratio': statistics.median(rates), 'at_least': MODELS[name][2], 'all': rates},
+            {'figure': f'stall {name}', 'ratio': statistics.median(stall), 'at_most': 1.0, 'all': stall,
+             'longest_ms': [1e3 * s for s in longest], 'longest_without_saving_ms': [1e3 * s for s in plain],
+             'snapshot_mib': snapshot / BLOCK}]
+
+
+def sync_folder(path):
+    fd = os.open(path, os.O_RDONLY)
+    os.fsync(fd)
+    os.close(fd)
+
+
+def write_raw(rank, n_bytes, start):
+    """What a rank does, without layout and digest: its bytes in blocks, fsync, fsync of the folder."""
+    state = numpy.random.default_rng(rank).integers(0, 256, n_bytes, 'u1')
+    start.wait()
+    fd = os.open(f'raw/part-{rank}', os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
+    for done in range(0, n_bytes, BLOCK):
+        os.write(fd, state[done:done + BLOCK])
+    os.fsync(fd)
+    os.close(fd)
+    sync_folder('raw')
+
+
+def raw_seconds(n_bytes):
+    """Two processes, then the three fsyncs of a commit."""
+    shutil.rmtree('raw', ignore_errors=True)
+    os.mkdir('raw')
+    start = multiprocessing.Barrier(3)
+    ranks = [multiprocessing.Process(target=write_raw, args=(rank, n, start)) for rank, n in enumerate(n_bytes)]
+    for process in ranks:
+        process.start()
+    start.wait()
+    began = time.perf_counter()
+    for process in ranks:
+        process.join()
+    with open('raw/manifest', 'wb') as f:
+        f.write(b'x' * 8192)
+        f.flush()
+        os.fsync(f.fileno())
+    sync_folder('.')
+    sync_folder('raw')
+    return time.perf_counter() - began
+
+
+def save_seconds(folder):
+    """The last save of a run, which no step runs beside: seconds from the line of the epoch, behind which it is begun,
+    to the rename of the manifest; bytes of the parts. Copying, looking for NaN and the commit are within."""
+    path = f'{folder}/checkpoints/step-{rehearse.committed(folder)[-1]:08d}'
+    sizes = [os.path.getsize(f'{path}/part-{rank:05d}.h5') for rank in range(2)]
+    return os.stat(f'{path}/manifest.json').st_ctime - dltest.metrics(folder, 'epoch')[-1]['t'], sizes
+
+
+def measure_write(pairs):
+    rehearse.write_config('large.yaml', LARGE)
+    ratios, seconds = [], []
+    for _ in range(pairs):
+        os.sync()
+        train(['large.yaml'], 'runs/large')
+        took, sizes = save_seconds('runs/large')
+        shutil.rmtree('runs/large')
+        os.sync()
+        raw = raw_seconds(sizes)
+        ratios.append(took / raw)
+        seconds.append((round(took, 3), round(raw, 3)))
+    shutil.rmtree('raw')
+    return [{'figure': 'write', 'ratio': statistics.median(ratios), 'at_most': 1.5, 'all': ratios, 'seconds': seconds,
+             'megabytes': sum(sizes) / 1e6}]
+
+
+def measure_resume(pairs):
+    rehearse.write_config()
+    seconds = []
+    for i in range(pairs):
+        words = ['net.yaml', f'run.dir=runs/resume-{i}']
+        if rehearse.Job(2, words + ['train.max_steps=50']).finish()[0] != 0:
+            dltest.fail('a small network does not train')
+        began = time.time()
+        rehearse.Job(2, words + ['train.max_steps=80']).finish()
+        first = [m['t'] for m in dltest.metrics(f'runs/resume-{i}', 'step') if m['step'] == 51]
+        seconds.append(first[0] - began)
+    return [{'figure': 'resume', 'ratio': statistics.median(seconds) / 2, 'at_most': 1.0, 'seconds': seconds}]
+
+
+def is_kept(figure):
+    return figure['ratio'] >= figure['at_least'] if 'at_least' in figure else figure['ratio'] <= figure['at_most']
+
+
+def main():
+    parser = argparse.ArgumentParser(description='What saving and resuming cost.')
+    parser.add_argument('--pairs', type=int, default=5)
+    parser.add_argument('--only', default='mnist_cnn,ptb_medium,write,resume')
+    options = parser.parse_args()
+    dltest.run('data', 'make', 'text', '--out', 'data/text')
+    figures = []
+    for name in options.only.split(','):
+        figures += (measure_rate(name, options.pairs) if name in MODELS else
+                    measure_write(options.pairs) if name == 'write' else measure_resume(options.pairs))
+        for figure in figures[-2 if name in MODELS else -1:]:
+            limit = f'at least {figure["at_least"]}' if 'at_least' in figure else f'at most {figure["at_most"]}'
+            print(f'{figure["figure"]:18} {figure["ratio"]:.3f}  ({limit}: {"kept" if is_kept(figure) else "MISSED"})',
+                  flush=True)
+    print(json.dumps({'cores': len(os.sched_getaffinity(0)), 'figures': figures}))
+    return 0 if all(map(is_kept, figures)) else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

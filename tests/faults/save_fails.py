@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+# TEST tier=default timeout=60 needs=python,plain
+"""The thread that saves beside training finds no room for a part: on rank 0, on rank 1 (tests/tools/signal_at.c). With
+on_error: continue every failure is told once, by rank, path and cause, nothing of the save is left, and training ends
+with the same weights; with stop it ends with 74. The same command goes on when there is room again. Files beyond the
+limit of sizes are exit status 74 as well, and no signal's end."""
+import os
+import re
+import resource
+
+import dltest
+import rehearse
+
+STEPS = 40
+PRELOAD = os.path.join(dltest.BUILD, 'tests', 'tools', 'signal_at.so')
+IN_PARTS = 'dltrain_checkpoint_format'
+MESSAGE = r'the checkpoint of step (\d+) was not saved \(rank (\d)\): (.*part-0000\d\.h5: No space left on device.*)'
+
+
+def train(folder, limited, *more, code=0):
+    """Two ranks; what they said. Rank `limited` has no room for parts (None: all have)."""
+    room = {} if limited is None else {'LD_PRELOAD': PRELOAD, 'SIGNAL_AT': f'0:{limited}:{IN_PARTS}'}
+    words = ['net.yaml', f'run.dir={folder}', f'train.max_steps={STEPS}', 'checkpoint.every_steps=10', *more]
+    status, out = rehearse.Job(2, words, **room).finish()
+    if status != code:
+        dltest.fail(f'{folder}: exit status {status} instead of {code}\n{out}')
+    return out
+
+
+def check_continue(limited):
+    folder = f'runs/continue-{limited}'
+    told = re.findall(MESSAGE, train(folder, limited))
+    steps = [int(step) for step, _, _ in told]
+    if not steps or steps != sorted(set(steps)) or steps[-1] != STEPS:
+        dltest.fail(f'rank {limited} has no room: told {told}')
+    if any(int(rank) != limited or f'{folder}/checkpoints/step-' not in message for _, rank, message in told):
+        dltest.fail(f'rank {limited} has no room: rank or path is wrong in {told}')
+    if os.listdir(f'{folder}/checkpoints'):
+        dltest.fail(f'rank {limited} has no room: left {os.listdir(f"{folder}/checkpoints")}')
+    wrong = rehearse.difference(folder, 'runs/whole')
+    if wrong:
+        dltest.fail(f'rank {limited} has no room: {wrong}')
+    return len(steps)
+
+
+def check_stop(limited):
+    folder = f'runs/stop-{limited}'
+    out = train(folder, limited, 'checkpoint.on_error=stop', code=74)
+    status = rehearse.status(folder)
+    if len(re.findall(MESSAGE, out)) != 1 or (status['state'], status['exit']) != ('failed', 74):
+        dltest.fail(f'rank {limited}, stop: {status}\n{out}')
+    train(folder, None, 'checkpoint.on_error=stop')
+    wrong = rehearse.difference(folder, 'runs/whole')
+    if wrong or not rehearse.committed(folder):
+        dltest.fail(f'rank {limited}, then with room: {wrong}')
+
+
+def check_weights():
+    """Alone: MPI itself needs files of some size."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (32 << 10, before[1]))
+    done = dltest.run('net.yaml', 'run.dir=runs/weights', f'train.max_steps={STEPS}', code=74)
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    if not re.search(r'runs/weights/weights\.h5.*File too large', done.stderr):
+        dltest.fail(f'weights.h5 beyond the limit: {done.stderr}')
+
+
+def main():
+    rehearse.write_config()
+    dltest.run('data', 'make', 'text', '--out', 'data/text')
+    train('runs/whole', None)
+    n = sum(check_continue(limited) for limited in (0, 1))
+    for limited in (0, 1):
+        check_stop(limited)
+    check_weights()
+    print(f'{n} failed saves told, training went on; on_error: stop ends with 74')
+
+
+main()
