@@ -114,6 +114,27 @@ def check_signals():
     saved(Job('runs/timeout', ranks=0, wrap=('timeout', '-s', 'TERM', '2')), 124)
 
 
+def has_pending(pid):
+    with open(f'/proc/{pid}/status') as f:
+        return any(line.startswith(('ShdPnd', 'SigPnd')) and int(line.split()[1], 16) for line in f)
+
+
+def check_twice():
+    """The same signal at once again, the first already taken."""
+    for trial in range(5):
+        job = Job(f'runs/again-{trial}', ranks=0)
+        begin = time.monotonic()
+        job.process.send_signal(signal.SIGTERM)
+        while has_pending(job.process.pid):
+            pass
+        job.process.send_signal(signal.SIGTERM)
+        if time.monotonic() - begin < 0.03:
+            saved(job)
+            return
+        job.end(None)
+    dltest.fail('this machine is too slow to send two signals within 30 ms')
+
+
 def check_second():
     """While the checkpoint is written, and before the step has ended."""
     job = Job('runs/second')
@@ -190,6 +211,7 @@ def main():
         f.write(MODEL)
     dltest.cut_digits('data', train=2000, test=100)
     check_signals()
+    check_twice()
     check_second()
     check_too_slow()
     check_time()
