@@ -35,6 +35,11 @@ def status(folder):
         return json.load(f)
 
 
+def content(name):
+    with open(name) as f:
+        return f.read()
+
+
 def wait_until(what, condition, seconds=20):
     until = time.monotonic() + seconds
     while not condition():
@@ -162,6 +167,19 @@ def check_second():
         dltest.fail(f'two signals in one step: {now}, newest {newest(job.folder)}')
 
 
+def check_failing_peer():
+    """One rank cannot write: the other, which is slow, gives up at once, and the first one's reason is told."""
+    open(SLOW, 'w').close()
+    job = Job('runs/peer', '--inject', 'enospc@rank=1,step=1', 'train.max_steps=2000', begun=False)
+    wait_until('the failure', lambda: os.path.exists('runs/peer/log.txt') and
+               'was not saved' in content('runs/peer/log.txt'), 5)
+    os.unlink(SLOW)
+    job.signal(signal.SIGUSR1, 0)
+    saved(job)
+    if 'step 20 was not saved (rank 1): cannot write' not in job.err:
+        dltest.fail(f'a full disk on one rank: {job.err[:500]}')
+
+
 def check_too_slow():
     job = Job('runs/slow')
     open(SLOW, 'w').close()
@@ -213,6 +231,7 @@ def main():
     check_signals()
     check_twice()
     check_second()
+    check_failing_peer()
     check_too_slow()
     check_time()
     print('9 signals, a time limit and the end of a job saved; second signals and a slow disk leave the earlier one')
