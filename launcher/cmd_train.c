@@ -313,8 +313,8 @@ static dl_status tell_end(job *j, const dl_trainer_result *result) {
                                 .run_dir = dl_run_dir_path(j->run),
                                 .next = next[0] != '\0' ? next : NULL};
     if (result->skipped > 0) {
-        dl_console_note(j->console, "skipped %" PRId64 " steps whose gradients were not finite",
-                        result->skipped);
+        dl_console_note(j->console, "skipped %" PRId64 " step%s whose gradients were not finite",
+                        result->skipped, result->skipped == 1 ? "" : "s");
     }
     if (result->stop == 0) {
         DL_RETURN_IF_ERROR(dl_metrics_end(j->metrics, &closing.end));

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 /* timeout(1) sends its signal to the process and then to the group of processes, that is twice. */
-#define SAME_REQUEST_SECONDS 0.02
+#define SAME_REQUEST_SECONDS 0.05
 
 static volatile sig_atomic_t pending;
 static atomic_bool insists;

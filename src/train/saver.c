@@ -174,6 +174,17 @@ typedef struct failure {
     char message[512];
 } failure;
 
+/* The rank to name: one that failed by itself, rather than one that gave up with the others. */
+static int culprit(const failure *all, int n) {
+    int found = 0;
+    for (int i = 1; i < n; i++) {
+        const bool gave_up = !all[found].failed || all[found].code == DL_INTERRUPTED;
+        const bool better = all[i].failed && (!all[found].failed || all[i].code != DL_INTERRUPTED);
+        found = gave_up && better ? i : found;
+    }
+    return found;
+}
+
 static dl_status give_up(dl_saver *saver) {
     failure mine = {.failed = atomic_load(&saver->word) == WORD_FAILED}, *all = NULL;
     if (mine.failed) {
@@ -182,14 +193,7 @@ static dl_status give_up(dl_saver *saver) {
     }
     DL_RETURN_IF_ERROR(dl_alloc((size_t)saver->n_ranks, sizeof *all, &all));
     const dl_status status = saver->world->functions->all_gather(saver->world, &mine, sizeof mine, all);
-    int first = 0;
-    while (status == DL_OK && first < saver->n_ranks - 1 && !all[first].failed) {
-        first++;
-    }
-    for (int i = first + 1; i < saver->n_ranks && all[first].code == DL_INTERRUPTED; i++) {
-        first =
-            all[i].failed && all[i].code != DL_INTERRUPTED ? i : first; /* the others only gave up with it */
-    }
+    const int first = status == DL_OK ? culprit(all, saver->n_ranks) : 0;
     const failure told = all[first];
     dl_free(&all);
     DL_RETURN_IF_ERROR(status);

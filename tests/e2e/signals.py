@@ -35,6 +35,11 @@ def status(folder):
         return json.load(f)
 
 
+def content(name):
+    with open(name) as f:
+        return f.read()
+
+
 def wait_until(what, condition, seconds=20):
     until = time.monotonic() + seconds
     while not condition():
@@ -114,6 +119,27 @@ def check_signals():
     saved(Job('runs/timeout', ranks=0, wrap=('timeout', '-s', 'TERM', '2')), 124)
 
 
+def has_pending(pid):
+    with open(f'/proc/{pid}/status') as f:
+        return any(line.startswith(('ShdPnd', 'SigPnd')) and int(line.split()[1], 16) for line in f)
+
+
+def check_twice():
+    """The same signal at once again, the first already taken."""
+    for trial in range(5):
+        job = Job(f'runs/again-{trial}', ranks=0)
+        begin = time.monotonic()
+        job.process.send_signal(signal.SIGTERM)
+        while has_pending(job.process.pid):
+            pass
+        job.process.send_signal(signal.SIGTERM)
+        if time.monotonic() - begin < 0.03:
+            saved(job)
+            return
+        job.end(None)
+    dltest.fail('this machine is too slow to send two signals within 30 ms')
+
+
 def check_second():
     """While the checkpoint is written, and before the step has ended."""
     job = Job('runs/second')
@@ -139,6 +165,19 @@ def check_second():
     now = status(job.folder)
     if now['step'] > 31 or newest(job.folder) > 20 or 'a second signal after signal 10' not in now['message']:
         dltest.fail(f'two signals in one step: {now}, newest {newest(job.folder)}')
+
+
+def check_failing_peer():
+    """One rank cannot write: the other, which is slow, gives up at once, and the first one's reason is told."""
+    open(SLOW, 'w').close()
+    job = Job('runs/peer', '--inject', 'enospc@rank=1,step=1', 'train.max_steps=2000', begun=False)
+    wait_until('the failure', lambda: os.path.exists('runs/peer/log.txt') and
+               'was not saved' in content('runs/peer/log.txt'), 5)
+    os.unlink(SLOW)
+    job.signal(signal.SIGUSR1, 0)
+    saved(job)
+    if 'step 20 was not saved (rank 1): cannot write' not in job.err:
+        dltest.fail(f'a full disk on one rank: {job.err[:500]}')
 
 
 def check_too_slow():
@@ -190,7 +229,9 @@ def main():
         f.write(MODEL)
     dltest.cut_digits('data', train=2000, test=100)
     check_signals()
+    check_twice()
     check_second()
+    check_failing_peer()
     check_too_slow()
     check_time()
     print('9 signals, a time limit and the end of a job saved; second signals and a slow disk leave the earlier one')
