@@ -30,6 +30,8 @@ struct dl_apply {
     int64_t *begin;
     int32_t *token;
     int64_t token_capacity;
+    int64_t n_unknown; /* lines with unknown words */
+    char unknown[512]; /* which ones, of the first */
 };
 
 void dl_apply_configure(dl_config *config, int64_t batch_size) {
@@ -61,6 +63,9 @@ static dl_status add_line(dl_apply *a, int64_t i, const dl_input_text *text) {
                    text->line_number);
     dl_status status = dl_prompt_read_named(a->options.language, name, text->line, text->n_bytes, &prompt);
     if (status == DL_OK) {
+        if (prompt.unknown.size > 0 && a->n_unknown++ == 0) {
+            (void)snprintf(a->unknown, sizeof a->unknown, "%.300s: %.200s", name, prompt.unknown.data);
+        }
         status = add_tokens(a, i, prompt.token, prompt.n);
     } else if (status == DL_ERR_USAGE) { /* of a prompt; a file's line is data */
         dl_error error;
@@ -167,6 +172,11 @@ int64_t dl_apply_width(const dl_apply *a) {
 
 int64_t dl_apply_rows(const dl_apply *a) {
     return a->rows;
+}
+
+int64_t dl_apply_unknown(const dl_apply *a, const char **first) {
+    *first = a->unknown;
+    return a->n_unknown;
 }
 
 size_t dl_apply_bytes(const dl_apply *a) {

@@ -42,6 +42,10 @@ int64_t dl_apply_rows(const dl_apply *apply);
 DL_NODISCARD dl_status dl_apply_run(dl_apply *apply, int64_t first, int64_t n, int64_t *n_rows,
                                     dl_scored *scored, double *seconds);
 
+/* Lines of the inputs that hold words which the vocabulary does not have (the model reads <unk>); *first:
+ * which words of which line, where there are any. */
+int64_t dl_apply_unknown(const dl_apply *apply, const char **first);
+
 /* Bytes it takes beside the session's and the inputs'. */
 size_t dl_apply_bytes(const dl_apply *apply);
 

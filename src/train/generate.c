@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-enum { FIELD_X, FIELD_Y, N_FIELDS };
+enum { FIELD_X };
 
 void dl_generate_configure(dl_config *config) {
     config->train.batch_size = 1;
@@ -28,7 +28,7 @@ typedef struct reader {
     int64_t rows;            /* of the output: one for each position, or one */
     int64_t n_scores;        /* of a row */
     int64_t n_words;         /* the first of them, which are words: a model may have more outputs */
-    int32_t *x, *y;          /* [window], [rows]: no labels */
+    int32_t *x;              /* [window] */
     float *scores, *scratch; /* [n_scores] */
     int32_t before;          /* the token printed last, -1: none */
 } reader;
@@ -45,12 +45,8 @@ static dl_status open_reader(const dl_generation *generation, reader *r) {
     r->n_words = generation->language->vocab.n;
     r->before = -1;
     DL_RETURN_IF_ERROR(dl_alloc((size_t)r->window, sizeof *r->x, &r->x));
-    DL_RETURN_IF_ERROR(dl_alloc((size_t)r->rows, sizeof *r->y, &r->y));
     DL_RETURN_IF_ERROR(dl_alloc((size_t)r->n_scores, sizeof *r->scores, &r->scores));
     DL_RETURN_IF_ERROR(dl_alloc((size_t)r->n_scores, sizeof *r->scratch, &r->scratch));
-    for (int64_t i = 0; i < r->rows; i++) {
-        r->y[i] = -1;
-    }
     if (r->context == DL_CONTEXT_WINDOW) {
         for (; r->n < r->window; r->n++) {
             r->x[r->n] = generation->language->padding;
@@ -61,16 +57,14 @@ static dl_status open_reader(const dl_generation *generation, reader *r) {
 
 static void close_reader(reader *r) {
     dl_free(&r->x);
-    dl_free(&r->y);
     dl_free(&r->scores);
     dl_free(&r->scratch);
 }
 
 static dl_status run_model(const reader *r) {
-    const void *field[DL_MAX_FIELDS] = {[FIELD_X] = r->x, [FIELD_Y] = r->y};
-    const int64_t id = 0;
-    const dl_step_block step = {.weight = 0.0}; /* no labels, no loss */
-    const dl_host_batch batch = {.field = field, .ids = &id, .step = &step};
+    const void *field[DL_MAX_FIELDS] = {[FIELD_X] = r->x};
+    const dl_step_block step = {.weight = 0.0};
+    const dl_host_batch batch = {.field = field, .step = &step};
     return dl_execute(r->session->plan, r->session->generate, &batch);
 }
 

@@ -2,8 +2,10 @@
 #include "train/predict.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "train/result_file.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,6 +55,19 @@ static void close_job(job *j) {
     dl_free(&j->all);
     dl_free(&j->latency);
     dl_text_free(&j->lines);
+}
+
+static void tell_unknown(const job *j) {
+    const char *first = NULL;
+    const int64_t n = dl_apply_unknown(j->apply, &first);
+    if (n > 0 && j->options->world->rank == 0) {
+        const dl_language *language = j->options->language;
+        DL_WARN("%" PRId64
+                " line%s of the inputs %s words that are not in the vocabulary of %s, the first %s; the "
+                "model reads %s",
+                n, n == 1 ? "" : "s", n == 1 ? "has" : "have", language->name, first,
+                language->vocab.word[language->unknown]);
+    }
 }
 
 /* This rank's batch of a round, if it has one, into its record. */
@@ -149,6 +164,7 @@ dl_status dl_predict(const dl_predict_options *options, dl_predict_report *repor
     dl_status status = dl_comm_agree(options->world, open_job(&j), NULL);
     const double before = dl_clock_seconds();
     if (status == DL_OK) {
+        tell_unknown(&j);
         status = run_rounds(&j);
     }
     if (status == DL_OK) {

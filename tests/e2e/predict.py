@@ -320,6 +320,16 @@ def check_text():
             if not done[:-1].endswith(token) or len(done) > len(text) + len(token) + 2 \
                     or line['names'][0] != line['name']:
                 dltest.fail(f'{name}: behind {text!r} predict has {line["name"]!r}, generate writes {done!r}')
+    dltest.run('data', 'import', 'text', 'story.txt', '--out', 'few', '--tokens', 'words', '--vocab', 6)
+    with open('few.yaml', 'w') as f:
+        f.write(open('window.yaml').read().replace('path: words', 'path: few'))
+    dltest.run('few.yaml', 'run.dir=t_few')
+    vocabulary = h5py.File('few/' + os.listdir('few')[0], 'r')['meta/vocab'][()]
+    known = [word.decode() for word in vocabulary if word.decode() in words][0]
+    write('unknown', f'{known}\n{known} gnu {known} emu\n{known}\nemu\n')
+    said = dltest.run('predict', 't_few', 'unknown', ranks=2, **ONE).stderr
+    if said.count('2 lines of the inputs have words') != 1 or "unknown:2: 'gnu', 'emu'" not in said:
+        dltest.fail(f'unknown words: {said}')
     shard = 'chars/' + sorted(os.listdir('chars'))[0]
     tokens = h5py.File(shard, 'r')['tokens'].shape[0]
     if len(parse(predict('t_carried', shard))) != (tokens + 5) // 6:

@@ -60,7 +60,8 @@ typedef struct kit_options {
     bool sgd;     /* plain */
     bool rmsprop; /* with all its states */
     double clip_norm, ema_decay;
-    bool runnable;           /* with a grid, of one rank */
+    bool runnable; /* with a grid, of one rank */
+    bool predict, forward_only;
     int tensor, tensor_rank; /* ranks that share the model (dry only); 0: none */
 } kit_options;
 
@@ -164,6 +165,8 @@ static inline void kit_plan(kit *k, const kit_options *o) {
                                      .reproducible = o->reproducible,
                                      .measure = o->measure,
                                      .fuse = !o->unfused,
+                                     .predict = o->predict,
+                                     .forward_only = o->forward_only,
                                      .update = kit_update(o),
                                      .clip_norm = o->clip_norm,
                                      .ema_decay = o->ema_decay,
