@@ -4,7 +4,7 @@
 
 #include "base/status.h"
 
-/* Catches SIGINT, SIGTERM, SIGUSR1, SIGUSR2; ignores SIGXFSZ. */
+/* Catches SIGINT, SIGTERM, SIGUSR1, SIGUSR2. */
 DL_NODISCARD dl_status dl_signals_install(void);
 
 /* Number of the first signal received, 0 when none. Async-signal-safe. */

@@ -277,6 +277,18 @@ const char *dl_run_dir_moved_to(const dl_run_dir *run) {
     return run->moved_to[0] != '\0' ? run->moved_to : NULL;
 }
 
+bool dl_run_dir_is_done(const char *path) {
+    char file[PATH_MAX];
+    if (dl_path_join(file, sizeof file, path, "status.json") != DL_OK) {
+        return false;
+    }
+    json_t *status = json_load_file(file, 0, NULL);
+    const char *state = json_string_value(json_object_get(status, "state"));
+    const bool is_done = state != NULL && strcmp(state, "done") == 0;
+    json_decref(status);
+    return is_done;
+}
+
 int dl_run_dir_log_fd(const dl_run_dir *run) {
     return run->log;
 }
@@ -307,18 +319,6 @@ dl_status dl_run_dir_status(dl_run_dir *run, dl_run_state state, int exit_code, 
     DL_RETURN_IF_ERROR(dl_json_end(&json));
     DL_RETURN_IF_ERROR(dl_file_replace(path, run->line.data, run->line.size));
     return DL_OK;
-}
-
-bool dl_run_dir_is_done(const char *path) {
-    char file[PATH_MAX];
-    if (dl_path_join(file, sizeof file, path, "status.json") != DL_OK) {
-        return false;
-    }
-    json_t *status = json_load_file(file, 0, NULL);
-    const char *state = json_string_value(json_object_get(status, "state"));
-    const bool is_done = state != NULL && strcmp(state, "done") == 0;
-    json_decref(status);
-    return is_done;
 }
 
 dl_status dl_run_dir_audit(dl_run_dir *run, const char *split, int64_t epoch, int64_t step,

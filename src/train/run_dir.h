@@ -29,6 +29,9 @@ DL_NODISCARD dl_status dl_run_dir_continue(const char *path, const char *config_
 /* Other ranks, after rank 0's dl_run_dir_create or _continue returned: opens the audit file when asked. */
 DL_NODISCARD dl_status dl_run_dir_join(const char *path, int rank, bool audit, dl_run_dir **out);
 
+/* Has the run in the directory `path` come to its end, and said so? False where there is none. */
+bool dl_run_dir_is_done(const char *path);
+
 void dl_run_dir_close(dl_run_dir **run); /* NULL-safe */
 
 const char *dl_run_dir_path(const dl_run_dir *run);
@@ -57,9 +60,6 @@ typedef enum dl_run_state {
 /* Replaces status.json atomically; rank 0. `exit_code` is the program's exit code, 0 while running. */
 DL_NODISCARD dl_status dl_run_dir_status(dl_run_dir *run, dl_run_state state, int exit_code, int64_t step,
                                          const char *message);
-
-/* Has the run in the directory `path` come to its end, and said so? False where there is none. */
-bool dl_run_dir_is_done(const char *path);
 
 /* Appends which samples this rank computed in a step; does nothing without audit. Steps and epochs count
  * from 1. */

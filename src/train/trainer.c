@@ -21,15 +21,15 @@ typedef struct trainer {
     double waited, epoch_waited;   /* seconds waiting for data */
     double shown_at, shown_waited; /* when the last step line was written */
     int64_t shown_step, shown_samples;
+    int64_t valid_step; /* which `valid` is of; 0: of none */
     double epoch_sums[DL_N_TOTALS];
     int64_t epoch_samples, samples; /* all ranks */
     double evaluated;               /* seconds spent evaluating, not training */
     double rate;                    /* learning rate of the step */
     dl_score valid;
-    int64_t valid_step; /* which `valid` is of; 0: of none */
-    dl_best stopping;   /* what early stopping watches */
-    bool wants_save;    /* a checkpoint is due, but one is under way still */
-    double saved_at;    /* clock: the last checkpoint was begun */
+    dl_best stopping; /* what early stopping watches */
+    bool wants_save;  /* a checkpoint is due, but one is under way still */
+    double saved_at;  /* clock: the last checkpoint was begun */
     /* What a checkpoint of this step holds. Amid an epoch that is the state before figures of a part of it
      * were judged and shown, because training ends here: a longer one would not have ended. */
     dl_trainer_state kept;
@@ -268,10 +268,10 @@ static bool has_epoch_to_end(const trainer *t) {
 }
 
 static dl_status loop(trainer *t) {
-    const int64_t total = t->session->total_steps;
     if (has_epoch_to_end(t)) {
-        DL_RETURN_IF_ERROR(end_epoch(t, total));
+        DL_RETURN_IF_ERROR(end_epoch(t, t->session->total_steps));
     }
+    const int64_t total = t->session->total_steps;
     for (int64_t step = t->result->step + 1; step <= total && t->result->signal == 0 && !t->result->early;
          step++) {
         const dl_batch *batch = NULL;
