@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
@@ -47,6 +48,18 @@ static void read_host(char out[64]) {
     out[strcspn(out, ".")] = '\0';
 }
 
+/* Joins the ranks. Until they are, the system ends them with the launcher that started them: PMIx may wait
+ * for ever for the answer of one that died. Later MPI notices by itself. */
+static dl_status join_ranks(dl_comm **out) {
+    if (!dl_comm_mpi_launched()) {
+        return dl_comm_self_create(out);
+    }
+    (void)prctl(PR_SET_PDEATHSIG, (unsigned long)SIGKILL, 0UL, 0UL, 0UL);
+    const dl_status status = dl_comm_mpi_create(out);
+    (void)prctl(PR_SET_PDEATHSIG, 0UL, 0UL, 0UL, 0UL);
+    return status;
+}
+
 /* Joins the ranks and lets them agree on `status`: what this rank has met so far. With a failure the runtime
  * exists afterwards, for dl_runtime_end. */
 static dl_status start(dl_status status) {
@@ -58,8 +71,7 @@ static dl_status start(dl_status status) {
     dl_error_take(&met);
     dl_runtime *runtime = NULL;
     DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *runtime, &runtime));
-    const dl_status joined =
-        dl_comm_mpi_launched() ? dl_comm_mpi_create(&runtime->world) : dl_comm_self_create(&runtime->world);
+    const dl_status joined = join_ranks(&runtime->world);
     if (joined != DL_OK) {
         dl_free(&runtime);
         return joined;
