@@ -26,7 +26,7 @@ run: {log_every: 1}
 checkpoint: {every_minutes: 0, every_epochs: 0, every_steps: 20}
 '''
 SLOW = os.path.abspath('slow')
-ENVIRONMENT = dict(os.environ, DLTRAIN_THREADS='1', DLTRAIN_INJECT='1', SLOW_DISK=SLOW, SLOW_DISK_SECONDS='0.6',
+ENVIRONMENT = dict(os.environ, DLTRAIN_THREADS='1', DLTRAIN_INJECT='1', SLOW_DISK=SLOW,
                    LD_PRELOAD=os.path.join(dltest.BUILD, 'tests', 'tools', 'slow_disk.so'))
 
 
@@ -54,14 +54,14 @@ def newest(folder):
 
 
 class Job:
-    """A run under mpirun (ranks > 0) that has saved once."""
+    """A run under mpirun (ranks > 0) that has saved once. While SLOW is there a save takes five times these seconds."""
 
-    def __init__(self, folder, *words, ranks=2, begun=True, wrap=()):
+    def __init__(self, folder, *words, ranks=2, begun=True, wrap=(), seconds=0.6):
         self.folder, self.ranks = folder, ranks
         mpirun = ['mpirun', '--oversubscribe', '--bind-to', 'none', '-np', str(ranks)] if ranks else []
         command = [*wrap, *mpirun, dltest.DLTRAIN, 'net.yaml', f'run.dir={folder}', *words]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                        env=ENVIRONMENT)
+                                        env=dict(ENVIRONMENT, SLOW_DISK_SECONDS=str(seconds)))
         if begun:
             wait_until(f'{folder}: a checkpoint', lambda: newest(folder) > 0 or self.process.poll() is not None)
 
@@ -142,7 +142,7 @@ def check_twice():
 
 def check_second():
     """While the checkpoint is written, and before the step has ended."""
-    job = Job('runs/second')
+    job = Job('runs/second', seconds=1.5)
     open(SLOW, 'w').close()
     job.signal(signal.SIGUSR1, 1)
     wait_until('the save of the end', lambda: status(job.folder)['state'] == 'stopped')
@@ -150,7 +150,7 @@ def check_second():
     took = job.end(130)
     now = status(job.folder)
     os.unlink(SLOW)
-    if took > 4 or now['exit'] != 130 or f'step {newest(job.folder)} is the newest' not in now['message'] or \
+    if took > 6 or now['exit'] != 130 or f'step {newest(job.folder)} is the newest' not in now['message'] or \
             newest(job.folder) >= now['step'] or 'second signal' not in job.err:
         dltest.fail(f'a second signal while saving: {took:.1f} s, {now}, newest {newest(job.folder)}, {job.err}')
     if glob.glob(f'{job.folder}/checkpoints/step-{now["step"]:08d}'):
@@ -172,7 +172,7 @@ def check_failing_peer():
     open(SLOW, 'w').close()
     job = Job('runs/peer', '--inject', 'enospc@rank=1,step=1', 'train.max_steps=2000', begun=False)
     wait_until('the failure', lambda: os.path.exists('runs/peer/log.txt') and
-               'was not saved' in content('runs/peer/log.txt'), 5)
+               'was not saved' in content('runs/peer/log.txt'))
     os.unlink(SLOW)
     job.signal(signal.SIGUSR1, 0)
     saved(job)
@@ -181,7 +181,7 @@ def check_failing_peer():
 
 
 def check_too_slow():
-    job = Job('runs/slow')
+    job = Job('runs/slow', seconds=1.5)
     open(SLOW, 'w').close()
     wait_until('a save under way', lambda: glob.glob(f'{job.folder}/checkpoints/*/manifest.json.unfinished'))
     job.process.send_signal(signal.SIGTERM)
@@ -189,7 +189,7 @@ def check_too_slow():
     now = status(job.folder)
     os.unlink(SLOW)
     step = newest(job.folder)
-    if took > 4 or (now['state'], now['exit']) != ('stopped', 130) or step >= now['step'] or step == 0 or \
+    if took > 6 or (now['state'], now['exit']) != ('stopped', 130) or step >= now['step'] or step == 0 or \
             f'while a checkpoint was being written; that of step {step} is the newest' not in now['message']:
         dltest.fail(f'no time to save: {took:.1f} s, {now}, newest {step}')
     dltest.run('ckpt', 'verify', job.folder)
@@ -205,14 +205,14 @@ def check_time():
             ENVIRONMENT['SLURM_JOB_END_TIME'] = str(int(time.time()) + limit)
         else:  # a save takes 3 s, which only a first one tells
             open(SLOW, 'w').close()
-        begin = time.monotonic()
+        begin = time.time()
         job = Job(f'runs/{name}', *words, begun=False)
         now = saved(job)
-        took = time.monotonic() - begin
+        took = os.stat(f'runs/{name}/status.json').st_mtime - begin
         ENVIRONMENT.pop('SLURM_JOB_END_TIME', None)
         if name == 'limit':
             os.unlink(SLOW)
-        if took > limit + 0.7 or 'is near' not in now['message']:
+        if took > limit or 'is near' not in now['message']:
             dltest.fail(f'{name}: {took:.1f} s of {limit}, {now}')
     for word in ('0', '-3', 'x', '3y', '1:00', '1:60:00', '', '1e400', '0:00:00'):
         message = dltest.run('net.yaml', f'--time-limit={word}', code=2, fresh=False).stderr
