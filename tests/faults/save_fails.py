@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # TEST tier=default timeout=60 needs=python,plain
 """The thread that saves beside training finds no room for a part: on rank 0, on rank 1 (tests/tools/signal_at.c). With
-on_error: continue every failure is told once, by rank, path and cause, nothing of the save is left, and training ends
+on_error: continue each failure is told once, by rank, path and cause, nothing of the save is left, and training ends
 with the same weights; with stop it ends with 74. The same command goes on when there is room again. Files beyond the
 limit of sizes are exit status 74 as well, and no signal's end."""
 import os
@@ -31,7 +31,8 @@ def check_continue(limited):
     folder = f'runs/continue-{limited}'
     told = re.findall(MESSAGE, train(folder, limited))
     steps = [int(step) for step, _, _ in told]
-    if not steps or steps != sorted(set(steps)) or steps[-1] != STEPS:
+    again = [STEPS] if steps.count(STEPS) == 2 else []  # the last step is due, fails, and is tried once more at the end
+    if not steps or steps != sorted(set(steps)) + again or steps[-1] != STEPS:
         dltest.fail(f'rank {limited} has no room: told {told}')
     if any(int(rank) != limited or f'{folder}/checkpoints/step-' not in message for _, rank, message in told):
         dltest.fail(f'rank {limited} has no room: rank or path is wrong in {told}')
