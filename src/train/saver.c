@@ -43,6 +43,7 @@ struct dl_saver {
     json_t *versions;
     dl_text part; /* this rank's description */
     char **parts; /* rank 0: everybody's, for the commit */
+    int *words;   /* of all ranks, while they wait for each other */
     char *gathered;
     int64_t committed;
     bool full_disk; /* the save under way is to find the disk full (inject.h) */
@@ -298,15 +299,12 @@ static void take_request(dl_saver *saver) {
 /* The largest word of all ranks. */
 static dl_status agree_on_word(dl_saver *saver, int *word) {
     const int mine = atomic_load(&saver->word);
-    int *all = NULL;
     *word = WORD_IDLE;
-    DL_RETURN_IF_ERROR(dl_alloc((size_t)saver->n_ranks, sizeof *all, &all));
-    const dl_status status = saver->world->functions->all_gather(saver->world, &mine, sizeof mine, all);
+    DL_RETURN_IF_ERROR(saver->world->functions->all_gather(saver->world, &mine, sizeof mine, saver->words));
     for (int i = 0; i < saver->n_ranks; i++) {
-        *word = all[i] > *word ? all[i] : *word;
+        *word = saver->words[i] > *word ? saver->words[i] : *word;
     }
-    dl_free(&all);
-    return status;
+    return DL_OK;
 }
 
 dl_status dl_saver_finish(dl_saver *saver) {
@@ -391,6 +389,7 @@ static dl_status fill(dl_saver *saver, const dl_saver_options *options) {
         json_pack("{s:s, s:s}", "dltrain", DLTRAIN_VERSION, session->device->backend->name, version);
     DL_RETURN_ERROR_IF(saver->versions == NULL, DL_ERR_MEMORY, "no memory for a line of versions");
     DL_RETURN_IF_ERROR(dl_alloc((size_t)saver->n_ranks, sizeof *saver->parts, &saver->parts));
+    DL_RETURN_IF_ERROR(dl_alloc((size_t)saver->n_ranks, sizeof *saver->words, &saver->words));
     DL_RETURN_IF_ERROR(dl_state_create(session, &saver->state));
     return make_room(saver);
 }
@@ -415,6 +414,7 @@ void dl_saver_destroy(dl_saver **saver) {
     dl_text_free(&(*saver)->part);
     dl_free(&(*saver)->gathered);
     dl_free(&(*saver)->parts);
+    dl_free(&(*saver)->words);
     dl_free(&(*saver)->slice);
     dl_free(&(*saver)->device);
     dl_free(&(*saver)->copy);
