@@ -25,6 +25,7 @@ if ! CC=clang sh "$root/launcher/build.sh" "$BUILD" -DDLTRAIN_SANITIZE=fuzzer -D
 fi
 export ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=suppressions=$root/tests/lib/lsan.supp:print_suppressions=0
 mkdir -p "$BUILD/findings"
+rm -f "$BUILD"/*.said "$BUILD"/*.end
 failed=()
 targets=("$@")
 if [ ${#targets[@]} -eq 0 ]; then
@@ -32,19 +33,34 @@ if [ ${#targets[@]} -eq 0 ]; then
         targets+=("$(basename "$source" .c)")
     done
 fi
-for target in "${targets[@]}"; do
-    corpus=$root/tests/fuzz/corpus/$target
-    [ -n "$(ls -A "$corpus" 2>/dev/null)" ] || { echo "$target: no corpus in $corpus"; failed+=("$target"); continue; }
+
+# fuzz TARGET: one line and status 0, or what was found and status 1.
+fuzz() {
+    local target=$1 corpus=$root/tests/fuzz/corpus/$1
+    [ -n "$(ls -A "$corpus" 2>/dev/null)" ] || { echo "$target: no corpus in $corpus"; return 1; }
     mkdir -p "$BUILD/new/$target"
     if (cd "$BUILD" && "$BUILD/tests/fuzz/fuzz_$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
         -max_len=65536 -print_final_stats=1 -artifact_prefix="$BUILD/findings/$target-" "new/$target" "$corpus") \
         >"$BUILD/$target.log" 2>&1; then
         echo "$target: $(sed -n 's/^stat::number_of_executed_units: *//p' "$BUILD/$target.log") inputs, nothing found"
     else
-        failed+=("$target")
         grep -E '^(==|SUMMARY|stat|Test unit)' "$BUILD/$target.log" | head -n 20
         tail -n 20 "$BUILD/$target.log"
+        return 1
     fi
+}
+
+# As many targets at a time as there are cores.
+for target in "${targets[@]}"; do
+    while [ "$(jobs -pr | wc -l)" -ge "$(nproc)" ]; do
+        wait -n || true
+    done
+    (fuzz "$target" >"$BUILD/$target.said" 2>&1 && echo ok >"$BUILD/$target.end" || echo failed >"$BUILD/$target.end") &
+done
+wait
+for target in "${targets[@]}"; do
+    cat "$BUILD/$target.said"
+    [ "$(cat "$BUILD/$target.end")" = ok ] || failed+=("$target")
 done
 [ ${#targets[@]} -gt 0 ] || { echo "there are no targets"; exit 1; }
 [ ${#failed[@]} -eq 0 ] || { echo "findings: ${failed[*]} (see $BUILD/findings)"; exit 1; }
