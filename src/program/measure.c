@@ -9,22 +9,27 @@ enum { REPEATS = 5, ROW = DL_OP_MAX_SLOTS + 1 };
 static const double enough_flops = 1e9; /* of one run: more tells nothing new */
 static const double enough_bytes =
     24e6; /* of its tensors: measuring must not need more memory than training */
-static const double enough_seconds = 5e-3; /* a run longer than this is timed once */
+/* Two runs longer than this tell enough if they agree within so much. */
+static const double enough_seconds = 5e-3, agreement = 1.3;
 
 static bool runs_by_reference(const dl_op *op) {
     return strncmp(op->implementation, "ref", 3) == 0 && strcmp(op->device->backend->name, "cpu") == 0;
 }
 
-static dl_status time_runs(const dl_op *op, void *const *slots, double *seconds) {
+/* The least of several runs: other programs can make any one of them slow. */
+dl_status dl_measure_runs(const dl_op *op, void *const *slots, double *seconds) {
+    double longest = 0;
     *seconds = INFINITY;
     for (int i = 0; i <= REPEATS; i++) {
         const double before = dl_clock_seconds();
         DL_RETURN_IF_ERROR(op->functions->run(op, slots, NULL));
         const double passed = dl_clock_seconds() - before;
-        if (i > 0 && passed < *seconds) { /* the first run warms up */
-            *seconds = passed;
+        if (i == 0) { /* that one warms up */
+            continue;
         }
-        if (i > 0 && passed > enough_seconds) {
+        *seconds = passed < *seconds ? passed : *seconds;
+        longest = passed > longest ? passed : longest;
+        if (i >= 2 && *seconds > enough_seconds && longest < agreement * *seconds) {
             break;
         }
     }
@@ -44,7 +49,7 @@ static dl_status time_operation(dl_device *device, const dl_op *op, double *seco
         status = device->backend->memory_create(device, op->workspace_bytes, &slots[n]);
     }
     if (status == DL_OK) {
-        status = time_runs(op, slots, seconds);
+        status = dl_measure_runs(op, slots, seconds);
     }
     for (int i = 0; i <= n; i++) {
         if (slots[i] != NULL) {

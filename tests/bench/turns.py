@@ -15,6 +15,10 @@ DLTRAIN = os.path.join(BUILD, 'launcher', 'dltrain')
 PEAK = [os.path.join(BUILD, 'tests', 'bench', 'sgemm_peak'), '2048', '5']
 PEERS = os.path.join(ROOT, 'tests', 'bench', 'peers')
 ONE_THREAD = {'OMP_NUM_THREADS': '1', 'DLTRAIN_THREADS': '1'}
+# glibc's malloc that keeps what it has: else PyTorch's single runs of one model fall by chance into one of two modes,
+# 18 or 27 ms a step (memory given back and faulted in again), and so would what two ranks are compared with.
+KEEPS_MEMORY = {'MALLOC_MMAP_THRESHOLD_': str(1 << 30), 'MALLOC_TRIM_THRESHOLD_': str(1 << 34),
+                'MALLOC_TOP_PAD_': str(1 << 28)}
 MOST_WARMUP = 10
 
 
@@ -62,7 +66,8 @@ def distributed(words):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
-    place = {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port), 'WORLD_SIZE': '2', **ONE_THREAD}
+    place = {'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port), 'WORLD_SIZE': '2', **ONE_THREAD,
+             **KEEPS_MEMORY}
     started = [pairs.start(words, core, dict(place, RANK=str(rank))) for rank, core in enumerate(pairs.cores())]
     lines = [pairs.finish(process) for process in started]
     return lines[0]['per_s']
@@ -76,7 +81,7 @@ def two_ranks(name, row, steps, torch_options):
     together = pairs.finish(pairs.start(['mpirun', '-np', '2', *dltrain(row, steps, f'train.batch_size={batch}')], None,
                                         ONE_THREAD))['per_s']
     words = torch(name, steps, torch_options)
-    peer_single = pairs.independent(words, ONE_THREAD)
+    peer_single = pairs.independent(words, dict(ONE_THREAD, **KEEPS_MEMORY))
     peer_together = distributed(words)
     return {'dltrain': together / single, 'pytorch': peer_together / peer_single,
             'per_s': {'dltrain': together, 'pytorch': peer_together}}
