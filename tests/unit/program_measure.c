@@ -1,4 +1,5 @@
 /* Timing operations on a machine where others run, too. */
+#define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
