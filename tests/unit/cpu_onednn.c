@@ -303,9 +303,10 @@ static bool dense_promises_rows(dl_device *device, const dl_op_desc *desc) {
  * reduction at the end): then it may not promise the rows of one thread. */
 static void dense_promises_hold_on_two_threads(void **state) {
     (void)state;
-    static const int64_t sizes[][3] = {{128, 2704, 40}, {128, 64, 10}, {16, 4096, 16}, {64, 512, 512}};
+    static const int64_t sizes[][3] = {
+        {128, 2704, 24}, {128, 2704, 40}, {128, 64, 10}, {16, 4096, 16}, {64, 512, 512}};
     dl_device *one = kit_open("cpu", 1), *two = kit_open("cpu", 2);
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 2 * (int)(sizeof sizes / sizeof *sizes); i++) {
         const int pass = i % 2;
         dl_op_desc desc = kit_dense_desc(sizes[i / 2][0], sizes[i / 2][1], sizes[i / 2][2], pass);
         kit_ask(one, &desc, true, &dl_layout_any);
