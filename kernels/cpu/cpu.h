@@ -113,8 +113,12 @@ size_t dl_cpu_packed_bytes(int64_t outputs, int64_t inputs);
 dl_cpu_matrices dl_cpu_packed_matrices(int64_t outputs, int64_t inputs);
 void dl_cpu_pack_weights(const dl_cpu_matrices *m, const float *w, float *packed);
 
-/* A thread's room for a product (loops.h), in whole cache lines. */
-size_t dl_cpu_room_bytes(const dl_cpu_matrices *m);
+/* The sides of dx = dy w and of dw = dy^T x over n rows, all plain, without addresses. */
+dl_cpu_matrices dl_cpu_data_matrices(int64_t outputs, int64_t inputs);
+dl_cpu_matrices dl_cpu_weight_matrices(int64_t n, int64_t outputs, int64_t inputs);
+
+/* A thread's room for a product of so many rows or fewer (loops.h), in whole cache lines. */
+size_t dl_cpu_room_bytes(const dl_cpu_matrices *m, int64_t n_rows);
 
 /* Descriptors for a slot's tensor: its layout when it has one, "any" when it asks for any, else plain. */
 DL_NODISCARD dl_status dl_cpu_md_activation(const dl_tensor_desc *tensor, const dl_layout **out);

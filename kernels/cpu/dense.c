@@ -84,8 +84,29 @@ void dl_cpu_pack_weights(const dl_cpu_matrices *m, const float *w, float *packed
     }
 }
 
-size_t dl_cpu_room_bytes(const dl_cpu_matrices *m) {
-    return dl_round_up((size_t)(dl_cpu_room_of_a(m) + dl_cpu_room_of_b(m)) * sizeof(float), DL_CACHE_LINE);
+dl_cpu_matrices dl_cpu_data_matrices(int64_t outputs, int64_t inputs) {
+    return (dl_cpu_matrices){.n = inputs,
+                             .k = outputs,
+                             .a_row = outputs,
+                             .a_step = 1,
+                             .b_step = inputs,
+                             .b_panel = DL_CPU_PANEL,
+                             .c_row = inputs};
+}
+
+dl_cpu_matrices dl_cpu_weight_matrices(int64_t n, int64_t outputs, int64_t inputs) {
+    return (dl_cpu_matrices){.n = inputs,
+                             .k = n,
+                             .a_row = 1,
+                             .a_step = outputs,
+                             .b_step = inputs,
+                             .b_panel = DL_CPU_PANEL,
+                             .c_row = inputs};
+}
+
+size_t dl_cpu_room_bytes(const dl_cpu_matrices *m, int64_t n_rows) {
+    const int64_t n_floats = dl_cpu_room_of_a(m) + dl_cpu_room_of_b(m, n_rows);
+    return dl_round_up((size_t)n_floats * sizeof(float), DL_CACHE_LINE);
 }
 
 /* A thread's part. */
@@ -136,20 +157,15 @@ static void set_sides(dense_op *op, const dl_op_desc *desc) {
         op->a = 0, op->b = 1, op->c = 3;
         op->start = desc->slot[2].present ? 2 : -1;
     } else if (desc->kind == DL_OP_DENSE_BACKWARD_DATA) {
-        op->m = (dl_cpu_matrices){.n = z.inputs, .k = z.outputs, .a_row = z.outputs, .a_step = 1};
-        op->m.b_step = z.inputs;
-        op->m.b_panel = DL_CPU_PANEL;
+        op->m = dl_cpu_data_matrices(z.outputs, z.inputs);
         op->rows = z.n;
         op->a = 0, op->b = 1, op->c = 2;
     } else {
-        op->m = (dl_cpu_matrices){.n = z.inputs, .k = z.n, .a_row = 1, .a_step = z.outputs};
-        op->m.b_step = z.inputs;
-        op->m.b_panel = DL_CPU_PANEL;
+        op->m = dl_cpu_weight_matrices(z.n, z.outputs, z.inputs);
         op->rows = z.outputs;
         op->a = 1, op->b = 0, op->c = 2;
         op->sums = desc->slot[3].present ? 3 : -1;
     }
-    op->m.c_row = op->m.n;
 }
 
 dl_status dl_cpu_prepare_dense(dl_device *device, const dl_op_desc *desc, const dl_op *forward, dl_op **out) {
@@ -172,7 +188,7 @@ dl_status dl_cpu_prepare_dense(dl_device *device, const dl_op_desc *desc, const 
         op->packs = true;
         op->base.workspace_bytes = dl_cpu_packed_bytes(z.outputs, z.inputs);
     }
-    op->room_bytes = dl_cpu_room_bytes(&op->m); /* none where weights are packed */
+    op->room_bytes = dl_cpu_room_bytes(&op->m, op->rows); /* none where weights are packed */
     op->base.workspace_bytes += op->room_bytes * (size_t)device->n_threads;
     (void)snprintf(op->base.implementation, sizeof op->base.implementation, "product:%s", op->loops->isa);
     *out = &op->base;

@@ -75,27 +75,6 @@ static float *room_of_thread(const token_run *run) {
     return block_of_thread(run) + run->op->room / sizeof(float);
 }
 
-/* dtable = p w, dw = p^T (rows of the table), without addresses. */
-static dl_cpu_matrices data_matrices(const dl_embedding_dense_sizes *z) {
-    return (dl_cpu_matrices){.n = z->inputs,
-                             .k = z->outputs,
-                             .a_row = z->outputs,
-                             .a_step = 1,
-                             .b_step = z->inputs,
-                             .b_panel = DL_CPU_PANEL,
-                             .c_row = z->inputs};
-}
-
-static dl_cpu_matrices weight_matrices(const dl_embedding_dense_sizes *z, int64_t rows) {
-    return (dl_cpu_matrices){.n = z->inputs,
-                             .k = rows,
-                             .a_row = 1,
-                             .a_step = z->outputs,
-                             .b_step = z->inputs,
-                             .b_panel = DL_CPU_PANEL,
-                             .c_row = z->inputs};
-}
-
 /* Rows of the table for some rows of the result. */
 static void gather(const token_run *run, dl_range rows, float *to) {
     const int64_t width = run->op->z.inputs;
@@ -165,7 +144,7 @@ static void backward_block(const token_run *run, dl_range rows) {
         run->op->loops->sum_rows(run->slots[3], z->outputs, d->place + d->first[r],
                                  d->first[r + 1] - d->first[r], run->sums + r * z->outputs);
     }
-    dl_cpu_matrices m = data_matrices(z);
+    dl_cpu_matrices m = dl_cpu_data_matrices(z->outputs, z->inputs);
     m.a = sums;
     m.b = run->w;
     m.c = products;
@@ -176,7 +155,7 @@ static void backward_block(const token_run *run, dl_range rows) {
 
 static void weight_gradient(const token_run *run, dl_range outputs) {
     const dl_embedding_dense_sizes *z = &run->op->z;
-    dl_cpu_matrices m = weight_matrices(z, run->distinct.n);
+    dl_cpu_matrices m = dl_cpu_weight_matrices(run->distinct.n, z->outputs, z->inputs);
     m.a = run->sums;
     m.b = run->rows;
     m.c = run->slots[5];
@@ -272,8 +251,10 @@ static void set_workspace(tokens_op *op) {
     } else {
         op->rows = take(op, most * input_row);
         op->sums = take(op, most * output_row);
-        const dl_cpu_matrices data = data_matrices(z), weights = weight_matrices(z, (int64_t)most);
-        const size_t for_data = dl_cpu_room_bytes(&data), for_weights = dl_cpu_room_bytes(&weights);
+        const dl_cpu_matrices data = dl_cpu_data_matrices(z->outputs, z->inputs);
+        const dl_cpu_matrices weights = dl_cpu_weight_matrices((int64_t)most, z->outputs, z->inputs);
+        const size_t for_data = dl_cpu_room_bytes(&data, op->block_rows);
+        const size_t for_weights = dl_cpu_room_bytes(&weights, z->outputs);
         op->room = dl_round_up((size_t)op->block_rows * input_row, DL_CACHE_LINE);
         op->block_bytes = op->room + (for_data > for_weights ? for_data : for_weights);
     }

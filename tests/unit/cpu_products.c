@@ -91,7 +91,7 @@ static void multiply_and_compare(const sides *z, int n_parts, bool with_room) {
     m.a = a, m.b = b, m.c = c;
     m.start = z->start ? start : NULL;
     m.sums = z->columns ? sums : NULL;
-    const int64_t room_size = dl_cpu_room_of_a(&m) + dl_cpu_room_of_b(&m);
+    const int64_t room_size = dl_cpu_room_of_a(&m) + dl_cpu_room_of_b(&m, z->rows);
     if (with_room && room_size > 0) {
         room = m.room = array(room_size);
     }

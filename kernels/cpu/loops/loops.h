@@ -60,9 +60,8 @@ typedef struct dl_cpu_lstm_step {
 /* c[i,j] = start[j] + sum over the k steps s of a[i,s] b[s,j], for n columns j. Element a[i,s] is a_row i +
  * a_step s floats behind a; b comes in panels of DL_CPU_PANEL columns, b_panel floats from one to the next, a
  * step's row of a panel lies b_step floats behind the row before (a plain matrix: b_panel is DL_CPU_PANEL).
- * Copies of parts of a and b go into `room`, where it is given: dl_cpu_room_of_a and _b together.
- * sums[i], where it is given, becomes the sum of a[i,s] over the steps: for a of columns (a_row is 1), with
- * room. */
+ * Copies of parts of a and b go into `room`, where it is given: dl_cpu_room_of_a and _b together. sums[i],
+ * where it is given, becomes the sum of a[i,s] over the steps: for a of columns (a_row is 1). */
 typedef struct dl_cpu_matrices {
     int64_t n, k;
     const float *a, *b, *start; /* start: [n], NULL: zeros */
@@ -74,18 +73,32 @@ typedef struct dl_cpu_matrices {
 
 /* Copied together: so many steps of so many rows of a, and of so many panels of b. */
 enum { DL_CPU_STEPS_TOGETHER = 800, DL_CPU_ROWS_TOGETHER = 192, DL_CPU_PANELS_TOGETHER = 16 };
+/* Panels of b are packed for so many rows, columns of a copied for more panels than so many. */
+enum { DL_CPU_ROWS_WORTH_PACKING = 48, DL_CPU_PANELS_WORTH_COPYING = 4 };
 
-/* Floats of a thread's room for columns of a, which come first, and for panels of b. */
-static inline int64_t dl_cpu_room_of_a(const dl_cpu_matrices *m) {
-    const int64_t steps = m->k < DL_CPU_STEPS_TOGETHER ? m->k : DL_CPU_STEPS_TOGETHER;
-    return m->a_row == 1 ? steps * DL_CPU_ROWS_TOGETHER : 0;
+static inline bool dl_cpu_worth_copying(const dl_cpu_matrices *m) {
+    return m->a_row == 1 && m->n > DL_CPU_PANELS_WORTH_COPYING * DL_CPU_PANEL;
 }
 
-static inline int64_t dl_cpu_room_of_b(const dl_cpu_matrices *m) {
+/* For so many rows. Where b is narrow and its rows begin with cache lines they are as good as packed. */
+static inline bool dl_cpu_worth_packing(const dl_cpu_matrices *m, int64_t n_rows) {
+    const bool narrow = m->n <= DL_CPU_PANELS_WORTH_COPYING * DL_CPU_PANEL;
+    const bool good_as_it_is = m->b_step == DL_CPU_PANEL || (m->b_step % DL_CPU_LANES == 0 && narrow);
+    return !good_as_it_is && n_rows >= DL_CPU_ROWS_WORTH_PACKING;
+}
+
+/* Floats of a thread's room for columns of a, which come first, and for panels of b: of so many rows or
+ * fewer. */
+static inline int64_t dl_cpu_room_of_a(const dl_cpu_matrices *m) {
+    const int64_t steps = m->k < DL_CPU_STEPS_TOGETHER ? m->k : DL_CPU_STEPS_TOGETHER;
+    return dl_cpu_worth_copying(m) ? steps * DL_CPU_ROWS_TOGETHER : 0;
+}
+
+static inline int64_t dl_cpu_room_of_b(const dl_cpu_matrices *m, int64_t n_rows) {
     const int64_t steps = m->k < DL_CPU_STEPS_TOGETHER ? m->k : DL_CPU_STEPS_TOGETHER;
     const int64_t panels = (m->n + DL_CPU_PANEL - 1) / DL_CPU_PANEL;
     const int64_t together = panels < DL_CPU_PANELS_TOGETHER ? panels : DL_CPU_PANELS_TOGETHER;
-    return m->b_step != DL_CPU_PANEL ? steps * together * DL_CPU_PANEL : 0;
+    return dl_cpu_worth_packing(m, n_rows) ? steps * together * DL_CPU_PANEL : 0;
 }
 
 typedef struct dl_cpu_loops {

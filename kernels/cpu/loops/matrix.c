@@ -20,9 +20,8 @@ enum { TILE_ROWS = 6, VECTORS = DL_CPU_PANEL / DL_CPU_LANES };
 /* A block of a panel lies in the nearest cache (40 KB), those parts of rows of a that it meets in the next
  * one. b's lines are fetched so many steps ahead. */
 enum { BLOCKS_TOGETHER = 5, BLOCK_STEPS = DL_CPU_STEPS_TOGETHER / BLOCKS_TOGETHER, AHEAD = 32 };
-/* Panels of b are packed for so many rows. Where it is narrow and its rows begin with cache lines they are as
- * good as packed; columns of a then stay where they are, too, and fewer of them go together. */
-enum { ROWS_WORTH_PACKING = 48, PANELS_WORTH_COPYING = 4, COLUMNS_TOGETHER = 96 };
+/* Columns of a that stay where they are go together in fewer. */
+enum { COLUMNS_TOGETHER = 96 };
 
 /* How b lies: as a plain matrix, in packed panels. */
 typedef enum form { PLAIN, PACKED } form;
@@ -216,8 +215,8 @@ static void add_steps(const dl_cpu_matrices *m, dl_range rows, dl_range steps, f
     }
 }
 
-static bool worth_copying(const dl_cpu_matrices *m) {
-    return m->a_row == 1 && m->room != NULL && m->n > PANELS_WORTH_COPYING * DL_CPU_PANEL;
+static bool copies_columns(const dl_cpu_matrices *m) {
+    return m->room != NULL && dl_cpu_worth_copying(m);
 }
 
 /* Some blocks and panels of a group of rows. */
@@ -232,7 +231,7 @@ static void multiply_group(const dl_cpu_matrices *m, dl_range blocks, dl_range p
 /* Some blocks and panels by groups of rows. */
 static void multiply_part(const dl_cpu_matrices *m, dl_range blocks, dl_range panels, dl_range rows,
                           float *sums) {
-    const bool copies = worth_copying(m);
+    const bool copies = copies_columns(m);
     const int64_t together = m->a_row != 1 || copies ? DL_CPU_ROWS_TOGETHER : COLUMNS_TOGETHER;
     if (sums != NULL && !copies) {
         add_steps(m, rows, steps_of(m, blocks), sums);
@@ -247,17 +246,11 @@ static void multiply_part(const dl_cpu_matrices *m, dl_range blocks, dl_range pa
     }
 }
 
-static bool worth_packing(const dl_cpu_matrices *m, dl_range rows) {
-    const bool good_as_it_is = m->b_step % DL_CPU_LANES == 0 && m->n <= PANELS_WORTH_COPYING * DL_CPU_PANEL;
-    return m->room != NULL && m->b_step != DL_CPU_PANEL && !good_as_it_is &&
-           rows.end - rows.begin >= ROWS_WORTH_PACKING;
-}
-
 void DL_ISA(matrix_product)(const dl_cpu_matrices *m, dl_range rows) {
     const int64_t n_panels = (m->n + DL_CPU_PANEL - 1) / DL_CPU_PANEL, n_blocks = n_blocks_of(m);
-    const bool packs = worth_packing(m, rows);
+    const bool packs = m->room != NULL && dl_cpu_worth_packing(m, rows.end - rows.begin);
     const int64_t panels_together = packs ? DL_CPU_PANELS_TOGETHER : n_panels;
-    const int64_t blocks_together = m->sums != NULL && !worth_copying(m) ? 1 : BLOCKS_TOGETHER;
+    const int64_t blocks_together = m->sums != NULL && !copies_columns(m) ? 1 : BLOCKS_TOGETHER;
     for (int64_t block = 0; block < n_blocks; block += blocks_together) {
         const dl_range blocks = {block, at_most(block + blocks_together, n_blocks)};
         for (int64_t panel = 0; panel < n_panels; panel += panels_together) {
