@@ -5,13 +5,13 @@ and ends with the weights, averages and metrics of a run that was never stopped:
 and on the same number of ranks without. What has changed in configuration or data is named; damaged checkpoints are
 passed over; a finished run is left alone; SIGTERM ends with a checkpoint and exit status 85."""
 import glob
-import json
 import os
 import signal
 import subprocess
 import time
 
 import dltest
+import rehearse
 
 MODEL = '''
 data: {path: data/text, make: text}
@@ -28,17 +28,10 @@ checkpoint: {every_steps: 10, every_minutes: 0}
 '''
 
 
-TIMES = ('t', 'step_ms', 'samples_per_s', 'data_wait', 'seconds')
-
 
 def train(folder, *words, ranks=0, code=0):
     return dltest.run('net.yaml', f'run.dir={folder}', *words, ranks=ranks, code=code, fresh=False,
                       DLTRAIN_THREADS='1')
-
-
-def content(name):
-    with open(name, 'rb') as f:
-        return f.read()
 
 
 def lines(folder):
@@ -46,7 +39,7 @@ def lines(folder):
     kept = []
     for kind in ('step', 'epoch', 'end'):
         for line in dltest.metrics(folder, kind):
-            kept.append({k: v for k, v in line.items() if k not in TIMES})
+            kept.append({k: v for k, v in line.items() if k not in rehearse.TIMES})
     return kept
 
 
@@ -57,7 +50,7 @@ def is_close(a, b):
 
 def compare(folder, whole, what):
     for name in ('weights.h5', 'ema.h5'):
-        if content(f'{folder}/{name}') != content(f'{whole}/{name}'):
+        if rehearse.content(f'{folder}/{name}') != rehearse.content(f'{whole}/{name}'):
             dltest.fail(f'{what}: {name} is not that of the run that was never stopped')
     told, wanted = lines(folder), lines(whole)
     same = len(told) == len(wanted) and all(a.keys() == b.keys() and all(is_close(a[k], b[k]) for k in a)
@@ -85,9 +78,9 @@ def check_ranks():
 
 
 def check_finished():
-    before = {name: content(name) for name in glob.glob('runs/whole/*') if os.path.isfile(name)}
+    before = {name: rehearse.content(name) for name in glob.glob('runs/whole/*') if os.path.isfile(name)}
     said = train('runs/whole', 'reproducible=true', 'train.max_steps=80').stdout
-    after = {name: content(name) for name in glob.glob('runs/whole/*') if os.path.isfile(name)}
+    after = {name: rehearse.content(name) for name in glob.glob('runs/whole/*') if os.path.isfile(name)}
     if not said.startswith('already finished at step 80') or before != after:
         dltest.fail(f'a finished run: {said}')
     train('runs/whole', 'reproducible=true', 'train.max_steps=5', '--fresh')
@@ -116,7 +109,7 @@ def check_damage():
     train('runs/damaged', 'train.max_steps=25', 'checkpoint.keep=3')
     *_, older, newest = sorted(glob.glob('runs/damaged/checkpoints/step-*'))
     part = f'{newest}/part-00000.h5'
-    whole = bytearray(content(part))
+    whole = bytearray(rehearse.content(part))
     whole[len(whole) // 2] ^= 1
     with open(part, 'wb') as f:
         f.write(whole)
@@ -144,7 +137,7 @@ def check_stop():
         ranks = [number for number in found if int(number) != job.pid]
         os.kill(int(ranks[-1]), signal.SIGTERM)
         out, err = job.communicate(timeout=60)
-    status = json.loads(content('runs/stopped/status.json'))
+    status = rehearse.status('runs/stopped')
     newest = max(glob.glob('runs/stopped/checkpoints/step-*'))
     if job.returncode != 85 or (status['state'], status['exit']) != ('stopped', 85) or \
             int(newest[-8:]) != status['step']:

@@ -4,11 +4,11 @@
 best, and which is saved amid other saves; without one it says why. --resume PATH of another run's checkpoint begins a
 run of its own, which ends with the weights of the run that was never stopped, and leaves the other run alone."""
 import glob
-import json
 import os
 import shutil
 
 import dltest
+import rehearse
 
 MODEL = '''
 data: {path: data/digits, valid: 0.2}
@@ -39,13 +39,8 @@ def best_of(folder):
     return min(epochs, key=lambda e: e['valid_loss'])
 
 
-def content(name):
-    with open(name, 'rb') as f:
-        return f.read()
-
-
 def tree(folder):
-    return {name: content(name) for name in glob.glob(f'{folder}/**', recursive=True) if os.path.isfile(name)}
+    return {name: rehearse.content(name) for name in glob.glob(f'{folder}/**', recursive=True) if os.path.isfile(name)}
 
 
 def check_pinned():
@@ -71,7 +66,8 @@ def check_best(best, last):
     again = dltest.metrics('runs/b', 'epoch')
     if [e['epoch'] for e in again] != list(range(1, last['epoch'] + 1)):
         dltest.fail('metrics.jsonl has a gap, or repeats')
-    if content('runs/a/weights.h5') != content('runs/b/weights.h5') or best['step'] not in steps('runs/b'):
+    same = rehearse.content('runs/a/weights.h5') == rehearse.content('runs/b/weights.h5')
+    if not same or best['step'] not in steps('runs/b'):
         dltest.fail(f'from the best on: other weights, or other checkpoints: {steps("runs/b")}')
     # Pinned from the start in a run that goes on, too.
     train('runs/c', 'train.max_steps=' + str(best['step'] + 3))
@@ -114,7 +110,7 @@ def check_path():
         dltest.fail(f'no checkpoint: {message}')
     # In the run itself, by its path.
     train('runs/b', '--resume', sorted(glob.glob('runs/b/checkpoints/step-*'))[0])
-    if json.loads(content('runs/b/status.json'))['state'] != 'done' or os.path.exists('runs/b.1'):
+    if rehearse.status('runs/b')['state'] != 'done' or os.path.exists('runs/b.1'):
         dltest.fail('the path of an own checkpoint')
 
 

@@ -12,6 +12,7 @@ import subprocess
 import time
 
 import dltest
+import rehearse
 
 MODEL = '''
 data: {path: data}
@@ -28,11 +29,6 @@ checkpoint: {every_minutes: 0, every_epochs: 0, every_steps: 20}
 SLOW = os.path.abspath('slow')
 ENVIRONMENT = dict(os.environ, DLTRAIN_THREADS='1', DLTRAIN_INJECT='1', SLOW_DISK=SLOW,
                    LD_PRELOAD=os.path.join(dltest.BUILD, 'tests', 'tools', 'slow_disk.so'))
-
-
-def status(folder):
-    with open(f'{folder}/status.json') as f:
-        return json.load(f)
 
 
 def content(name):
@@ -96,7 +92,7 @@ class Job:
 def saved(job, code=85):
     """The job ends with a checkpoint of its last step."""
     job.end(code)
-    now = status(job.folder)
+    now = rehearse.status(job.folder)
     if (now['state'], now['exit']) != ('stopped', 85) or now['step'] != newest(job.folder) or now['step'] == 0:
         dltest.fail(f'{job.folder}: {now}, newest {newest(job.folder)}')
     return now
@@ -107,7 +103,7 @@ def check_signals():
         job = Job(f'runs/rank{rank}-{int(number)}', ranks=3)
         job.signal(number, rank)
         if f'signal {int(number)}' not in saved(job)['message']:
-            dltest.fail(f'{job.folder}: {status(job.folder)}')
+            dltest.fail(f'{job.folder}: {rehearse.status(job.folder)}')
     for number in (signal.SIGUSR1, signal.SIGUSR2):
         job = Job(f'runs/mpirun-{int(number)}')
         job.process.send_signal(number)
@@ -145,10 +141,10 @@ def check_second():
     job = Job('runs/second', seconds=1.5)
     open(SLOW, 'w').close()
     job.signal(signal.SIGUSR1, 1)
-    wait_until('the save of the end', lambda: status(job.folder)['state'] == 'stopped')
+    wait_until('the save of the end', lambda: rehearse.status(job.folder)['state'] == 'stopped')
     job.signal(signal.SIGTERM, 1)
     took = job.end(130)
-    now = status(job.folder)
+    now = rehearse.status(job.folder)
     os.unlink(SLOW)
     if took > 6 or now['exit'] != 130 or f'step {newest(job.folder)} is the newest' not in now['message'] or \
             newest(job.folder) >= now['step'] or 'second signal' not in job.err:
@@ -162,7 +158,7 @@ def check_second():
     time.sleep(0.2)
     job.signal(signal.SIGUSR1, 0)
     job.end(130)
-    now = status(job.folder)
+    now = rehearse.status(job.folder)
     if now['step'] > 31 or newest(job.folder) > 20 or 'a second signal after signal 10' not in now['message']:
         dltest.fail(f'two signals in one step: {now}, newest {newest(job.folder)}')
 
@@ -186,7 +182,7 @@ def check_too_slow():
     wait_until('a save under way', lambda: glob.glob(f'{job.folder}/checkpoints/*/manifest.json.unfinished'))
     job.process.send_signal(signal.SIGTERM)
     took = job.end(None)
-    now = status(job.folder)
+    now = rehearse.status(job.folder)
     os.unlink(SLOW)
     step = newest(job.folder)
     if took > 6 or (now['state'], now['exit']) != ('stopped', 130) or step >= now['step'] or step == 0 or \
@@ -220,7 +216,7 @@ def check_time():
             dltest.fail(f'{word}: {message}')
     for word in ('1', 'soon'):
         done = dltest.run('net.yaml', 'run.dir=runs/stale', 'train.max_steps=2', SLURM_JOB_END_TIME=word)
-        if 'SLURM_JOB_END_TIME' not in done.stderr or status('runs/stale')['state'] != 'done':
+        if 'SLURM_JOB_END_TIME' not in done.stderr or rehearse.status('runs/stale')['state'] != 'done':
             dltest.fail(f'SLURM_JOB_END_TIME={word}: {done.stderr}')
 
 

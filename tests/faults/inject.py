@@ -12,6 +12,7 @@ import subprocess
 import time
 
 import dltest
+import rehearse
 
 MODEL = '''
 data: {path: data}
@@ -33,11 +34,6 @@ def train(folder, *words, code=0, allowed='1', ranks=2):
     inject = [x for word in words for x in (('--inject', word) if '@' in word else (word,))]
     return dltest.run('net.yaml', f'run.dir={folder}', *inject, ranks=ranks, code=code, fresh=False,
                       DLTRAIN_THREADS='1', DLTRAIN_INJECT=allowed)
-
-
-def status(folder):
-    with open(f'{folder}/status.json') as f:
-        return json.load(f)
 
 
 def same_weights(folder, what):
@@ -72,13 +68,13 @@ def check_kill():
     told = [m['what'] for m in dltest.metrics('runs/kill', 'inject')]
     with open('runs/kill/log.txt') as f:
         log = f.read()
-    now = status('runs/kill')
+    now = rehearse.status('runs/kill')
     if told != ['kill@rank=1,step=25', *SAVED] or now['inject'] != ' '.join(told) or f'inject  {told[0]}' not in log:
         dltest.fail(f'not announced: {told}, {now}, {log}')
     if dltest.metrics('runs/kill', 'step')[-1]['step'] != 24:
         dltest.fail('it was not before step 25')
     said = train('runs/kill').stdout
-    if 'after step 20 of' not in said or 'inject' in status('runs/kill'):
+    if 'after step 20 of' not in said or 'inject' in rehearse.status('runs/kill'):
         dltest.fail(f'after the kill: {said[:800]}')
     same_weights('runs/kill', 'killed and gone on')
 
@@ -113,8 +109,8 @@ def check_nan():
     message = train('runs/nan', 'nan@rank=1,step=7', code=77).stderr
     if 'step 7' not in message or '--inject, on rank 1' not in message:
         dltest.fail(f'nan: {message}')
-    if (status('runs/nan')['exit'], status('runs/nan')['inject']) != (77, 'nan@rank=1,step=7'):
-        dltest.fail(f'nan: {status("runs/nan")}')
+    if (rehearse.status('runs/nan')['exit'], rehearse.status('runs/nan')['inject']) != (77, 'nan@rank=1,step=7'):
+        dltest.fail(f'nan: {rehearse.status("runs/nan")}')
     train('runs/nan', 'nan@rank=0,step=8', 'nan@rank=1,step=9', 'train.on_nan=skip', '--fresh')
     told = [(m['step'], m['in_row'], m['where'][-1]) for m in dltest.metrics('runs/nan', 'skip')]
     if told != [(8, 1, '0'), (9, 2, '1')]:
@@ -129,7 +125,7 @@ def check_full_disk():
         dltest.fail(f'a full disk: {steps}\n{done.stderr}')
     same_weights('runs/full', 'after a full disk')
     message = train('runs/full-stop', 'enospc@rank=0,step=15', *SAVED, 'checkpoint.on_error=stop', code=74).stderr
-    if 'step 20 was not saved (rank 0)' not in message or status('runs/full-stop')['exit'] != 74:
+    if 'step 20 was not saved (rank 0)' not in message or rehearse.status('runs/full-stop')['exit'] != 74:
         dltest.fail(f'a full disk, on_error: stop: {message}')
 
 
