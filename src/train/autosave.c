@@ -67,7 +67,7 @@ dl_status dl_autosave_end(dl_autosave *autosave, const dl_trainer_state *state, 
         return DL_OK;
     }
     DL_RETURN_IF_ERROR(dl_saver_finish(saver));
-    if (last && dl_saver_committed(saver) != state->step) {
+    if (last && !dl_saver_gave_up(saver) && dl_saver_committed(saver) != state->step) {
         DL_RETURN_IF_ERROR(begin(autosave, state));
         DL_RETURN_IF_ERROR(dl_saver_finish(saver));
     }

@@ -31,8 +31,9 @@ DL_NODISCARD dl_status dl_autosave_step(dl_autosave *autosave, const dl_trainer_
  */
 double dl_autosave_cost(const dl_autosave *autosave);
 
-/* At the end: waits for what is under way and, if `last`, saves `state`, whatever is due, unless it is saved
- * or no step was made. *saved: there is a checkpoint of it. Collective over the world. */
+/* At the end: waits for what is under way and, if `last`, saves `state`, whatever is due, unless it is saved,
+ * no step was made, or what was under way was given up. *saved: there is a checkpoint of it. Collective over
+ * the world. */
 DL_NODISCARD dl_status dl_autosave_end(dl_autosave *autosave, const dl_trainer_state *state, bool last,
                                        bool *saved);
 

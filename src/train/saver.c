@@ -46,6 +46,7 @@ struct dl_saver {
     int *words;   /* of all ranks, while they wait for each other */
     char *gathered;
     int64_t committed;
+    bool gave_up;   /* by options.stop */
     bool full_disk; /* the save under way is to find the disk full (inject.h) */
     bool best;      /* the save under way is of the best epoch so far */
     int64_t pinned; /* rank 0: step of the best epoch's checkpoint, 0: none */
@@ -201,6 +202,7 @@ static dl_status give_up(dl_saver *saver) {
     dl_checkpoint_abandon(saver->checkpoints, saver->about.step, saver->rank);
     saver->phase = PHASE_NONE;
     if (told.code == DL_INTERRUPTED) {
+        saver->gave_up = true;
         DL_WARN("the checkpoint of step %" PRId64 " is given up: a second signal asks for the end",
                 saver->about.step);
         return DL_OK;
@@ -340,6 +342,10 @@ dl_status dl_saver_begin(dl_saver *saver, const dl_saver_position *position) {
     dl_text_free(&saver->part);
     saver->phase = PHASE_PARTS;
     return start_thread(saver, write_part);
+}
+
+bool dl_saver_gave_up(const dl_saver *saver) {
+    return saver->gave_up;
 }
 
 double dl_saver_cost(const dl_saver *saver) {

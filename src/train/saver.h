@@ -59,6 +59,10 @@ DL_NODISCARD dl_status dl_saver_step(dl_saver *saver, int word);
 /* Waits until nothing is under way any more. Collective over the world. */
 DL_NODISCARD dl_status dl_saver_finish(dl_saver *saver);
 
+/* Was a save given up because options.stop was set on some rank? The same on all ranks; nothing more is to be
+ * saved then. */
+bool dl_saver_gave_up(const dl_saver *saver);
+
 /* Seconds until a checkpoint that is begun now will be there, as the last one took, or by its size. */
 double dl_saver_cost(const dl_saver *saver);
 

@@ -136,10 +136,12 @@ def check_twice():
     dltest.fail('this machine is too slow to send two signals within 30 ms')
 
 
-def check_second():
-    """While the checkpoint is written, and before the step has ended."""
-    job = Job('runs/second', seconds=1.5)
+def check_second_while_saving(under_way):
+    """The checkpoint of the end is written, or (under_way) an earlier one still is: then no other is begun."""
+    job = Job(f'runs/second-{under_way}', seconds=1.5)
     open(SLOW, 'w').close()
+    if under_way:
+        wait_until('a save under way', lambda: glob.glob(f'{job.folder}/checkpoints/*/manifest.json.unfinished'))
     job.signal(signal.SIGUSR1, 1)
     wait_until('the save of the end', lambda: rehearse.status(job.folder)['state'] == 'stopped')
     job.signal(signal.SIGTERM, 1)
@@ -147,10 +149,13 @@ def check_second():
     now = rehearse.status(job.folder)
     os.unlink(SLOW)
     if took > 6 or now['exit'] != 130 or f'step {newest(job.folder)} is the newest' not in now['message'] or \
-            newest(job.folder) >= now['step'] or 'second signal' not in job.err:
+            newest(job.folder) >= now['step'] or job.err.count('is given up: a second signal') != 1:
         dltest.fail(f'a second signal while saving: {took:.1f} s, {now}, newest {newest(job.folder)}, {job.err}')
     if glob.glob(f'{job.folder}/checkpoints/step-{now["step"]:08d}'):
         dltest.fail('a checkpoint that was given up has left something')
+
+
+def check_second_before_saving():
     job = Job('runs/twice', '--inject', 'delay=1.5@rank=1,step=30', begun=False)
     wait_until('step 29', lambda: os.path.exists('runs/twice/metrics.jsonl') and
                any(m['step'] >= 29 for m in dltest.metrics('runs/twice', 'step')))
@@ -226,7 +231,9 @@ def main():
     dltest.cut_digits('data', train=2000, test=100)
     check_signals()
     check_twice()
-    check_second()
+    for under_way in (False, True):
+        check_second_while_saving(under_way)
+    check_second_before_saving()
     check_failing_peer()
     check_too_slow()
     check_time()

@@ -31,8 +31,13 @@ static dl_status write_large(const char *folder, int64_t step, int64_t n_bytes, 
 
 static dl_status save_large(const char *folder, int64_t step, int64_t n_bytes) {
     dl_text part = {0};
-    DL_RETURN_IF_ERROR(write_large(folder, step, n_bytes, &part));
-    const dl_status status = sample_commit(folder, step, 1, &(const char *){part.data});
+    dl_status status = write_large(folder, step, n_bytes, &part);
+    if (status == DL_OK) {
+        status = sample_commit(folder, step, 1, &(const char *){part.data});
+    }
+    if (status != DL_OK) {
+        dl_checkpoint_abandon(folder, step, 0);
+    }
     dl_text_free(&part);
     return status;
 }

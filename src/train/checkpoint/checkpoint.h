@@ -44,8 +44,8 @@ typedef struct dl_checkpoint_slice {
  * folders are made when they are missing. *part becomes the part's description, one line of text for rank 0;
  * release with dl_text_free. A tensor may have several slices in a part, and a part none at all. `stop` (may
  * be NULL) is looked at before each block of 1 MiB; when it is set the call returns DL_INTERRUPTED. After a
- * failure nothing of this rank's is left. Not collective; blocks the calling thread only. DL_ERR_USAGE when
- * the step is committed already. */
+ * failure this rank's part is gone; the folder stays until all ranks abandon. Not collective; blocks the
+ * calling thread only. DL_ERR_USAGE when the step is committed already. */
 DL_NODISCARD dl_status dl_checkpoint_write_part(const char *checkpoints, int64_t step, int rank,
                                                 const dl_checkpoint_slice *slices, int n_slices,
                                                 const atomic_bool *stop, dl_text *part);
@@ -66,9 +66,9 @@ typedef struct dl_checkpoint_about {
 DL_NODISCARD dl_status dl_checkpoint_commit(const char *checkpoints, const dl_checkpoint_about *about,
                                             const char *const *part);
 
-/* Each rank, after a failed save (its own or another rank's): removes what this rank wrote for a step that is
- * not committed, and the folder with the last part. Never fails: what cannot be removed is removed by
- * dl_checkpoint_clean. */
+/* Each rank, after a failed save (its own or another rank's), when no rank writes any more: removes what this
+ * rank wrote for a step that is not committed, and the folder with the last part. Never fails: what cannot be
+ * removed is removed by dl_checkpoint_clean. */
 void dl_checkpoint_abandon(const char *checkpoints, int64_t step, int rank);
 
 /* --- the folder --- */

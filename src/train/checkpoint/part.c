@@ -220,7 +220,9 @@ dl_status dl_checkpoint_write_part(const char *checkpoints, int64_t step, int ra
 done:
     if (status != DL_OK) {
         dl_text_free(part);
-        dl_checkpoint_abandon(checkpoints, step, rank);
+        if (w.folder.fd >= 0) {
+            dl_checkpoint_remove_part(&w.folder, rank);
+        }
     }
     release(&w);
     dl_checkpoint_release_signals(&signals);

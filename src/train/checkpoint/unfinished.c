@@ -120,14 +120,20 @@ static bool remove_part(const char *name, void *context) {
     return true;
 }
 
+void dl_checkpoint_remove_part(const dl_checkpoint_folder *folder, int rank) {
+    char name[DL_CHECKPOINT_PART_NAME_BYTES];
+    dl_checkpoint_part_name(rank, name);
+    if (dl_checkpoint_is_unfinished(folder->fd)) {
+        (void)unlinkat(folder->fd, name, 0);
+    }
+}
+
 bool dl_checkpoint_remove(const dl_checkpoint_folder *folder, int rank) {
     if (!dl_checkpoint_is_unfinished(folder->fd)) {
         return false;
     }
     if (rank >= 0) {
-        char name[DL_CHECKPOINT_PART_NAME_BYTES];
-        dl_checkpoint_part_name(rank, name);
-        (void)unlinkat(folder->fd, name, 0);
+        dl_checkpoint_remove_part(folder, rank);
     }
     removal r = {.folder = folder->fd, .remove_parts = rank < 0};
     if (dl_checkpoint_each_entry(folder->fd, folder->path, remove_part, &r) != DL_OK || r.part_left) {

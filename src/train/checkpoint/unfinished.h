@@ -22,8 +22,13 @@ void dl_checkpoint_leave(dl_checkpoint_folder *folder);
 /* True for a folder with the mark and without a manifest. */
 bool dl_checkpoint_is_unfinished(int folder);
 
+/* Removes the part of a rank from a folder that is unfinished; the folder stays, for other ranks may be about
+ * to create theirs in it. */
+void dl_checkpoint_remove_part(const dl_checkpoint_folder *folder, int rank);
+
 /* Removes parts (all of them; that of `rank` if it is not negative) and, when no part is left, the mark and
- * the folder if that is all it held. Only of a folder that is unfinished. True when the folder is gone. */
+ * the folder if that is all it held. Only of a folder that is unfinished, in which nobody writes any more.
+ * True when the folder is gone. */
 bool dl_checkpoint_remove(const dl_checkpoint_folder *folder, int rank);
 
 #endif
