@@ -137,10 +137,12 @@ static void multiply_block(const dl_cpu_matrices *m, int64_t panel, dl_range ste
               .steps = steps.end - steps.begin,
               .first = steps.begin == 0,
               .last = (__mmask16)((1U << in_last) - 1U)};
-    for (int64_t row = rows.begin; row < rows.end; row += TILE_ROWS) {
-        t.a = m->a + row * m->a_row + steps.begin * m->a_step;
-        t.c = m->c + row * m->c_row + column;
-        tiles[b_form][at_most(rows.end - row, TILE_ROWS) - 1][vectors - 1](m, &t);
+    const int64_t n_rows = rows.end - rows.begin, n_tiles = (n_rows + TILE_ROWS - 1) / TILE_ROWS;
+    for (int64_t i = 0; i < n_tiles; i++) { /* 20 rows are 4 x 5: two rows alone hide no latency */
+        const dl_range part = dl_range_part(n_rows, n_tiles, i);
+        t.a = m->a + (rows.begin + part.begin) * m->a_row + steps.begin * m->a_step;
+        t.c = m->c + (rows.begin + part.begin) * m->c_row + column;
+        tiles[b_form][part.end - part.begin - 1][vectors - 1](m, &t);
     }
 }
 
