@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -91,16 +90,26 @@ static dl_status copy_state(dl_saver *saver) {
     return DL_OK;
 }
 
+/* Without an early end, so that it is vectors: as quick as memory. */
+static bool are_finite(const float *value, int64_t n) {
+    const uint32_t exponent = 0x7F800000U;
+    uint32_t bad = 0;
+#pragma omp simd reduction(| : bad)
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &value[i], sizeof bits);
+        bad |= (bits & exponent) == exponent;
+    }
+    return bad == 0;
+}
+
 /* A model that is broken is not kept. */
 static dl_status check_finite(const dl_saver *saver) {
     for (int i = 0; i < saver->n_slices; i++) {
         const dl_checkpoint_slice *slice = &saver->slice[i];
-        const float *value = slice->bytes;
         const int64_t n = slice->dtype == DL_F32 ? dl_shape_elements(&slice->shape) : 0;
-        for (int64_t k = 0; k < n; k++) {
-            DL_RETURN_ERROR_IF(!isfinite(value[k]), DL_ERR_DIVERGED, "%s holds a NaN or an infinite value",
-                               slice->name);
-        }
+        DL_RETURN_ERROR_IF(!are_finite(slice->bytes, n), DL_ERR_DIVERGED,
+                           "%s holds a NaN or an infinite value", slice->name);
     }
     return DL_OK;
 }

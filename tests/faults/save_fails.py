@@ -3,15 +3,22 @@
 """The thread that saves beside training finds no room for a part: on rank 0, on rank 1 (tests/tools/signal_at.c). With
 on_error: continue each failure is told once, by rank, path and cause, nothing of the save is left, and training ends
 with the same weights; with stop it ends with 74. The same command goes on when there is room again. Files beyond the
-limit of sizes are exit status 74 as well, and no signal's end."""
+limit of sizes are exit status 74 as well, and no signal's end. Parameters that are not finite are never kept."""
 import os
 import re
 import resource
 
 import dltest
+import numpy
 import rehearse
 
 STEPS = 40
+HUGE = """
+data: {path: data/huge}
+model: {input: {shape: [1]}, layers: [dense: {units: 1}]}
+train: {loss: mae, batch_size: 8, epochs: 2, optimizer: {sgd: {learning_rate: 10000}}}
+checkpoint: {every_minutes: 0, every_steps: 1}
+"""
 PRELOAD = os.path.join(dltest.BUILD, 'tests', 'tools', 'signal_at.so')
 IN_PARTS = 'dltrain_checkpoint_format'
 MESSAGE = r'the checkpoint of step (\d+) was not saved \(rank (\d)\): (.*part-0000\d\.h5: No space.*)'
@@ -67,6 +74,17 @@ def check_weights():
         dltest.fail(f'weights.h5 beyond the limit: {done.stderr}')
 
 
+def check_not_finite():
+    """The first update leaves the range of floats, though loss and gradient are finite: it is due, and not kept."""
+    x = numpy.full((24, 1), 1e36, 'f4')
+    dltest.write_shards('data/huge', 'train', {'x': x, 'y': x})
+    rehearse.write_config('huge.yaml', HUGE)
+    done = dltest.run('huge.yaml', 'run.dir=runs/huge', code=77)
+    if 'step 1 was not saved (rank 0)' not in done.stderr or 'holds a NaN or an infinite value' not in done.stderr or \
+            rehearse.committed('runs/huge'):
+        dltest.fail(f'infinite parameters: {rehearse.committed("runs/huge")}, {done.stderr}')
+
+
 def main():
     rehearse.write_config()
     dltest.run('data', 'make', 'text', '--out', 'data/text')
@@ -75,6 +93,7 @@ def main():
     for limited in (0, 1):
         check_stop(limited)
     check_weights()
+    check_not_finite()
     print(f'{n} failed saves told, training went on; on_error: stop ends with 74')
 
 
