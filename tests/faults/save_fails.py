@@ -16,7 +16,7 @@ STEPS = 40
 HUGE = """
 data: {path: data/huge}
 model: {input: {shape: [1]}, layers: [dense: {units: 1}]}
-train: {loss: mae, batch_size: 8, epochs: 2, optimizer: {sgd: {learning_rate: 10000}}}
+train: {loss: mae, batch_size: 8, epochs: 20, on_nan: skip, max_skips: 9, optimizer: {sgd: {learning_rate: 10000}}}
 checkpoint: {every_minutes: 0, every_steps: 1}
 """
 PRELOAD = os.path.join(dltest.BUILD, 'tests', 'tools', 'signal_at.so')
@@ -75,11 +75,12 @@ def check_weights():
 
 
 def check_not_finite():
-    """The first update leaves the range of floats, though loss and gradient are finite: it is due, and not kept."""
+    """The first update leaves the range of floats, though loss and gradient are finite: it is due, and not kept. The
+    thread that saves has time to say so."""
     x = numpy.full((24, 1), 1e36, 'f4')
     dltest.write_shards('data/huge', 'train', {'x': x, 'y': x})
     rehearse.write_config('huge.yaml', HUGE)
-    done = dltest.run('huge.yaml', 'run.dir=runs/huge', code=77)
+    done = dltest.run('huge.yaml', 'run.dir=runs/huge', '--inject', 'delay=1@rank=0,step=4', code=77, DLTRAIN_INJECT='1')
     if 'step 1 was not saved (rank 0)' not in done.stderr or 'holds a NaN or an infinite value' not in done.stderr or \
             rehearse.committed('runs/huge'):
         dltest.fail(f'infinite parameters: {rehearse.committed("runs/huge")}, {done.stderr}')
