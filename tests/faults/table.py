@@ -3,9 +3,9 @@
 that were accepted, orphans, and what that proves.
 
     RESULTS=tests/faults/results tests/run.sh --nightly --only 'faults/random_kills,faults/stop_anywhere'
-    python3 tests/faults/table.py [tests/faults/results/*.json]
+    python3 tests/faults/table.py [--readme] [tests/faults/results/*.json]
 
-Standard library only."""
+--readme puts the table into README.md. Standard library only."""
 import glob
 import json
 import math
@@ -13,6 +13,8 @@ import os
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+README = os.path.join(os.path.dirname(os.path.dirname(HERE)), 'README.md')
+BEGIN, END = '<!-- rehearsals:begin -->', '<!-- rehearsals:end -->'
 WHAT = {('random_kills', 'start'): 'kill -9 while starting', ('random_kills', 'training'): 'kill -9 while training',
         ('random_kills', 'saving'): 'kill -9 amid a save', ('random_kills', 'resume'): 'kill -9 while going on',
         ('stop_anywhere', None): 'SIGUSR1 to one rank, at any of 40 steps'}
@@ -64,15 +66,29 @@ def table(trials):
     return '\n'.join(lines + [f'Seeds: {seeds(trials)}.'])
 
 
+def update_readme(text):
+    with open(README) as f:
+        readme = f.read()
+    if BEGIN not in readme or END not in readme:
+        sys.exit(f'README.md has no lines {BEGIN} and {END}')
+    with open(README + '.new', 'w') as f:
+        f.write(f'{readme.split(BEGIN)[0]}{BEGIN}\n{text}\n{END}{readme.split(END)[1]}')
+    os.replace(README + '.new', README)
+
+
 def main():
-    names = sys.argv[1:] or sorted(glob.glob(os.path.join(HERE, 'results', '*.json')))
+    words = [word for word in sys.argv[1:] if word != '--readme']
+    names = words or sorted(glob.glob(os.path.join(HERE, 'results', '*.json')))
     trials = []
     for name in names:
         with open(name) as f:
             trials += map(json.loads, f)
     if not trials:
         sys.exit(f'tests/faults/table.py: there are no results in {HERE}/results; run tests/run.sh --nightly first')
-    print(table(trials))
+    text = table(trials)
+    print(text)
+    if '--readme' in sys.argv:
+        update_readme(text)
 
 
 main()
