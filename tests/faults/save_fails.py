@@ -80,7 +80,8 @@ def check_not_finite():
     x = numpy.full((24, 1), 1e36, 'f4')
     dltest.write_shards('data/huge', 'train', {'x': x, 'y': x})
     rehearse.write_config('huge.yaml', HUGE)
-    done = dltest.run('huge.yaml', 'run.dir=runs/huge', '--inject', 'delay=1@rank=0,step=4', code=77, DLTRAIN_INJECT='1')
+    done = dltest.run('huge.yaml', 'run.dir=runs/huge', '--inject', 'delay=1@rank=0,step=4', code=77,
+                      DLTRAIN_INJECT='1')
     if 'step 1 was not saved (rank 0)' not in done.stderr or 'holds a NaN or an infinite value' not in done.stderr or \
             rehearse.committed('runs/huge'):
         dltest.fail(f'infinite parameters: {rehearse.committed("runs/huge")}, {done.stderr}')
