@@ -208,6 +208,7 @@ const dl_backend dl_backend_cuda = {
     .upload = dl_cuda_upload,
     .download = dl_cuda_download,
     .own_memory = true,
+    .steps_in_flight = 2,
     .streams = &dl_cuda_streams,
     .describe = cuda_describe,
 };
