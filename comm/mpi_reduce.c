@@ -29,6 +29,8 @@ struct dl_collective {
     dl_reduce_desc desc;
     way way;
     int n_leaves; /* arrays of all ranks (WAY_BUFFERS, WAY_BANKS on several nodes: of the node's ranks) */
+    MPI_Datatype type; /* what MPI calls the elements, and how it adds them */
+    MPI_Op op;
     dl_shared_reduce shared;              /* also holds the plan and the leaves of WAY_GATHER */
     int *n_arrays, *count, *displacement; /* [size]: WAY_GATHER */
 };
@@ -43,6 +45,26 @@ static const void *array_of(const dl_reduce_desc *desc, int i) {
 
 static size_t n_bytes_of(const dl_reduce_desc *desc) {
     return (size_t)desc->n_elements * dl_dtype_bytes(desc->dtype);
+}
+
+/* MPI's names for the elements and the reduction. */
+static dl_status name_for_mpi(dl_collective *collective) {
+    collective->op = collective->desc.reduction == DL_REDUCE_MAX ? MPI_MAX : MPI_SUM;
+    switch (collective->desc.dtype) {
+    case DL_F32:
+        collective->type = MPI_FLOAT;
+        return DL_OK;
+    case DL_F64:
+        collective->type = MPI_DOUBLE;
+        return DL_OK;
+    case DL_BF16:
+    case DL_F16:
+        collective->type = MPI_UINT16_T;
+        return dl_mpi_narrow_sum(collective->desc.dtype, &collective->op);
+    default: /* dl_reduce_desc_check lets no other through */
+        collective->type = MPI_INT32_T;
+        return DL_OK;
+    }
 }
 
 static contribution describe(const dl_mpi *mpi, const dl_reduce_desc *desc) {
@@ -229,6 +251,7 @@ dl_status dl_mpi_reduce_prepare(dl_comm *comm, const dl_reduce_desc *desc, dl_co
     collective->mpi = (dl_mpi *)comm;
     collective->desc = *desc;
     collective->desc.name = desc->name != NULL ? desc->name : "(no name)";
+    DL_GOTO_IF_ERROR(status, name_for_mpi(collective), fail);
     DL_GOTO_IF_ERROR(status, prepare(collective, all), fail);
     dl_free(&all);
     comm->reduce_calls++;
@@ -255,31 +278,30 @@ void dl_mpi_reduce_destroy(dl_collective *collective) {
     dl_free(&collective);
 }
 
-dl_status dl_mpi_reduce_start(dl_collective *collective) {
+dl_status dl_mpi_reduce_start(dl_collective *collective, void *stream) {
+    (void)stream;
     if (collective->way == WAY_BUFFERS || collective->way == WAY_BANKS) {
         dl_shared_start(&collective->shared);
     }
     return DL_OK;
 }
 
-/* Adds the elements of `range` of `buffer` over the ranks of `comm`, in place. */
-static dl_status all_reduce(const dl_reduce_desc *desc, void *buffer, dl_range range, MPI_Comm comm) {
-    const MPI_Datatype type = desc->dtype == DL_F32   ? MPI_FLOAT
-                              : desc->dtype == DL_F64 ? MPI_DOUBLE
-                                                      : MPI_INT32_T;
-    const MPI_Op op = desc->reduction == DL_REDUCE_MAX ? MPI_MAX : MPI_SUM;
+/* Adds the elements of `range` of the buffer over the ranks of `comm`, in place. */
+static dl_status all_reduce(const dl_collective *collective, dl_range range, MPI_Comm comm) {
+    const dl_reduce_desc *desc = &collective->desc;
     for (int64_t at = range.begin; at < range.end; at += MAX_COUNT) {
         const int64_t n = range.end - at < MAX_COUNT ? range.end - at : MAX_COUNT;
-        char *place = (char *)buffer + (size_t)at * dl_dtype_bytes(desc->dtype);
-        DL_RETURN_IF_ERROR_DOING(DL_MPI(MPI_Allreduce(MPI_IN_PLACE, place, (int)n, type, op, comm)),
-                                 "all-reduce '%s'", desc->name);
+        char *place = (char *)desc->buffer + (size_t)at * dl_dtype_bytes(desc->dtype);
+        DL_RETURN_IF_ERROR_DOING(
+            DL_MPI(MPI_Allreduce(MPI_IN_PLACE, place, (int)n, collective->type, collective->op, comm)),
+            "all-reduce '%s'", desc->name);
     }
     return DL_OK;
 }
 
 static dl_status add_nodes(void *context, dl_range slice) {
     const dl_collective *collective = context;
-    return all_reduce(&collective->desc, collective->desc.buffer, slice, collective->mpi->cross);
+    return all_reduce(collective, slice, collective->mpi->cross);
 }
 
 /* Gathers n elements from `at` on of every block, and adds them. */
@@ -332,9 +354,9 @@ dl_status dl_mpi_reduce_wait(dl_collective *collective) {
     const dl_mpi *mpi = collective->mpi;
     switch (collective->way) {
     case WAY_MPI: /* without a thread of its own MPI would not move before this call anyway */
-        return mpi->head.size == 1 ? DL_OK
-                                   : all_reduce(&collective->desc, collective->desc.buffer,
-                                                (dl_range){0, collective->desc.n_elements}, mpi->comm);
+        return mpi->head.size == 1
+                   ? DL_OK
+                   : all_reduce(collective, (dl_range){0, collective->desc.n_elements}, mpi->comm);
     case WAY_GATHER:
         return gather(collective);
     case WAY_BUFFERS:

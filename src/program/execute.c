@@ -120,7 +120,7 @@ static dl_status wait_for_events(run *r, int at) {
 }
 
 static dl_status start_collective(const dl_plan_collective *collective) {
-    return collective->comm->functions->start(collective->collective);
+    return collective->comm->functions->start(collective->collective, NULL);
 }
 
 static dl_status run_unordered(run *r, int at) {
