@@ -85,6 +85,8 @@ typedef struct dl_comm_functions {
 /* The head of every communicator. */
 struct dl_comm {
     const dl_comm_functions *functions;
+    dl_comm
+        *host; /* on a device: the communicator of the same ranks that does the control plane; else NULL */
     int rank, size;           /* in this communicator */
     int node_rank, node_size; /* among its ranks on this host */
     int n_nodes;
@@ -125,7 +127,7 @@ DL_NODISCARD dl_status dl_reduce_desc_check(const dl_reduce_desc *desc);
  * trace). *failed_rank (may be NULL) is that rank, or -1 when all ranks failed with the same code and
  * message, as with a mistake in the config: then the message is told without a rank. It is noted in
  * comm->failed and failed_rank, from which launcher/bootstrap.c sees that all ranks end together and who
- * prints. For phases that all ranks go through. */
+ * prints; on a device in comm->host, too. For phases that all ranks go through. */
 DL_NODISCARD dl_status dl_comm_agree(dl_comm *comm, dl_status status, int *failed_rank);
 
 /* Compares a text over ranks ("config", "data", ...). DL_ERR_USAGE on all ranks when they differ, naming the

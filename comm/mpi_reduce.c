@@ -1,6 +1,7 @@
 /* All-reduce of the mpi communicator: which way numbers travel is decided at prepare, from what all ranks
  * told. */
 #include "base/mem.h"
+#include "comm/describe.h"
 #include "comm/mpi_comm.h"
 #include "comm/shared.h"
 
@@ -10,8 +11,8 @@ enum { SMALL_BYTES = 4096, GATHER_CHUNK_BYTES = 256 << 10, MAX_COUNT = 1 << 28 }
 
 /* What a rank brings: one array (its buffer), or its blocks. */
 typedef struct contribution {
-    int64_t n_elements;
-    int32_t reduction, dtype, n_blocks;
+    dl_reduce_terms terms;
+    int32_t n_blocks;
     int32_t window[DL_MAX_BLOCKS]; /* -1: not in shared memory */
     int64_t offset[DL_MAX_BLOCKS];
     dl_range pieces[DL_MAX_BLOCKS];
@@ -70,29 +71,13 @@ static dl_status name_for_mpi(dl_collective *collective) {
 static contribution describe(const dl_mpi *mpi, const dl_reduce_desc *desc) {
     contribution own;
     memset(&own, 0, sizeof own); /* padding travels too */
-    own.n_elements = desc->n_elements;
-    own.reduction = (int32_t)desc->reduction;
-    own.dtype = (int32_t)desc->dtype;
+    own.terms = dl_reduce_terms_of(desc);
     own.n_blocks = desc->n_blocks;
     for (int i = 0; i < arrays_of(&own); i++) {
         own.window[i] = dl_mpi_window_find(mpi, array_of(desc, i), n_bytes_of(desc), &own.offset[i]);
         own.pieces[i] = desc->n_blocks > 0 ? desc->block_pieces[i] : (dl_range){0, 0};
     }
     return own;
-}
-
-static dl_status check_agreement(const dl_mpi *mpi, const contribution *all, const char *name) {
-    for (int rank = 1; rank < mpi->head.size; rank++) {
-        const contribution *a = &all[0], *b = &all[rank];
-        DL_RETURN_ERROR_IF(
-            a->n_elements != b->n_elements || a->dtype != b->dtype || a->reduction != b->reduction ||
-                (a->n_blocks > 0) != (b->n_blocks > 0),
-            DL_ERR_INTERNAL,
-            "ranks disagree about all-reduce '%s': %lld elements of %s on rank 0, %lld of %s on rank %d",
-            name, (long long)a->n_elements, dl_dtype_name((dl_dtype)a->dtype), (long long)b->n_elements,
-            dl_dtype_name((dl_dtype)b->dtype), rank);
-    }
-    return DL_OK;
 }
 
 static size_t bank_bytes_of(const dl_mpi *mpi, const contribution *all, size_t n_bytes) {
@@ -228,7 +213,7 @@ static dl_status prepare(dl_collective *collective, contribution *all) {
     const contribution own = describe(mpi, &collective->desc);
     const int n_bytes = (int)sizeof own;
     DL_RETURN_IF_ERROR(DL_MPI(MPI_Allgather(&own, n_bytes, MPI_BYTE, all, n_bytes, MPI_BYTE, mpi->comm)));
-    DL_RETURN_IF_ERROR(check_agreement(mpi, all, collective->desc.name));
+    DL_RETURN_IF_ERROR(dl_reduce_terms_compare(all, sizeof own, mpi->head.size, collective->desc.name));
     int64_t control = -1;
     collective->way = choose_way(mpi, all, &collective->desc, &control);
     DL_RETURN_IF_ERROR(make_plan(collective, all));
