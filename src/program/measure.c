@@ -23,6 +23,7 @@ dl_status dl_measure_runs(const dl_op *op, void *const *slots, double *seconds) 
     for (int i = 0; i <= REPEATS; i++) {
         const double before = dl_clock_seconds();
         DL_RETURN_IF_ERROR(op->functions->run(op, slots, NULL));
+        DL_RETURN_IF_ERROR(dl_device_synchronize(op->device));
         const double passed = dl_clock_seconds() - before;
         if (i == 0) { /* that one warms up */
             continue;
