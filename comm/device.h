@@ -9,7 +9,14 @@
 
 #include "comm/comm.h"
 
-struct dl_sum_plan;
+/* Nodes of the binary tree over the pieces (base/pieces.h): 1 is its root, 2k and 2k+1 are the halves of k,
+ * and DL_PIECES + i is piece i. */
+enum { DL_TREE_NODES = 2 * DL_PIECES };
+
+/* The node of an aligned block of pieces (dl_aligned_blocks). */
+static inline int dl_tree_node(dl_range pieces) {
+    return (int)((DL_PIECES + pieces.begin) / (pieces.end - pieces.begin));
+}
 
 typedef struct dl_comm_device {
     const char *name; /* "NVIDIA H200", for messages */
@@ -27,7 +34,7 @@ typedef struct dl_comm_device {
     /* The event happens when the stream has done what was put into it so far. It can be recorded again; waits
      * called for before mean the record before. */
     dl_status (*record)(void *context, void *event, void *stream);
-    /* What is put into the stream from now on comes after the event's last record. */
+    /* What is put into the stream from now on comes after the event's last record, if there was one. */
     dl_status (*stream_wait)(void *context, void *stream, void *event);
     /* The host waits for the event's last record. Tells failures of the work before it. */
     dl_status (*synchronize)(void *context, void *event);
@@ -36,10 +43,11 @@ typedef struct dl_comm_device {
     /* Copies put into a stream; the host's side must stay until the stream has come to them. */
     dl_status (*copy_out)(void *context, void *host, const void *device, size_t n_bytes, void *stream);
     dl_status (*copy_in)(void *context, void *device, const void *host, size_t n_bytes, void *stream);
-    /* Adds the leaves (addresses on the device, n_elements each) by the plan (comm/tree.h, at most DL_PIECES
-     * leaves, float32 or float64) into `out`, which may be one of them. NULL: the device cannot. */
-    dl_status (*sum)(void *context, const struct dl_sum_plan *plan, dl_dtype dtype, const void *const *leaf,
-                     int64_t n_elements, void *out, void *stream);
+    /* out[i] = sum over the tree of pieces, for n_elements of float32 or float64. leaf[k] is the address on
+     * the device of the sum at node k of the tree (dl_tree_node), NULL where there is none; `out` may be one
+     * of them. Whole leaves make up the tree. NULL: the device cannot. */
+    dl_status (*sum)(void *context, dl_dtype dtype, const void *const leaf[DL_TREE_NODES], int64_t n_elements,
+                     void *out, void *stream);
 } dl_comm_device;
 
 /* A communicator of `host`'s ranks for the memory of each rank's device. `host` (self or mpi; borrowed) does
