@@ -1,6 +1,6 @@
 #!/bin/bash
 # TEST tier=default timeout=300
-# The conformance suite of communicators on a GPU: nccl with a rank, staged with 1, 2 and 3 on the one GPU, and nccl with
+# The conformance suite of communicators on a GPU: nccl with 1 rank, staged with 1, 2, 3 on the one GPU, and nccl with
 # 2 ranks: on two GPUs where there are two, else on one, where each rank passes for a host of its own and NCCL goes
 # through sockets. That last one may be refused by a version of NCCL; then its reason is the figure. On a machine
 # without a GPU: all of them say so.
