@@ -17,7 +17,8 @@ enum { CHUNK_BYTES = 1 << 20, SMALL_BYTES = 4096 };
 
 typedef struct staged_comm {
     dl_device_comm base;
-    void *out_stream, *in_stream; /* copies from the device, copies to it */
+    void *out_stream,
+        *in_stream; /* copies from the device, copies to it; made when there is something to do */
 } staged_comm;
 
 typedef struct chunk {
@@ -95,6 +96,14 @@ static dl_status prepare_chunk(dl_collective *collective, int number) {
     return device->event_create(device->context, &one->arrived);
 }
 
+static dl_status create_streams(staged_comm *comm) {
+    const dl_comm_device *device = &comm->base.device;
+    if (comm->out_stream == NULL) {
+        DL_RETURN_IF_ERROR(device->stream_create(device->context, &comm->out_stream));
+    }
+    return comm->in_stream == NULL ? device->stream_create(device->context, &comm->in_stream) : DL_OK;
+}
+
 static dl_status prepare(dl_collective *collective) {
     const dl_comm_device *device = &collective->comm->base.device;
     const int64_t per_chunk = CHUNK_BYTES / (int64_t)dl_dtype_bytes(collective->desc.dtype);
@@ -102,6 +111,7 @@ static dl_status prepare(dl_collective *collective) {
     if (nothing_to_do(collective)) {
         return DL_OK;
     }
+    DL_RETURN_IF_ERROR(create_streams(collective->comm));
     DL_RETURN_IF_ERROR(device->event_create(device->context, &collective->full));
     DL_RETURN_IF_ERROR(device->event_create(device->context, &collective->back));
     DL_RETURN_IF_ERROR(create_staging(collective));
@@ -275,12 +285,6 @@ dl_status dl_comm_staged_create(dl_comm *host, const dl_comm_device *device, dl_
     staged_comm *comm = NULL;
     DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *comm, &comm));
     dl_device_comm_init(&comm->base, &staged_functions, host, device);
-    dl_status status = DL_OK;
-    DL_GOTO_IF_ERROR(status, device->stream_create(device->context, &comm->out_stream), fail);
-    DL_GOTO_IF_ERROR(status, device->stream_create(device->context, &comm->in_stream), fail);
     *out = &comm->base.head;
     return DL_OK;
-fail:
-    staged_destroy(&comm->base.head);
-    return status;
 }
