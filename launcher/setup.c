@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "launcher/gpu_choice.h"
+#include "launcher/gpu_join.h"
 #include "model/augment.h"
 #include "model/scoring.h"
 #include "optim/optim.h"
@@ -89,6 +90,11 @@ dl_status dl_setup_print(const dl_setup *setup, dl_text *out) {
     return dl_config_print(setup->config, setup->table, out);
 }
 
+static dl_status join(void *context, dl_comm *world, const dl_device *device, dl_comm **out) {
+    const dl_setup *setup = context;
+    return dl_gpu_join(world, device, setup->gpu_sharing, out);
+}
+
 dl_status dl_setup_session(dl_setup *setup, dl_comm *world, int n_ranks, int n_threads, bool training,
                            bool synthetic, dl_session **out) {
     int gpu = 0;
@@ -101,6 +107,8 @@ dl_status dl_setup_session(dl_setup *setup, dl_comm *world, int n_ranks, int n_t
                                         .n_ranks = n_ranks,
                                         .n_threads = n_threads,
                                         .gpu = gpu,
+                                        .join = join,
+                                        .join_context = setup,
                                         .training = training,
                                         .predict = setup->predict,
                                         .generate = setup->generate,
