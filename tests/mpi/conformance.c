@@ -3,6 +3,7 @@
  *
  *   mpi_conformance self|mpi|staged [--large]         staged: on a device without a GPU (test_device.h)
  *   mpi_conformance_cuda staged|nccl [--large]        on the GPU number (rank on this host)
+ *   mpi_conformance_fake nccl                         NCCL's part played by fake_nccl.c
  *   ... NAME dies VICTIM                              that rank is killed within; the others tell
  *
  * Whole numbers show each missed, doubled or late value in sums of any order; numbers of all sizes show the
@@ -435,6 +436,7 @@ int main(int argc, char **argv) {
     const char *name = argc > 1 ? argv[1] : "mpi";
     const bool large = argc > 2 && strcmp(argv[2], "--large") == 0;
     place_open(&at, name, (large ? 160 : 24) * mebibyte);
+    check_world = at.host;
     CHECK(at.comm->size <= MAX_RANKS && strcmp(at.comm->functions->name, name) == 0);
     for (int rank = 0; rank < MAX_RANKS; rank++) {
         all_ranks[rank] = rank;

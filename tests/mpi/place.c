@@ -3,9 +3,13 @@
 
 #include "base/mem.h"
 #include "tests/mpi/check.h"
-#ifdef DLTRAIN_TEST_CUDA
+#ifdef DLTRAIN_TEST_NCCL /* on a GPU, or one that is none on the test device */
 #include "comm/nccl/communicator.h"
-#else
+#endif
+#ifdef DLTRAIN_TEST_FAKE
+#include "tests/mpi/fake_nccl.h"
+#endif
+#ifndef DLTRAIN_TEST_CUDA
 #include "tests/mpi/test_device.h"
 #endif
 
@@ -34,7 +38,10 @@ static dl_status open_device_comm(place *p, const char *name) {
     if (strcmp(name, "staged") == 0) {
         return dl_comm_staged_create(p->host, &p->device, &p->comm);
     }
-#ifdef DLTRAIN_TEST_CUDA
+#ifdef DLTRAIN_TEST_NCCL
+#ifdef DLTRAIN_TEST_FAKE
+    fake_nccl_use(p->host, &p->device);
+#endif
     if (strcmp(name, "nccl") == 0) {
         return dl_comm_nccl_create(p->host, &p->device, &p->comm);
     }
@@ -47,6 +54,8 @@ static void leave(place *p, const char *name) {
     if (p->host->rank == 0) {
         (void)fprintf(stderr, "SKIP: %s: %s\n", name, dl_error_last()->message);
     }
+    (void)p->host->functions->barrier(
+        p->host); /* all of them come here; the first to leave ends the others */
     p->host->functions->abort_job(p->host, 77);
     exit(77);
 }
@@ -83,6 +92,9 @@ void place_close(place *p) {
         p->device.stream_destroy(p->device.context, p->stream);
         p->device.event_destroy(p->device.context, p->event);
         dl_comm_destroy(&p->comm);
+#ifdef DLTRAIN_TEST_FAKE
+        CHECK(fake_nccl_living() == 0);
+#endif
         CHECK_OK(close_device(p));
     }
     dl_pages_free(p->arena, p->arena_bytes);

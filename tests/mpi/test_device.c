@@ -17,7 +17,7 @@ typedef struct event {
     uint64_t recorded, happened; /* numbers of records */
 } event;
 
-typedef enum task_type { COPY, RECORD, WAIT } task_type;
+typedef enum task_type { COPY, SUM, RECORD, WAIT } task_type;
 
 typedef struct task {
     task_type type;
@@ -26,9 +26,12 @@ typedef struct task {
     size_t n_bytes;
     event *event;
     uint64_t record;
+    dl_dtype dtype; /* sum: of leaf[], into `to` */
+    const void *leaf[DL_TREE_NODES];
 } task;
 
 typedef struct stream {
+    void *self; /* in the place of CUDA's handle (comm/device.h) */
     int64_t first, n, capacity;
     task *task; /* [first, n) are still to be done */
     bool busy;  /* its first one is being done */
@@ -73,12 +76,36 @@ static stream *choose(test_device *d) {
     return NULL;
 }
 
-static void copy(test_device *d, const task *one) {
+static double tree_value(const task *one, int node, int64_t i) {
+    if (one->leaf[node] != NULL) {
+        return one->dtype == DL_F64 ? ((const double *)one->leaf[node])[i]
+                                    : (double)((const float *)one->leaf[node])[i];
+    }
+    const double a = tree_value(one, 2 * node, i), b = tree_value(one, 2 * node + 1, i);
+    return one->dtype == DL_F64 ? a + b : (double)((float)a + (float)b);
+}
+
+static void add(const task *one) {
+    for (int64_t i = 0; i < (int64_t)(one->n_bytes / dl_dtype_bytes(one->dtype)); i++) {
+        const double value = tree_value(one, 1, i);
+        if (one->dtype == DL_F64) {
+            ((double *)(void *)one->to)[i] = value;
+        } else {
+            ((float *)(void *)one->to)[i] = (float)value;
+        }
+    }
+}
+
+static void touch(test_device *d, const task *one) {
     const struct timespec pause = {
         0, (long)dl_rng_below(d->seed, DL_RNG_TEST, d->n_turns++, 1, LONGEST_PAUSE_NS)};
     (void)pthread_mutex_unlock(&d->lock);
     (void)nanosleep(&pause, NULL);
-    memcpy(one->to, one->from, one->n_bytes);
+    if (one->type == COPY) {
+        memcpy(one->to, one->from, one->n_bytes);
+    } else {
+        add(one);
+    }
     (void)pthread_mutex_lock(&d->lock);
 }
 
@@ -96,8 +123,8 @@ static void *work(void *context) {
         }
         const task one = s->task[s->first];
         s->busy = true;
-        if (one.type == COPY) {
-            copy(d, &one);
+        if (one.type == COPY || one.type == SUM) {
+            touch(d, &one);
         } else if (one.type == RECORD) {
             one.event->happened = one.record;
         }
@@ -212,6 +239,7 @@ static dl_status stream_create(void *context, void **out) {
         if (d->stream[i] == NULL) {
             stream *made = NULL;
             DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *made, &made));
+            made->self = made;
             (void)pthread_mutex_lock(&d->lock);
             d->stream[i] = made;
             (void)pthread_mutex_unlock(&d->lock);
@@ -307,6 +335,25 @@ static dl_status copy_in(void *context, void *device, const void *host, size_t n
     return put(d, into, (task){.type = COPY, .to = alias, .from = host, .n_bytes = n_bytes});
 }
 
+static dl_status sum(void *context, dl_dtype dtype, const void *const leaf[DL_TREE_NODES], int64_t n_elements,
+                     void *out, void *into) {
+    test_device *d = context;
+    task one = {.type = SUM, .dtype = dtype, .n_bytes = (size_t)n_elements * dl_dtype_bytes(dtype)};
+    for (int node = 0; node < DL_TREE_NODES; node++) {
+        const area *from = leaf[node] != NULL ? find(d->memory, leaf[node], one.n_bytes) : NULL;
+        if (leaf[node] != NULL && from == NULL) {
+            return fail(d, "sum of what is elsewhere");
+        }
+        one.leaf[node] = from != NULL ? from->alias + ((const char *)leaf[node] - from->at) : NULL;
+    }
+    const area *to = find(d->memory, out, one.n_bytes);
+    if (to == NULL) {
+        return fail(d, "sum to elsewhere");
+    }
+    one.to = to->alias + ((char *)out - to->at);
+    return put(d, into, one);
+}
+
 dl_status test_device_open(uint64_t seed, dl_comm_device *out) {
     test_device *d = NULL;
     DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *d, &d));
@@ -334,6 +381,7 @@ dl_status test_device_open(uint64_t seed, dl_comm_device *out) {
         .query = query,
         .copy_out = copy_out,
         .copy_in = copy_in,
+        .sum = sum,
     };
     return DL_OK;
 }
