@@ -7,7 +7,7 @@
 
 /* The communicator of the world's ranks for the memory of `device`, of a plugin's backend: over NCCL; through
  * memory of the hosts (staged) where ranks share a GPU, which rank 0 says, and where there is one rank, which
- * then needs nothing started. n_sharing: ranks on this one's GPU (dl_gpu_choose). Collective over world. */
-DL_NODISCARD dl_status dl_gpu_join(dl_comm *world, const dl_device *device, int n_sharing, dl_comm **out);
+ * then needs nothing started. Collective over world. */
+DL_NODISCARD dl_status dl_gpu_join(dl_comm *world, const dl_device *device, dl_comm **out);
 
 #endif

@@ -90,11 +90,6 @@ dl_status dl_setup_print(const dl_setup *setup, dl_text *out) {
     return dl_config_print(setup->config, setup->table, out);
 }
 
-static dl_status join(void *context, dl_comm *world, const dl_device *device, dl_comm **out) {
-    const dl_setup *setup = context;
-    return dl_gpu_join(world, device, setup->gpu_sharing, out);
-}
-
 dl_status dl_setup_session(dl_setup *setup, dl_comm *world, int n_ranks, int n_threads, bool training,
                            bool synthetic, dl_session **out) {
     int gpu = 0;
@@ -107,8 +102,7 @@ dl_status dl_setup_session(dl_setup *setup, dl_comm *world, int n_ranks, int n_t
                                         .n_ranks = n_ranks,
                                         .n_threads = n_threads,
                                         .gpu = gpu,
-                                        .join = join,
-                                        .join_context = setup,
+                                        .join = dl_gpu_join,
                                         .training = training,
                                         .predict = setup->predict,
                                         .generate = setup->generate,

@@ -53,8 +53,7 @@ static dl_status make_grid(dl_session *session, const dl_session_options *option
     (void)snprintf(text, sizeof text, "backend: %s\n", backend->name);
     DL_RETURN_IF_ERROR(dl_comm_compare(session->world, "devices", text));
     if (backend->own_memory && options->join != NULL) {
-        DL_RETURN_IF_ERROR(
-            options->join(options->join_context, session->world, session->device, &session->joined));
+        DL_RETURN_IF_ERROR(options->join(session->world, session->device, &session->joined));
     }
     dl_session_axes(session, sizes);
     return dl_grid_create(session->joined != NULL ? session->joined : session->world, sizes, &session->grid);

@@ -63,8 +63,7 @@ typedef struct dl_session_options {
     int n_threads;
     int gpu; /* which of the GPUs that this process sees, where one is used */
     /* Joins the ranks in the memory of their devices, where a backend has its own; collective over world. */
-    dl_status (*join)(void *context, dl_comm *world, const dl_device *device, dl_comm **out);
-    void *join_context;
+    dl_status (*join)(dl_comm *world, const dl_device *device, dl_comm **out);
     bool training; /* programs for training too, not for evaluation alone */
     bool predict;  /* evaluations keep the scores of their samples (predictions.h) */
     /* The session generates text (generate.h): programs for one sample, which keep its scores; where a state
