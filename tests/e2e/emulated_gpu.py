@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
 # TEST tier=default timeout=300 needs=python
-"""Runs whole trainings with backend=cuda on the emulated GPU (tests/emulator): the plugin, its kernels, streams, uploads
-and downloads as they are, with memory of the device that the host cannot touch. The numbers are those of `ref`; a run
-that was stopped goes on to the same bits; evaluation, prediction and what a checkpoint holds are read from the device."""
+"""Runs whole trainings with backend=cuda on the emulated GPU (tests/emulator): the plugin, its kernels, streams and
+copies as they are, with memory of the device that the host cannot touch. The numbers are those of `ref`; a run that was
+stopped goes on to the same bits, also on another backend; evaluations agree."""
 import json
 import os
 import subprocess
+
+import h5py
+import numpy
 
 import dltest
 
@@ -37,15 +40,55 @@ model:
     - dropout: {rate: 0.2}
     - flatten: {}
     - dense: {units: 4, activation: softmax}
-train: {epochs: 2, batch_size: 20, clip_norm: 1.0, ema_decay: 0.9, optimizer: {sgd: {learning_rate: 0.05, momentum: 0.9}}}
+train: {epochs: 2, batch_size: 20, clip_norm: 1.0, ema_decay: 0.9,
+        optimizer: {sgd: {learning_rate: 0.05, momentum: 0.9}}}
 run: {log_every: 1}
 '''
-with open('images.yaml', 'w') as f:
-    f.write(IMAGES)
+# A language model that carries its state, and sequences of several lengths, read in both directions.
+TEXT = '''
+name: text
+data: {path: text}
+model:
+  input: {shape: [6], dtype: tokens}
+  layers:
+    - embedding: {input_dim: auto, output_dim: 10}
+    - lstm: {units: 8, return_sequences: true, stateful: true}
+    - dropout: {rate: 0.2}
+    - dense: {units: auto, activation: softmax}
+train: {batch_size: 8, epochs: 1, clip_norm: 0.5, optimizer: {adam: {learning_rate: 0.02}}}
+run: {log_every: 1}
+'''
+RAGGED = '''
+name: ragged
+data: {path: ragged}
+model:
+  input: {shape: [null, 3]}
+  layers:
+    - lstm: {units: 6, bidirectional: true}
+    - dense: {units: auto, activation: softmax}
+train: {batch_size: 12, epochs: 2, optimizer: {rmsprop: {learning_rate: 0.01, momentum: 0.5, centered: true}}}
+run: {log_every: 1}
+'''
+for name, text in (('images', IMAGES), ('text', TEXT), ('ragged', RAGGED)):
+    with open(name + '.yaml', 'w') as f:
+        f.write(text)
+
+random = numpy.random.default_rng(5)
+for split, n in (('train', 400), ('valid', 100)):
+    dltest.write_shards('text', split, {'tokens': random.integers(0, 11, n).astype('u2')})
+    with h5py.File(f'text/{split}-00000.h5', 'a') as f:
+        f['tokens'].attrs['vocab_size'] = 11
+for split, n in (('train', 40), ('test', 15)):
+    lengths = random.integers(1, 9, n)
+    offsets = numpy.concatenate([[0], numpy.cumsum(lengths)]).astype('i8')
+    values = random.standard_normal((offsets[-1], 3)).astype('f4')
+    dltest.write_shards('ragged', split, {'x/values': values, 'x/offsets': offsets,
+                                          'y': random.integers(0, 3, n).astype('i4')})
 
 
 def losses(folder):
-    return [m['loss'] for m in dltest.metrics(folder, 'step')] + [m['valid_loss'] for m in dltest.metrics(folder, 'epoch')]
+    return ([m['loss'] for m in dltest.metrics(folder, 'step')] +
+            [m['valid_loss'] for m in dltest.metrics(folder, 'epoch')])
 
 
 def compare(name, *words):
@@ -63,7 +106,7 @@ def compare(name, *words):
     return difference
 
 
-difference = compare('images')
+difference = max(compare('text'), compare('ragged'), compare('images'))
 hash_whole = dltest.weights_hash('images_cuda')
 
 # Stopped in the second epoch and gone on with: the same bits as in one go.
@@ -80,7 +123,7 @@ if moved > 2e-5:
     dltest.fail(f'a run that went on elsewhere differs by {moved}')
 
 figures = [json.loads(dltest.run('eval', 'images_cuda', f'backend={b}', '--json').stdout) for b in ('cuda', 'ref')]
-if abs(figures[0]['loss'] - figures[1]['loss']) > 1e-6:
+if abs(figures[0]['test_loss'] - figures[1]['test_loss']) > 1e-6:
     dltest.fail(f'evaluations differ: {figures}')
 
 # `auto` needs a driver; the emulator is none.
