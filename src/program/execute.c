@@ -198,9 +198,31 @@ static dl_status start_on_stream(const run *r, const dl_instruction *instruction
     return host_drives(r, instruction) ? DL_OK : wait_for(collective);
 }
 
+static bool same_memory(const run *r, const dl_instruction *a, const dl_instruction *b) {
+    const dl_slot *x = &r->program->slot[a->slot[0]], *y = &r->program->slot[b->slot[0]];
+    const char *begin_x = dl_slot_address(r->plan, r->program, a->slot[0]);
+    const char *begin_y = dl_slot_address(r->plan, r->program, b->slot[0]);
+    return begin_x < begin_y + y->n_bytes && begin_y < begin_x + x->n_bytes;
+}
+
+/* Within a lane the list is the order, but sums that the host drives come into the lane late: what may touch
+ * one of them there has it finished first. */
+static dl_status keep_lane_order(run *r, int at) {
+    const dl_instruction *instruction = &r->program->instruction[at];
+    for (int i = at - 1; instruction->lane == DL_LANE_COMM && i >= r->comm_done; i--) {
+        const dl_instruction *earlier = &r->program->instruction[i];
+        if (earlier->type == DL_DO_ALL_REDUCE && host_drives(r, earlier) &&
+            (instruction->type != DL_DO_ALL_REDUCE || same_memory(r, instruction, earlier))) {
+            return finish_collectives(r, i);
+        }
+    }
+    return DL_OK;
+}
+
 static dl_status hand_over(run *r, int at) {
     const dl_instruction *instruction = &r->program->instruction[at];
     DL_RETURN_IF_ERROR(wait_for_events(r, at));
+    DL_RETURN_IF_ERROR(keep_lane_order(r, at));
     DL_RETURN_IF_ERROR(dl_streams_wait(r->plan, instruction));
     if (instruction->type != DL_DO_ALL_REDUCE) {
         DL_RETURN_IF_ERROR(run_unordered(r, at));
