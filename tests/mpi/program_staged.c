@@ -128,7 +128,9 @@ static void train(kit *k, int program, float *parameters) {
     kit_batch b;
     kit_batch_create(&b, k->model, BATCH, 0.1);
     kit_init_parameters(k);
-    memset(k->plan->memory[DL_STORE_OPTIMIZER], 0, k->plan->bytes[DL_STORE_OPTIMIZER]);
+    if (k->plan->bytes[DL_STORE_OPTIMIZER] > 0) {
+        memset(k->plan->memory[DL_STORE_OPTIMIZER], 0, k->plan->bytes[DL_STORE_OPTIMIZER]);
+    }
     const int64_t size = dl_shape_elements(&k->model->value[0].shape);
     const int64_t begin = k->plan->program[program]->local_begin;
     const void *field[3] = {(float *)b.x + begin * size, b.y + begin, b.lengths + begin};
