@@ -54,7 +54,17 @@ static void complete_record(dl_status status) {
     }
 }
 
+/* What the host communicator has agreed on holds for the device's, too. */
+static dl_status note(dl_comm *comm, dl_status status) {
+    comm->failed = comm->host->failed;
+    comm->failed_rank = comm->host->failed_rank;
+    return status;
+}
+
 dl_status dl_comm_agree(dl_comm *comm, dl_status status, int *failed_rank) {
+    if (comm->host != NULL) {
+        return note(comm, dl_comm_agree(comm->host, status, failed_rank));
+    }
     complete_record(status);
     outcome mine = {.code = (int32_t)status};
     if (status != DL_OK) {

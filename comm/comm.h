@@ -3,9 +3,11 @@
  * Two kinds of calls:
  *  - collectives of a step are prepared once and then started and waited for, without allocation;
  *  - control-plane calls (barrier, broadcast, gather) block, work on host memory, and are used outside steps.
- * Every function is collective over the communicator unless it says otherwise: all its ranks must call it, in
- * the same order, with arguments that agree. Errors: DL_ERR_PEER names the call. Collectives sum; nobody
- * averages. */
+ * Buffers of collectives lie in host memory (self, mpi) or in the memory of a device (staged, nccl:
+ * `on_device`), whose work is ordered by streams; comm/device.h is what such a communicator asks of the
+ * device. Every function is collective over the communicator unless it says otherwise: all its ranks must
+ * call it, in the same order, with arguments that agree. Errors: DL_ERR_PEER names the call. Collectives sum;
+ * nobody averages. */
 #ifndef DLTRAIN_COMM_COMM_H
 #define DLTRAIN_COMM_COMM_H
 
@@ -23,7 +25,7 @@ typedef enum dl_reduction { DL_REDUCE_SUM, DL_REDUCE_MAX } dl_reduction;
  * ranks' blocks in the binary tree over DL_PIECES pieces, and lands in `buffer`. */
 typedef struct dl_reduce_desc {
     dl_reduction reduction;
-    dl_dtype dtype; /* DL_F32 or DL_F64 for sums, DL_I32 for max */
+    dl_dtype dtype; /* DL_F32, DL_F64, DL_BF16, DL_F16 for sums (blocks: the first two), DL_I32 for max */
     int64_t n_elements;
     void *buffer;
     int n_blocks;
@@ -33,8 +35,10 @@ typedef struct dl_reduce_desc {
 } dl_reduce_desc;
 
 typedef struct dl_comm_functions {
-    const char *name; /* "self", "mpi" */
+    const char *name; /* "self", "mpi", "staged", "nccl" */
     const char *doc;
+    bool on_device; /* memory_create gives, and buffers are, memory of a device */
+    bool in_stream; /* a started collective needs no more of the host: the stream does the rest (nccl) */
     /* Memory that peers can reach quickly (gradient arenas): zeroed, page aligned. Falls back to private
      * memory where shared windows cannot be had, saying so once. */
     dl_status (*memory_create)(dl_comm *comm, size_t n_bytes, void **out);
@@ -43,10 +47,21 @@ typedef struct dl_comm_functions {
     /* Prepares an all-reduce; buffers inside memory from memory_create go the fast way. */
     dl_status (*all_reduce_prepare)(dl_comm *comm, const dl_reduce_desc *desc, dl_collective **out);
     void (*collective_destroy)(dl_collective *collective);
-    /* Starts it: the buffer is full, and may not be touched until wait() returned. Does not block. */
-    dl_status (*start)(dl_collective *collective);
-    /* Returns when `buffer` holds the result. */
+    /* Starts it; nobody may touch the buffer until it is done. Waits neither for other ranks nor for a
+     * device. Host memory: the buffer is full, `stream` is NULL. On a device: the buffer is full when the
+     * device comes to this place of `stream`. With in_stream the result is there for everything put into
+     * `stream` afterwards. */
+    dl_status (*start)(dl_collective *collective, void *stream);
+    /* All ranks wait for the started collectives of a communicator in one order, which need not be that of
+     * start(). Host memory: returns when `buffer` holds the result.
+     * On a device: the result is there for everything put into start()'s stream from now on. Without
+     * in_stream (staged) the host drives the exchange here, waiting for the other ranks; with it the call
+     * only looks for failures and never waits, and others may be started before it is called. */
     dl_status (*wait)(dl_collective *collective);
+    /* Has another rank, or the way to it, failed? DL_ERR_PEER; on a device, what it still does for this
+     * communicator then comes to an end. For whoever waits for an event of a device: the device does not
+     * notice that a rank has died. Not collective, never blocks. */
+    dl_status (*check)(dl_comm *comm);
     /* Control plane, host memory, blocking. */
     dl_status (*barrier)(dl_comm *comm);
     dl_status (*broadcast)(dl_comm *comm, void *bytes, size_t n_bytes, int root);
@@ -70,6 +85,8 @@ typedef struct dl_comm_functions {
 /* The head of every communicator. */
 struct dl_comm {
     const dl_comm_functions *functions;
+    dl_comm
+        *host; /* on a device: the communicator of the same ranks that does the control plane; else NULL */
     int rank, size;           /* in this communicator */
     int node_rank, node_size; /* among its ranks on this host */
     int n_nodes;
@@ -110,7 +127,7 @@ DL_NODISCARD dl_status dl_reduce_desc_check(const dl_reduce_desc *desc);
  * trace). *failed_rank (may be NULL) is that rank, or -1 when all ranks failed with the same code and
  * message, as with a mistake in the config: then the message is told without a rank. It is noted in
  * comm->failed and failed_rank, from which launcher/bootstrap.c sees that all ranks end together and who
- * prints. For phases that all ranks go through. */
+ * prints; on a device in comm->host, too. For phases that all ranks go through. */
 DL_NODISCARD dl_status dl_comm_agree(dl_comm *comm, dl_status status, int *failed_rank);
 
 /* Compares a text over ranks ("config", "data", ...). DL_ERR_USAGE on all ranks when they differ, naming the

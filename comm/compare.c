@@ -117,6 +117,12 @@ static dl_status fetch_text(dl_comm *comm, const char *text, char **out) {
 }
 
 dl_status dl_comm_compare(dl_comm *comm, const char *what, const char *text) {
+    if (comm->host != NULL) {
+        const dl_status status = dl_comm_compare(comm->host, what, text);
+        comm->failed = comm->host->failed;
+        comm->failed_rank = comm->host->failed_rank;
+        return status;
+    }
     int rank = -1;
     DL_RETURN_IF_ERROR_DOING(first_difference(comm, text, &rank), "comparing %s over ranks", what);
     if (rank < 0) {

@@ -43,7 +43,7 @@ static dl_status create_axis(dl_grid *grid, int axis, int stride) {
         one->comm = grid->world;
         return DL_OK;
     }
-    if (one->size == 1) {
+    if (one->size == 1 && !grid->world->functions->on_device) {
         return dl_comm_self_create(&one->comm);
     }
     const int color = grid->world->rank - one->index * stride;

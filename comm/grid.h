@@ -10,7 +10,7 @@ typedef struct dl_axis {
     const char *name;
     int size, index; /* number of ranks along it, and this rank's place */
     dl_comm *comm;   /* the ranks that differ in this axis only; world itself (borrowed) when it has as
-                      * many ranks, a self communicator when size is 1 */
+                      * many ranks, a self communicator when size is 1 (on a device: one of world's kind) */
 } dl_axis;
 
 typedef struct dl_grid {

@@ -200,6 +200,7 @@ static const dl_comm_functions mpi_functions = {
     .collective_destroy = dl_mpi_reduce_destroy,
     .start = dl_mpi_reduce_start,
     .wait = dl_mpi_reduce_wait,
+    .check = dl_mpi_check_peers,
     .barrier = mpi_barrier,
     .broadcast = mpi_broadcast,
     .all_gather = mpi_all_gather,
@@ -231,6 +232,7 @@ void dl_comm_mpi_finish(void) {
     (void)MPI_Initialized(&initialized);
     (void)MPI_Finalized(&finalized);
     if (initialized && !finalized) {
+        dl_mpi_narrow_free();
         (void)MPI_Finalize();
     }
 }

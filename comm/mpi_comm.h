@@ -48,6 +48,7 @@ DL_NODISCARD dl_status dl_mpi_all(MPI_Comm comm, bool mine, bool *all);
 /* mpi_peers.c. Learns the processes of this host. Collective over the node. */
 DL_NODISCARD dl_status dl_mpi_peers_find(dl_mpi *mpi);
 int dl_mpi_lost_peer(dl_comm *comm, int *process);
+dl_status dl_mpi_check_peers(dl_comm *comm);
 
 /* Lets MPI finish what it has taken on, while this rank waits without being inside MPI. DL_ERR_PEER when one
  * of the processes of this host is gone. */
@@ -68,10 +69,15 @@ int dl_mpi_window_find(const dl_mpi *mpi, const void *address, size_t n_bytes, i
  * *offset is -1 when there is no control area or it is used up. */
 void dl_mpi_control_take(dl_mpi *mpi, size_t n_bytes, int64_t *offset);
 
+/* mpi_narrow.c. The sum of 16-bit floats as an operation of MPI (over MPI_UINT16_T), made at the first call.
+ */
+DL_NODISCARD dl_status dl_mpi_narrow_sum(dl_dtype dtype, MPI_Op *out);
+void dl_mpi_narrow_free(void); /* before MPI ends */
+
 /* mpi_reduce.c */
 dl_status dl_mpi_reduce_prepare(dl_comm *comm, const dl_reduce_desc *desc, dl_collective **out);
 void dl_mpi_reduce_destroy(dl_collective *collective);
-dl_status dl_mpi_reduce_start(dl_collective *collective);
+dl_status dl_mpi_reduce_start(dl_collective *collective, void *stream);
 dl_status dl_mpi_reduce_wait(dl_collective *collective);
 
 #endif

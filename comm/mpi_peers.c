@@ -47,14 +47,20 @@ int dl_mpi_lost_peer(dl_comm *comm, int *process) {
     return -1;
 }
 
+dl_status dl_mpi_check_peers(dl_comm *comm) {
+    int process = 0;
+    const int lost = dl_mpi_lost_peer(comm, &process);
+    DL_RETURN_ERROR_IF(lost >= 0, DL_ERR_PEER, DL_LOST_PEER_MESSAGE, lost, process);
+    return DL_OK;
+}
+
 dl_status dl_mpi_progress(void *context) {
     dl_mpi *mpi = context;
-    int there = 0, process = 0;
+    int there = 0;
     DL_RETURN_IF_ERROR(
         DL_MPI(MPI_Iprobe(MPI_ANY_SOURCE, PROGRESS_TAG, mpi->comm, &there, MPI_STATUS_IGNORE)));
     if (++mpi->n_progress_calls % CALLS_PER_LOOK == 0) {
-        const int lost = dl_mpi_lost_peer(&mpi->head, &process);
-        DL_RETURN_ERROR_IF(lost >= 0, DL_ERR_PEER, DL_LOST_PEER_MESSAGE, lost, process);
+        return dl_mpi_check_peers(&mpi->head);
     }
     return DL_OK;
 }

@@ -1,6 +1,7 @@
 /* All-reduce of the mpi communicator: which way numbers travel is decided at prepare, from what all ranks
  * told. */
 #include "base/mem.h"
+#include "comm/describe.h"
 #include "comm/mpi_comm.h"
 #include "comm/shared.h"
 
@@ -10,8 +11,8 @@ enum { SMALL_BYTES = 4096, GATHER_CHUNK_BYTES = 256 << 10, MAX_COUNT = 1 << 28 }
 
 /* What a rank brings: one array (its buffer), or its blocks. */
 typedef struct contribution {
-    int64_t n_elements;
-    int32_t reduction, dtype, n_blocks;
+    dl_reduce_terms terms;
+    int32_t n_blocks;
     int32_t window[DL_MAX_BLOCKS]; /* -1: not in shared memory */
     int64_t offset[DL_MAX_BLOCKS];
     dl_range pieces[DL_MAX_BLOCKS];
@@ -29,6 +30,8 @@ struct dl_collective {
     dl_reduce_desc desc;
     way way;
     int n_leaves; /* arrays of all ranks (WAY_BUFFERS, WAY_BANKS on several nodes: of the node's ranks) */
+    MPI_Datatype type; /* what MPI calls the elements, and how it adds them */
+    MPI_Op op;
     dl_shared_reduce shared;              /* also holds the plan and the leaves of WAY_GATHER */
     int *n_arrays, *count, *displacement; /* [size]: WAY_GATHER */
 };
@@ -45,32 +48,36 @@ static size_t n_bytes_of(const dl_reduce_desc *desc) {
     return (size_t)desc->n_elements * dl_dtype_bytes(desc->dtype);
 }
 
+/* MPI's names for the elements and the reduction. */
+static dl_status name_for_mpi(dl_collective *collective) {
+    collective->op = collective->desc.reduction == DL_REDUCE_MAX ? MPI_MAX : MPI_SUM;
+    switch (collective->desc.dtype) {
+    case DL_F32:
+        collective->type = MPI_FLOAT;
+        return DL_OK;
+    case DL_F64:
+        collective->type = MPI_DOUBLE;
+        return DL_OK;
+    case DL_BF16:
+    case DL_F16:
+        collective->type = MPI_UINT16_T;
+        return dl_mpi_narrow_sum(collective->desc.dtype, &collective->op);
+    default: /* dl_reduce_desc_check lets no other through */
+        collective->type = MPI_INT32_T;
+        return DL_OK;
+    }
+}
+
 static contribution describe(const dl_mpi *mpi, const dl_reduce_desc *desc) {
     contribution own;
     memset(&own, 0, sizeof own); /* padding travels too */
-    own.n_elements = desc->n_elements;
-    own.reduction = (int32_t)desc->reduction;
-    own.dtype = (int32_t)desc->dtype;
+    own.terms = dl_reduce_terms_of(desc);
     own.n_blocks = desc->n_blocks;
     for (int i = 0; i < arrays_of(&own); i++) {
         own.window[i] = dl_mpi_window_find(mpi, array_of(desc, i), n_bytes_of(desc), &own.offset[i]);
         own.pieces[i] = desc->n_blocks > 0 ? desc->block_pieces[i] : (dl_range){0, 0};
     }
     return own;
-}
-
-static dl_status check_agreement(const dl_mpi *mpi, const contribution *all, const char *name) {
-    for (int rank = 1; rank < mpi->head.size; rank++) {
-        const contribution *a = &all[0], *b = &all[rank];
-        DL_RETURN_ERROR_IF(
-            a->n_elements != b->n_elements || a->dtype != b->dtype || a->reduction != b->reduction ||
-                (a->n_blocks > 0) != (b->n_blocks > 0),
-            DL_ERR_INTERNAL,
-            "ranks disagree about all-reduce '%s': %lld elements of %s on rank 0, %lld of %s on rank %d",
-            name, (long long)a->n_elements, dl_dtype_name((dl_dtype)a->dtype), (long long)b->n_elements,
-            dl_dtype_name((dl_dtype)b->dtype), rank);
-    }
-    return DL_OK;
 }
 
 static size_t bank_bytes_of(const dl_mpi *mpi, const contribution *all, size_t n_bytes) {
@@ -206,7 +213,7 @@ static dl_status prepare(dl_collective *collective, contribution *all) {
     const contribution own = describe(mpi, &collective->desc);
     const int n_bytes = (int)sizeof own;
     DL_RETURN_IF_ERROR(DL_MPI(MPI_Allgather(&own, n_bytes, MPI_BYTE, all, n_bytes, MPI_BYTE, mpi->comm)));
-    DL_RETURN_IF_ERROR(check_agreement(mpi, all, collective->desc.name));
+    DL_RETURN_IF_ERROR(dl_reduce_terms_compare(all, sizeof own, mpi->head.size, collective->desc.name));
     int64_t control = -1;
     collective->way = choose_way(mpi, all, &collective->desc, &control);
     DL_RETURN_IF_ERROR(make_plan(collective, all));
@@ -229,6 +236,7 @@ dl_status dl_mpi_reduce_prepare(dl_comm *comm, const dl_reduce_desc *desc, dl_co
     collective->mpi = (dl_mpi *)comm;
     collective->desc = *desc;
     collective->desc.name = desc->name != NULL ? desc->name : "(no name)";
+    DL_GOTO_IF_ERROR(status, name_for_mpi(collective), fail);
     DL_GOTO_IF_ERROR(status, prepare(collective, all), fail);
     dl_free(&all);
     comm->reduce_calls++;
@@ -255,31 +263,30 @@ void dl_mpi_reduce_destroy(dl_collective *collective) {
     dl_free(&collective);
 }
 
-dl_status dl_mpi_reduce_start(dl_collective *collective) {
+dl_status dl_mpi_reduce_start(dl_collective *collective, void *stream) {
+    (void)stream;
     if (collective->way == WAY_BUFFERS || collective->way == WAY_BANKS) {
         dl_shared_start(&collective->shared);
     }
     return DL_OK;
 }
 
-/* Adds the elements of `range` of `buffer` over the ranks of `comm`, in place. */
-static dl_status all_reduce(const dl_reduce_desc *desc, void *buffer, dl_range range, MPI_Comm comm) {
-    const MPI_Datatype type = desc->dtype == DL_F32   ? MPI_FLOAT
-                              : desc->dtype == DL_F64 ? MPI_DOUBLE
-                                                      : MPI_INT32_T;
-    const MPI_Op op = desc->reduction == DL_REDUCE_MAX ? MPI_MAX : MPI_SUM;
+/* Adds the elements of `range` of the buffer over the ranks of `comm`, in place. */
+static dl_status all_reduce(const dl_collective *collective, dl_range range, MPI_Comm comm) {
+    const dl_reduce_desc *desc = &collective->desc;
     for (int64_t at = range.begin; at < range.end; at += MAX_COUNT) {
         const int64_t n = range.end - at < MAX_COUNT ? range.end - at : MAX_COUNT;
-        char *place = (char *)buffer + (size_t)at * dl_dtype_bytes(desc->dtype);
-        DL_RETURN_IF_ERROR_DOING(DL_MPI(MPI_Allreduce(MPI_IN_PLACE, place, (int)n, type, op, comm)),
-                                 "all-reduce '%s'", desc->name);
+        char *place = (char *)desc->buffer + (size_t)at * dl_dtype_bytes(desc->dtype);
+        DL_RETURN_IF_ERROR_DOING(
+            DL_MPI(MPI_Allreduce(MPI_IN_PLACE, place, (int)n, collective->type, collective->op, comm)),
+            "all-reduce '%s'", desc->name);
     }
     return DL_OK;
 }
 
 static dl_status add_nodes(void *context, dl_range slice) {
     const dl_collective *collective = context;
-    return all_reduce(&collective->desc, collective->desc.buffer, slice, collective->mpi->cross);
+    return all_reduce(collective, slice, collective->mpi->cross);
 }
 
 /* Gathers n elements from `at` on of every block, and adds them. */
@@ -332,9 +339,9 @@ dl_status dl_mpi_reduce_wait(dl_collective *collective) {
     const dl_mpi *mpi = collective->mpi;
     switch (collective->way) {
     case WAY_MPI: /* without a thread of its own MPI would not move before this call anyway */
-        return mpi->head.size == 1 ? DL_OK
-                                   : all_reduce(&collective->desc, collective->desc.buffer,
-                                                (dl_range){0, collective->desc.n_elements}, mpi->comm);
+        return mpi->head.size == 1
+                   ? DL_OK
+                   : all_reduce(collective, (dl_range){0, collective->desc.n_elements}, mpi->comm);
     case WAY_GATHER:
         return gather(collective);
     case WAY_BUFFERS:

@@ -61,8 +61,8 @@ static void self_collective_destroy(dl_collective *collective) {
     }
 }
 
-static dl_status self_start(dl_collective *collective) {
-    (void)collective;
+static dl_status self_start(dl_collective *collective, void *stream) {
+    (void)collective, (void)stream;
     return DL_OK;
 }
 
@@ -76,6 +76,11 @@ static dl_status self_wait(dl_collective *collective) {
         dl_sum_run(&collective->plan, desc->reduction, desc->dtype, leaf, (dl_range){0, desc->n_elements},
                    &desc->buffer, 1);
     }
+    return DL_OK;
+}
+
+static dl_status self_check(dl_comm *comm) {
+    (void)comm;
     return DL_OK;
 }
 
@@ -131,6 +136,7 @@ static const dl_comm_functions self_functions = {
     .collective_destroy = self_collective_destroy,
     .start = self_start,
     .wait = self_wait,
+    .check = self_check,
     .barrier = self_barrier,
     .broadcast = self_broadcast,
     .all_gather = self_all_gather,

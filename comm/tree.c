@@ -1,6 +1,7 @@
 #include "comm/tree.h"
 
 #include "base/mem.h"
+#include "comm/narrow.h"
 
 #include <string.h>
 
@@ -90,8 +91,43 @@ void dl_sum_plan_free(dl_sum_plan *plan) {
     *plan = (dl_sum_plan){0};
 }
 
+/* 16-bit floats: added as float32, rounded once at the end. */
+static void sum_narrow(const dl_sum_plan *plan, dl_dtype dtype, const void *const *leaf, dl_range elements,
+                       void *const *out, int n_out) {
+    enum { CHUNK = CHUNK_BYTES / sizeof(float) };
+    float wide[2][CHUNK], temporary[MAX_TEMPORARIES][CHUNK];
+    for (int64_t at = elements.begin; at < elements.end; at += CHUNK) {
+        const int64_t n = elements.end - at < CHUNK ? elements.end - at : CHUNK;
+        const float *result = wide[0];
+        dl_widen(dtype, (const uint16_t *)leaf[0] + at, wide[0], n);
+        for (int i = 0; i < plan->n_steps; i++) {
+            const dl_sum_step *step = &plan->step[i];
+            const int operand[2] = {step->a, step->b};
+            const float *value[2];
+            for (int o = 0; o < 2; o++) {
+                value[o] = wide[o];
+                if (operand[o] < plan->n_leaves) {
+                    dl_widen(dtype, (const uint16_t *)leaf[operand[o]] + at, wide[o], n);
+                } else {
+                    value[o] = temporary[operand[o] - plan->n_leaves];
+                }
+            }
+            float *to = temporary[step->out - plan->n_leaves];
+            combine(DL_REDUCE_SUM, DL_F32, to, value[0], value[1], n);
+            result = to;
+        }
+        for (int i = 0; i < n_out; i++) {
+            dl_narrow(dtype, result, (uint16_t *)out[i] + at, n);
+        }
+    }
+}
+
 void dl_sum_run(const dl_sum_plan *plan, dl_reduction reduction, dl_dtype dtype, const void *const *leaf,
                 dl_range elements, void *const *out, int n_out) {
+    if (dl_is_narrow(dtype)) {
+        sum_narrow(plan, dtype, leaf, elements, out, n_out);
+        return;
+    }
     _Alignas(64) char temporary[MAX_TEMPORARIES][CHUNK_BYTES];
     const int64_t size = (int64_t)dl_dtype_bytes(dtype);
     const int64_t chunk = CHUNK_BYTES / size;

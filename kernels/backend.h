@@ -69,6 +69,8 @@ typedef struct dl_stream_functions {
     dl_status (*event_wait)(dl_device *device, dl_event *event, dl_stream *stream);
     /* The host waits for the event's last record. */
     dl_status (*event_synchronize)(dl_device *device, dl_event *event);
+    /* Has the event's last record happened? Optional: for waits in which other ranks are looked after. */
+    dl_status (*event_query)(dl_device *device, dl_event *event, bool *happened);
 } dl_stream_functions;
 
 struct dl_backend {

@@ -9,7 +9,7 @@
 #include "kernels/backend.h"
 
 /* Grows with every change of what the structs below mean that their sizes do not show. */
-#define DL_PLUGIN_REVISION 1
+#define DL_PLUGIN_REVISION 2
 
 /* The interface between a program and its plugins: both must have been compiled with the same tables. */
 #define DL_PLUGIN_ABI                                                                                        \
@@ -26,6 +26,9 @@ typedef struct dl_gpu {
 
 enum { DL_MAX_GPUS = 16 };
 
+struct dl_comm; /* comm/comm.h */
+struct dl_comm_device;
+
 typedef struct dl_plugin {
     uint64_t abi; /* DL_PLUGIN_ABI; the first field in every revision */
     const dl_backend *backend;
@@ -33,6 +36,10 @@ typedef struct dl_plugin {
     dl_status (*gpus)(dl_gpu *out, int *n);
     /* "CUDA 13.0, cuDNN 9.19.0, NCCL 2.28.9": the libraries it has found. Needs no GPU. */
     void (*libraries)(char *out, size_t n_bytes);
+    /* What communicators ask of GPU `number` (comm/device.h); streams of the backend fit. */
+    dl_status (*comm_device)(int number, struct dl_comm_device *out);
+    /* Joins ranks with a GPU each: dl_comm_device_create of comm/device.h. */
+    dl_status (*comm_create)(struct dl_comm *host, const struct dl_comm_device *device, struct dl_comm **out);
 } dl_plugin;
 
 #define DL_PLUGIN_SYMBOL "dltrain_plugin"

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "launcher/gpu_choice.h"
+#include "launcher/gpu_join.h"
 #include "model/augment.h"
 #include "model/scoring.h"
 #include "optim/optim.h"
@@ -101,6 +102,7 @@ dl_status dl_setup_session(dl_setup *setup, dl_comm *world, int n_ranks, int n_t
                                         .n_ranks = n_ranks,
                                         .n_threads = n_threads,
                                         .gpu = gpu,
+                                        .join = dl_gpu_join,
                                         .training = training,
                                         .predict = setup->predict,
                                         .generate = setup->generate,

@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "kernels/cuda/cuda.h"
 
+#include "comm/nccl/communicator.h"
+
 #include <ctype.h>
 #include <nccl.h>
 #include <stdio.h>
@@ -108,6 +110,8 @@ static const dl_plugin plugin = {
     .backend = &dl_backend_cuda,
     .gpus = dl_cuda_gpus,
     .libraries = dl_cuda_libraries,
+    .comm_device = dl_comm_device_cuda,
+    .comm_create = dl_comm_nccl_create,
 };
 
 __attribute__((visibility("default"))) const dl_plugin *dltrain_plugin(void);

@@ -87,6 +87,17 @@ static dl_status event_synchronize(dl_device *device, dl_event *event) {
     return DL_CUDA(cudaEventSynchronize(event->handle));
 }
 
+static dl_status event_query(dl_device *device, dl_event *event, bool *happened) {
+    (void)device;
+    const cudaError_t code = cudaEventQuery(event->handle);
+    *happened = code == cudaSuccess;
+    if (code == cudaErrorNotReady) {
+        (void)cudaGetLastError(); /* an answer, not an error that a later look may find */
+        return DL_OK;
+    }
+    return DL_CUDA(code);
+}
+
 const dl_stream_functions dl_cuda_streams = {
     .create = stream_create,
     .destroy = stream_destroy,
@@ -96,6 +107,7 @@ const dl_stream_functions dl_cuda_streams = {
     .event_record = event_record,
     .event_wait = event_wait,
     .event_synchronize = event_synchronize,
+    .event_query = event_query,
 };
 
 /* ---- copies ---- */

@@ -80,6 +80,16 @@ static dl_status load(const run *r, const dl_instruction *instruction) {
                                                     r->plan->stream[instruction->lane]);
 }
 
+static bool has_streams(const dl_plan *plan) {
+    return plan->options.device->backend->streams != NULL;
+}
+
+/* An all-reduce on streams that goes on only while the host waits for it (staged). */
+static bool host_drives(const run *r, const dl_instruction *instruction) {
+    const dl_comm_functions *functions = r->plan->collective[instruction->collective].comm->functions;
+    return functions->on_device && !functions->in_stream;
+}
+
 static dl_status wait_for(const dl_plan_collective *collective) {
     return collective->comm->functions->wait(collective->collective);
 }
@@ -98,17 +108,24 @@ static dl_status finish_collective(run *r, int at) {
     return DL_OK;
 }
 
-/* Waits for the collectives of the list up to and with instruction `last`: a lane finishes in its order. */
+/* Waits for the collectives of the list up to and with instruction `last`: a lane finishes in its order. On
+ * streams they are those that the host drives (start_on_stream); only then has their event a place. */
 static dl_status finish_collectives(run *r, int last) {
     for (; r->comm_done <= last; r->comm_done++) {
-        if (r->program->instruction[r->comm_done].type == DL_DO_ALL_REDUCE) {
-            DL_RETURN_IF_ERROR(finish_collective(r, r->comm_done));
+        const dl_instruction *instruction = &r->program->instruction[r->comm_done];
+        if (instruction->type != DL_DO_ALL_REDUCE || (has_streams(r->plan) && !host_drives(r, instruction))) {
+            continue;
+        }
+        DL_RETURN_IF_ERROR(finish_collective(r, r->comm_done));
+        if (has_streams(r->plan)) {
+            DL_RETURN_IF_ERROR(dl_streams_record(r->plan, instruction));
         }
     }
     return DL_OK;
 }
 
-/* Waits for events of the comm lane; other lanes run in the order of the list on this backend. */
+/* Waits for events of the comm lane that the host has a part in; other lanes run in the order of the list, or
+ * in their streams'. */
 static dl_status wait_for_events(run *r, int at) {
     const dl_instruction *instruction = &r->program->instruction[at];
     for (int w = 0; w < instruction->n_waits; w++) {
@@ -122,8 +139,8 @@ static dl_status wait_for_events(run *r, int at) {
     return DL_OK;
 }
 
-static dl_status start_collective(const dl_plan_collective *collective) {
-    return collective->comm->functions->start(collective->collective);
+static dl_status start_collective(const dl_plan_collective *collective, dl_stream *stream) {
+    return collective->comm->functions->start(collective->collective, stream);
 }
 
 static dl_status run_unordered(run *r, int at) {
@@ -134,7 +151,7 @@ static dl_status run_unordered(run *r, int at) {
     case DL_DO_LOAD:
         return load(r, instruction);
     case DL_DO_ALL_REDUCE:
-        return start_collective(&r->plan->collective[instruction->collective]);
+        return start_collective(&r->plan->collective[instruction->collective], NULL);
     case DL_DO_NOTHING:
         break;
     }
@@ -157,10 +174,6 @@ static dl_status run_fenced(run *r, int at) {
 
 /* --- on streams: the list is handed over, and events make its order --- */
 
-static bool has_streams(const dl_plan *plan) {
-    return plan->options.device->backend->streams != NULL;
-}
-
 /* A communicator that knows no streams adds on the host, when the comm lane has come to this place: the
  * result is there for whatever is handed over from now on. */
 static dl_status reduce_between(const run *r, const dl_instruction *instruction) {
@@ -170,19 +183,53 @@ static dl_status reduce_between(const run *r, const dl_instruction *instruction)
     }
     DL_RETURN_IF_ERROR(r->plan->options.device->backend->streams->synchronize(
         r->plan->options.device, r->plan->stream[instruction->lane]));
-    DL_RETURN_IF_ERROR(start_collective(collective));
+    DL_RETURN_IF_ERROR(start_collective(collective, NULL));
     return wait_for(collective);
+}
+
+/* A communicator of the device works in the lane's stream. One that needs no host is looked after here, which
+ * waits for nothing; for the others finish_collectives() comes, when an instruction wants the result. */
+static dl_status start_on_stream(const run *r, const dl_instruction *instruction) {
+    const dl_plan_collective *collective = &r->plan->collective[instruction->collective];
+    if (!collective->comm->functions->on_device) {
+        return reduce_between(r, instruction);
+    }
+    DL_RETURN_IF_ERROR(start_collective(collective, r->plan->stream[instruction->lane]));
+    return host_drives(r, instruction) ? DL_OK : wait_for(collective);
+}
+
+static bool same_memory(const run *r, const dl_instruction *a, const dl_instruction *b) {
+    const dl_slot *x = &r->program->slot[a->slot[0]], *y = &r->program->slot[b->slot[0]];
+    const char *begin_x = dl_slot_address(r->plan, r->program, a->slot[0]);
+    const char *begin_y = dl_slot_address(r->plan, r->program, b->slot[0]);
+    return begin_x < begin_y + y->n_bytes && begin_y < begin_x + x->n_bytes;
+}
+
+/* Within a lane the list is the order, but sums that the host drives come into the lane late: what may touch
+ * one of them there has it finished first. */
+static dl_status keep_lane_order(run *r, int at) {
+    const dl_instruction *instruction = &r->program->instruction[at];
+    for (int i = at - 1; instruction->lane == DL_LANE_COMM && i >= r->comm_done; i--) {
+        const dl_instruction *earlier = &r->program->instruction[i];
+        if (earlier->type == DL_DO_ALL_REDUCE && host_drives(r, earlier) &&
+            (instruction->type != DL_DO_ALL_REDUCE || same_memory(r, instruction, earlier))) {
+            return finish_collectives(r, i);
+        }
+    }
+    return DL_OK;
 }
 
 static dl_status hand_over(run *r, int at) {
     const dl_instruction *instruction = &r->program->instruction[at];
+    DL_RETURN_IF_ERROR(wait_for_events(r, at));
+    DL_RETURN_IF_ERROR(keep_lane_order(r, at));
     DL_RETURN_IF_ERROR(dl_streams_wait(r->plan, instruction));
-    if (instruction->type == DL_DO_ALL_REDUCE) {
-        DL_RETURN_IF_ERROR(reduce_between(r, instruction));
-    } else {
+    if (instruction->type != DL_DO_ALL_REDUCE) {
         DL_RETURN_IF_ERROR(run_unordered(r, at));
+        return dl_streams_record(r->plan, instruction);
     }
-    return dl_streams_record(r->plan, instruction);
+    DL_RETURN_IF_ERROR(start_on_stream(r, instruction));
+    return host_drives(r, instruction) ? DL_OK : dl_streams_record(r->plan, instruction);
 }
 
 static dl_status execute_on_streams(run *r) {
@@ -190,6 +237,7 @@ static dl_status execute_on_streams(run *r) {
     for (int i = 0; i < r->program->n_instructions; i++) {
         DL_RETURN_IF_ERROR(hand_over(r, i));
     }
+    DL_RETURN_IF_ERROR(finish_collectives(r, r->program->n_instructions - 1));
     return dl_streams_end(r->plan);
 }
 
@@ -199,6 +247,7 @@ static dl_status run_alone(run *r, int at) {
         return run_instruction(r, at);
     }
     DL_RETURN_IF_ERROR(hand_over(r, at));
+    DL_RETURN_IF_ERROR(finish_collectives(r, at));
     return dl_device_synchronize(r->plan->options.device);
 }
 

@@ -127,9 +127,10 @@ dl_status dl_plan_seal(dl_plan *plan) {
 
 /* --- memory and addresses --- */
 
-/* Memory that other ranks add to, where the host can reach it. */
+/* Memory that other ranks add to, where it is of the communicator's kind. */
 static bool is_shared(const dl_plan *plan, int storage) {
-    return !plan->options.device->backend->own_memory &&
+    const dl_comm *comm = plan->options.grid->axis[DL_AXIS_DATA].comm;
+    return (comm->functions->on_device || !plan->options.device->backend->own_memory) &&
            (storage == DL_STORE_GRADIENT || storage == DL_STORE_EXCHANGE);
 }
 

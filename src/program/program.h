@@ -274,6 +274,10 @@ void dl_plan_destroy(dl_plan **plan);
  * again, and a download without stream waits for the results. */
 DL_NODISCARD dl_status dl_execute(dl_plan *plan, int program, const dl_host_batch *batch);
 
+/* The host waits until the runs handed over are done, looking meanwhile whether another rank has failed
+ * (DL_ERR_PEER). On backends that run operations at once there is nothing to wait for. */
+DL_NODISCARD dl_status dl_plan_wait(const dl_plan *plan);
+
 /* The same without collectives, stopping after the first instruction whose output holds a NaN or Inf: its
  * number, or -1. For finding where training went wrong; the update is not run. */
 DL_NODISCARD dl_status dl_execute_until_bad(dl_plan *plan, int program, const dl_host_batch *batch,

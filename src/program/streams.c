@@ -1,4 +1,8 @@
+#define _GNU_SOURCE
 #include "program/streams.h"
+
+#include <sched.h>
+#include <time.h>
 
 static const dl_stream_functions *functions_of(const dl_plan *plan) {
     return plan->options.device->backend->streams;
@@ -59,12 +63,49 @@ void dl_streams_destroy(dl_plan *plan) {
     plan->event = plan->end = plan->lane_end = NULL;
 }
 
+/* A device that waits for other ranks does not notice that one has failed, so the host looks. */
+static dl_status wait_looking(const dl_plan *plan, dl_comm *comm, dl_event *event) {
+    enum { YIELDS = 200, QUERIES_PER_LOOK = 16 };
+    const struct timespec pause = {0, 20000};
+    bool happened = false;
+    for (int64_t n = 1;; n++) {
+        DL_RETURN_IF_ERROR(functions_of(plan)->event_query(plan->options.device, event, &happened));
+        if (happened) {
+            return DL_OK;
+        }
+        if (n % QUERIES_PER_LOOK == 0) {
+            DL_RETURN_IF_ERROR(comm->functions->check(comm));
+        }
+        if (n < YIELDS) {
+            (void)sched_yield();
+        } else {
+            (void)nanosleep(&pause, NULL);
+        }
+    }
+}
+
+static dl_status wait_for_event(const dl_plan *plan, dl_event *event) {
+    dl_comm *comm = plan->options.grid != NULL ? plan->options.grid->world : NULL;
+    if (comm != NULL && comm->functions->in_stream && functions_of(plan)->event_query != NULL) {
+        DL_RETURN_IF_ERROR(wait_looking(plan, comm, event));
+    }
+    return functions_of(plan)->event_synchronize(plan->options.device,
+                                                 event); /* tells failures of the work */
+}
+
+dl_status dl_plan_wait(const dl_plan *plan) {
+    if (functions_of(plan) == NULL || plan->n_runs == 0) {
+        return DL_OK;
+    }
+    return wait_for_event(plan, plan->end[(plan->n_runs - 1) % n_ends(plan)]);
+}
+
 dl_status dl_streams_begin(dl_plan *plan) {
     const dl_stream_functions *functions = functions_of(plan);
     dl_device *device = plan->options.device;
     const int n = n_ends(plan);
     /* the event that this run will record: recorded n runs ago, or never */
-    DL_RETURN_IF_ERROR(functions->event_synchronize(device, plan->end[plan->n_runs % n]));
+    DL_RETURN_IF_ERROR(wait_for_event(plan, plan->end[plan->n_runs % n]));
     for (int lane = 0; plan->n_runs > 0 && lane < DL_N_LANES; lane++) {
         if (lane != DL_LANE_COMPUTE) { /* which is where runs end */
             DL_RETURN_IF_ERROR(

@@ -3,6 +3,8 @@
 #include "train/splits.h"
 #include "train/views.h"
 
+#include <stdio.h>
+
 static dl_status open_device(dl_session *session, const dl_session_options *given) {
     static const char *const names[] = {[DL_BACKEND_REF] = "ref",
                                         [DL_BACKEND_REF_STRICT] = "ref:strict",
@@ -36,12 +38,25 @@ void dl_session_axes(const dl_session *session, int sizes[DL_N_AXES]) {
 
 /* --- opening --- */
 
-static dl_status make_grid(dl_session *session) {
+/* Told before anything is opened. */
+static dl_status check_grid(const dl_session *session) {
     int sizes[DL_N_AXES], whole[DL_N_AXES];
     dl_session_axes(session, sizes);
-    const dl_status fits = dl_grid_complete(session->world->size, sizes, whole);
-    DL_RETURN_IF_ERROR(dl_comm_agree(session->world, fits, NULL));
-    return dl_grid_create(session->world, sizes, &session->grid);
+    return dl_comm_agree(session->world, dl_grid_complete(session->world->size, sizes, whole), NULL);
+}
+
+/* Over the memory that the device has: all ranks need the same kind. */
+static dl_status make_grid(dl_session *session, const dl_session_options *options) {
+    const dl_backend *backend = session->device->backend;
+    int sizes[DL_N_AXES];
+    char text[64];
+    (void)snprintf(text, sizeof text, "backend: %s\n", backend->name);
+    DL_RETURN_IF_ERROR(dl_comm_compare(session->world, "devices", text));
+    if (backend->own_memory && options->join != NULL) {
+        DL_RETURN_IF_ERROR(options->join(session->world, session->device, &session->joined));
+    }
+    dl_session_axes(session, sizes);
+    return dl_grid_create(session->joined != NULL ? session->joined : session->world, sizes, &session->grid);
 }
 
 /* Ranks must agree on data and parameters before anything is computed. */
@@ -101,9 +116,10 @@ static dl_status open_all(dl_session *session, const dl_session_options *options
         return dl_session_make_plan(session, options);
     }
     int failed = -1;
-    DL_RETURN_IF_ERROR(make_grid(session));
+    DL_RETURN_IF_ERROR(check_grid(session));
     /* before data is made, which may take long */
     DL_RETURN_IF_ERROR(dl_comm_agree(session->world, open_device(session, options), &failed));
+    DL_RETURN_IF_ERROR(make_grid(session, options));
     DL_RETURN_IF_ERROR(dl_comm_agree(session->world, try_model(session, options), &failed));
     DL_RETURN_IF_ERROR(dl_splits_make(session, options));
     DL_RETURN_IF_ERROR(dl_comm_agree(session->world, open_local(session, options), &failed));
@@ -129,7 +145,6 @@ void dl_session_close(dl_session **session) {
         return;
     }
     dl_plan_destroy(&(*session)->plan);
-    dl_device_close(&(*session)->device);
     dl_shares_destroy(&(*session)->shares);
     dl_model_destroy(&(*session)->model);
     dl_views_close(*session);
@@ -137,6 +152,8 @@ void dl_session_close(dl_session **session) {
     dl_dataset_close(&(*session)->valid_files);
     dl_dataset_close(&(*session)->test_files);
     dl_grid_destroy(&(*session)->grid);
+    dl_comm_destroy(&(*session)->joined);
+    dl_device_close(&(*session)->device);
     for (int i = 0; i < DL_N_ARENAS; i++) {
         dl_free(&(*session)->host.of[i]);
     }

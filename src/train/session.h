@@ -26,8 +26,9 @@ typedef struct dl_session {
     const dl_config *config;
     dl_comm *world;
     int n_threads;
-    dl_grid *grid;  /* NULL in a dry session */
-    int data_ranks; /* that share the samples */
+    dl_comm *joined; /* the world in the memory of its devices; NULL where that is the host's */
+    dl_grid *grid;   /* of joined or world; NULL in a dry session */
+    int data_ranks;  /* that share the samples */
     /* Samples are divided into pieces, so that what is computed depends on no rank's share:
      * config.reproducible, and predictions, at as many ranks as there are pieces. */
     bool reproducible;
@@ -60,7 +61,9 @@ typedef struct dl_session_options {
     dl_comm *world; /* NULL: dry, as rank 0 of n_ranks; no data is made, nothing is taken (check) */
     int n_ranks;    /* dry sessions only; 0: as many as config.parallel asks for, at least */
     int n_threads;
-    int gpu;       /* which of the GPUs that this process sees, where one is used */
+    int gpu; /* which of the GPUs that this process sees, where one is used */
+    /* Joins the ranks in the memory of their devices, where a backend has its own; collective over world. */
+    dl_status (*join)(dl_comm *world, const dl_device *device, dl_comm **out);
     bool training; /* programs for training too, not for evaluation alone */
     bool predict;  /* evaluations keep the scores of their samples (predictions.h) */
     /* The session generates text (generate.h): programs for one sample, which keep its scores; where a state

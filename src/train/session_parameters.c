@@ -149,6 +149,7 @@ dl_status dl_session_read_control(const dl_session *session, int number, double 
                                   int32_t control[DL_N_CONTROLS]) {
     const dl_program *program = session->plan->program[number];
     const dl_backend *backend = session->device->backend;
+    DL_RETURN_IF_ERROR(dl_plan_wait(session->plan));
     DL_RETURN_IF_ERROR(backend->download(session->device, totals,
                                          dl_slot_address(session->plan, program, program->totals),
                                          DL_N_TOTALS * sizeof *totals, NULL));

@@ -83,6 +83,15 @@ cudaError_t cudaFreeHost(void *memory) {
     return cudaSuccess;
 }
 
+cudaError_t cudaHostRegister(void *memory, size_t n_bytes, unsigned flags) {
+    (void)flags;
+    return (size_t)memory % PAGE == 0 && n_bytes % PAGE == 0 ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+cudaError_t cudaHostUnregister(void *memory) {
+    return (size_t)memory % PAGE == 0 ? cudaSuccess : cudaErrorInvalidValue;
+}
+
 cudaError_t cudaMemGetInfo(size_t *left, size_t *total) {
     *total = gpu_bytes;
     *left = gpu_bytes - n_taken;
@@ -158,6 +167,11 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+    (void)event;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t event) {
     (void)event;
     return cudaSuccess;
 }

@@ -20,7 +20,7 @@ static double median_ms(dl_comm *world, dl_collective *collective, int n_inner, 
         CHECK_OK(world->functions->barrier(world));
         const double start = dl_clock_seconds();
         for (int i = 0; i < n_inner; i++) {
-            CHECK_OK(world->functions->start(collective));
+            CHECK_OK(world->functions->start(collective, NULL));
             CHECK_OK(world->functions->wait(collective));
         }
         seconds[round] = (dl_clock_seconds() - start) / n_inner;

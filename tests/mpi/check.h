@@ -6,6 +6,7 @@
 #include "comm/comm.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static dl_comm *check_world;
 
@@ -15,6 +16,7 @@ static dl_comm *check_world;
             (void)fprintf(stderr, "%s:%d: rank %d: not true: %s (%s)\n", __FILE__, __LINE__,                 \
                           check_world->rank, #condition, dl_error_last()->message);                          \
             check_world->functions->abort_job(check_world, 1);                                               \
+            exit(1); /* self has no job to end */                                                            \
         }                                                                                                    \
     } while (0)
 

@@ -97,7 +97,7 @@ static void one(dl_comm *comm, dl_dtype dtype, int64_t n, bool shared, const int
     for (int round = 0; round < ROUNDS; round++) {
         fill(&desc, round);
         dawdle(round);
-        CHECK_OK(comm->functions->start(collective));
+        CHECK_OK(comm->functions->start(collective, NULL));
         CHECK_OK(comm->functions->wait(collective));
         check_result(comm, &desc, ranks, round);
     }
@@ -135,7 +135,7 @@ static void in_flight(void) {
     for (int round = 0; round < 3 * ROUNDS; round++) {
         for (int c = 0; c < IN_FLIGHT; c++) {
             fill(&desc[c], round + c);
-            CHECK_OK(world->functions->start(collective[c]));
+            CHECK_OK(world->functions->start(collective[c], NULL));
         }
         dawdle(round);
         for (int c = 0; c < IN_FLIGHT; c++) {
@@ -182,7 +182,7 @@ static void blocks(int64_t n, bool shared) {
                 memory[b * n + i] = tree_value(desc.block_pieces[b], round, i);
             }
         }
-        CHECK_OK(world->functions->start(collective));
+        CHECK_OK(world->functions->start(collective, NULL));
         CHECK_OK(world->functions->wait(collective));
         for (int64_t i = 0; i < n; i++) {
             CHECK(memory[i] == tree_value((dl_range){0, DL_PIECES}, round, i));

@@ -47,8 +47,8 @@ static dl_status reduce_until(dl_comm *world, int failing_rank) {
         }
         memset(arena, 0, N * sizeof(float));
         one.stop = dl_signals_pending();
-        DL_RETURN_IF_ERROR(world->functions->start(one.bucket));
-        DL_RETURN_IF_ERROR(world->functions->start(one.control));
+        DL_RETURN_IF_ERROR(world->functions->start(one.bucket, NULL));
+        DL_RETURN_IF_ERROR(world->functions->start(one.control, NULL));
         DL_RETURN_IF_ERROR(world->functions->wait(one.bucket));
         DL_RETURN_IF_ERROR(world->functions->wait(one.control));
     }

@@ -42,7 +42,7 @@ static void blocks_are_added(void **state) {
             assert_true(round > 0 || all[i] == 0);
             all[i] = (float)(i % 100) + (float)(i / 100 * 1000 + round);
         }
-        assert_int_equal(comm->functions->start(collective), DL_OK);
+        assert_int_equal(comm->functions->start(collective, NULL), DL_OK);
         assert_int_equal(comm->functions->wait(collective), DL_OK);
         for (int i = 0; i < 100; i++) {
             assert_true(all[i] == (float)(3 * i + 3000 + 3 * round));
@@ -60,7 +60,9 @@ static void wrong_descriptions_are_refused(void **state) {
     dl_collective *collective = NULL;
     const dl_reduce_desc bad[] = {
         {.reduction = DL_REDUCE_MAX, .dtype = DL_F32, .n_elements = 1, .buffer = &x},
-        {.reduction = DL_REDUCE_SUM, .dtype = DL_BF16, .n_elements = 1, .buffer = &x},
+        {.reduction = DL_REDUCE_SUM, .dtype = DL_U16, .n_elements = 1, .buffer = &x},
+        {.reduction = DL_REDUCE_MAX, .dtype = DL_BF16, .n_elements = 1, .buffer = &x},
+        {.dtype = DL_BF16, .n_elements = 1, .buffer = &x, .n_blocks = 1, .block = {&x}},
         {.reduction = DL_REDUCE_SUM, .dtype = DL_F32, .n_elements = 1},
         {.reduction = DL_REDUCE_SUM, .dtype = DL_F32, .n_elements = 1, .buffer = &x, .n_blocks = 9},
     };

@@ -62,6 +62,8 @@ typedef struct kit_options {
     bool rmsprop; /* with all its states */
     double clip_norm, ema_decay;
     bool runnable; /* with a grid, of one rank */
+    /* makes the communicator of a grid of n_ranks, in place of self */
+    dl_status (*join)(dl_device *device, dl_comm **out);
     bool predict, forward_only;
     int tensor, tensor_rank; /* ranks that share the model (dry only); 0: none */
 } kit_options;
@@ -149,8 +151,8 @@ static inline void kit_plan(kit *k, const kit_options *o) {
     assert_non_null(backend);
     KIT_OK(dl_device_open(backend, &device, &k->device));
     if (o->runnable) {
-        const int sizes[DL_N_AXES] = {1, 1, 1};
-        KIT_OK(dl_comm_self_create(&k->comm));
+        const int sizes[DL_N_AXES] = {0, 1, 1};
+        KIT_OK(o->join != NULL ? o->join(k->device, &k->comm) : dl_comm_self_create(&k->comm));
         KIT_OK(dl_grid_create(k->comm, sizes, &k->grid));
     }
     if (o->tensor > 0) {

@@ -4,6 +4,8 @@
 
 #include "base/clock.h"
 
+#include <limits.h>
+
 enum { BATCH = 6, STEPS = 3, N_ORDERS = 6 };
 
 static const char *const cnn = "  - conv2d: {filters: 4, kernel_size: 3, activation: relu}\n"
@@ -244,11 +246,59 @@ static void the_first_bad_instruction_is_found(void **state) {
     kit_close(&k);
 }
 
+/* One rank whose communicator works in the device's streams, as nccl does. */
+static int n_looks, n_left; /* looks so far; good ones before another rank fails */
+
+static dl_status look(dl_comm *comm) {
+    (void)comm;
+    n_looks++;
+    DL_RETURN_ERROR_IF(n_left-- == 0, DL_ERR_PEER, "rank 1 has died");
+    return DL_OK;
+}
+
+static dl_status join_in_stream(dl_device *device, dl_comm **out) {
+    static dl_comm_functions functions;
+    (void)device;
+    DL_RETURN_IF_ERROR(dl_comm_self_create(out));
+    functions = *(*out)->functions;
+    functions.on_device = functions.in_stream = true;
+    functions.check = look;
+    (*out)->functions = &functions;
+    return DL_OK;
+}
+
+/* While the host waits for the device it looks after the other ranks, for which the device may be waiting. */
+static void a_wait_ends_when_a_rank_dies(void **state) {
+    (void)state;
+    const kit_options options = {.sgd = true, .join = join_in_stream};
+    kit k;
+    n_left = INT_MAX;
+    const int program = make(&k, residual, &options, &sim_backend);
+    kit_batch b;
+    kit_batch_create(&b, k.model, BATCH, 0.1);
+    kit_init_parameters(&k);
+    KIT_OK(dl_device_synchronize(k.device));
+    n_looks = 0;
+    kit_run(&k, program, &b);
+    KIT_OK(dl_plan_wait(k.plan));
+    const int n_good = n_looks;
+    assert_true(n_good > 0);
+    assert_true(isfinite(kit_loss(&k, program)));
+    for (int i = 0; i < 2; i++) {
+        kit_run(&k, program, &b);
+    }
+    n_left = 1 + n_good / 2;
+    assert_int_equal(dl_plan_wait(k.plan), DL_ERR_PEER);
+    n_left = INT_MAX;
+    kit_batch_free(&b);
+    kit_close(&k);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_order_gives_the_same_numbers), cmocka_unit_test(a_missing_wait_is_found),
         cmocka_unit_test(a_batch_may_be_used_again),          cmocka_unit_test(steps_in_flight_are_limited),
-        cmocka_unit_test(the_first_bad_instruction_is_found),
+        cmocka_unit_test(the_first_bad_instruction_is_found), cmocka_unit_test(a_wait_ends_when_a_rank_dies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
