@@ -1,5 +1,6 @@
-#include "kernels/backend.h"
+#include "kernels/plugin.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define DL_BACKEND(name) extern const dl_backend dl_backend_##name;
@@ -23,7 +24,38 @@ const dl_backend *dl_backend_find(const char *name) {
             return backends[i];
         }
     }
-    return NULL;
+    const dl_plugin *plugin = dl_plugin_opened();
+    return plugin != NULL && strcmp(plugin->backend->name, name) == 0 ? plugin->backend : NULL;
+}
+
+dl_status dl_backend_open(const char *name, const dl_backend **out) {
+    *out = dl_backend_find(name);
+    if (*out == NULL) {
+        const dl_plugin *plugin = NULL;
+        DL_RETURN_IF_ERROR(dl_plugin_open(name, &plugin));
+        *out = plugin->backend;
+    }
+    return DL_OK;
+}
+
+static dl_status open_gpus(const dl_backend **out) {
+    dl_gpu gpus[DL_MAX_GPUS];
+    int n = 0;
+    const bool driver = dl_plugin_has_driver();
+    DL_RETURN_ERROR_IF(!driver && dl_plugin_exists("cuda"), DL_ERR_USAGE, DL_PLUGIN_NO_DRIVER);
+    DL_RETURN_ERROR_IF(!driver, DL_ERR_USAGE, "%s", ""); /* nobody would expect a GPU */
+    DL_RETURN_IF_ERROR(dl_backend_open("cuda", out));
+    return dl_plugin_opened()->gpus(gpus, &n);
+}
+
+const dl_backend *dl_backend_auto(char *why_cpu, size_t n_bytes) {
+    const dl_backend *backend = NULL;
+    if (open_gpus(&backend) == DL_OK) {
+        (void)snprintf(why_cpu, n_bytes, "%s", "");
+        return backend;
+    }
+    (void)snprintf(why_cpu, n_bytes, "%s", dl_error_last()->message);
+    return &dl_backend_cpu;
 }
 
 dl_status dl_device_open(const dl_backend *backend, const dl_device_options *options, dl_device **out) {
@@ -37,6 +69,7 @@ dl_status dl_device_open(const dl_backend *backend, const dl_device_options *opt
     DL_RETURN_IF_ERROR_DOING(backend->open(options, &device), "opening backend %s", backend->name);
     device->backend = backend;
     device->n_threads = options->n_threads;
+    device->index = options->index;
     if (fallback != NULL) {
         const dl_status status = dl_device_open(fallback, options, &device->fallback);
         if (status != DL_OK) {
@@ -103,6 +136,9 @@ dl_status dl_op_prepare(dl_device *device, const dl_op_desc *desc, const dl_op *
         return DL_OK;
     }
     dl_device *target = taker(device, desc);
+    DL_RETURN_ERROR_IF(target == NULL && device->fallback == NULL, DL_ERR_USAGE,
+                       "backend %s takes no %s in this form yet: use another backend for this model",
+                       device->backend->name, name);
     DL_RETURN_ERROR_IF(target == NULL, DL_ERR_INTERNAL, "%s: neither backend %s nor its fallbacks take it",
                        name, device->backend->name);
     const dl_op_desc asked = target == device ? *desc : plain_desc(desc);
@@ -142,6 +178,11 @@ const char *dl_device_algorithm_name(const dl_device *device, const dl_op_desc *
 
 int dl_device_layouts(dl_device *device, dl_dtype dtype, const dl_shape *shape, const dl_layout **out) {
     return device->backend->layouts == NULL ? 0 : device->backend->layouts(device, dtype, shape, out);
+}
+
+dl_status dl_device_synchronize(dl_device *device) {
+    const dl_stream_functions *streams = device->backend->streams;
+    return streams == NULL ? DL_OK : streams->synchronize(device, NULL);
 }
 
 dl_status dl_device_for_each(dl_device *device, int n, dl_status (*function)(void *, int), void *context) {

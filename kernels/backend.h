@@ -11,6 +11,7 @@
 typedef struct dl_device dl_device;
 typedef struct dl_op dl_op;
 typedef struct dl_stream dl_stream; /* NULL on backends that run an operation before run() returns */
+typedef struct dl_event dl_event;
 
 enum { DL_MAX_LAYOUTS = 4, DL_LAYOUT_NAME_BYTES = 48 };
 
@@ -45,13 +46,36 @@ struct dl_device {
     const dl_backend *backend;
     dl_device *fallback; /* opened and closed with this device; NULL on ref */
     int n_threads;
+    int index; /* which GPU of this host; 0 on CPUs */
 };
+
+/* Queues of work that run side by side. A stream does what was put into it in the order of the calls; between
+ * streams only events make an order. The calls themselves wait for nothing but where they say so. */
+typedef struct dl_stream_functions {
+    /* `urgent`: its work goes before that of other streams where both are ready (exchanges between ranks). */
+    dl_status (*create)(dl_device *device, bool urgent, dl_stream **out);
+    /* Waits for its work. NULL is fine. */
+    void (*destroy)(dl_device *device, dl_stream *stream);
+    /* The host waits until all work put into it so far is done; NULL: all work of the device. Tells failures
+     * of that work (DL_ERR_INTERNAL). */
+    dl_status (*synchronize)(dl_device *device, dl_stream *stream);
+    dl_status (*event_create)(dl_device *device, dl_event **out);
+    void (*event_destroy)(dl_device *device, dl_event *event);
+    /* The event happens when the work put into the stream so far is done. It can be recorded again: waits
+     * called for before mean the record before. */
+    dl_status (*event_record)(dl_device *device, dl_event *event, dl_stream *stream);
+    /* Work put into the stream from now on waits for the event's last record; for nothing when there is none.
+     */
+    dl_status (*event_wait)(dl_device *device, dl_event *event, dl_stream *stream);
+    /* The host waits for the event's last record. */
+    dl_status (*event_synchronize)(dl_device *device, dl_event *event);
+} dl_stream_functions;
 
 struct dl_backend {
     /* REQUIRED */
     const char *name;
     const char *doc;      /* one line for --help */
-    const char *fallback; /* name of the backend that takes what this one does not; NULL on ref */
+    const char *fallback; /* name of the backend that takes what this one does not; NULL: it is an error */
     /* Opens a device; the generic part opens the fallback. DL_ERR_USAGE with the reason when there is none.
      */
     dl_status (*open)(const dl_device_options *options, dl_device **out);
@@ -65,12 +89,19 @@ struct dl_backend {
     dl_status (*prepare)(dl_device *device, const dl_op_desc *desc, const dl_op *forward, dl_op **out);
     dl_status (*memory_create)(dl_device *device, size_t n_bytes, void **out); /* zeroed, page aligned */
     void (*memory_destroy)(dl_device *device, void *memory, size_t n_bytes);
+    /* Copies between host and device. With a stream upload() has taken the bytes when it returns, and they
+     * arrive in the stream's order; a download is complete when the stream has come to it. Without one both
+     * wait for all work of the device, and all is done on return. */
     dl_status (*upload)(dl_device *device, void *to, const void *from, size_t n_bytes, dl_stream *stream);
     dl_status (*download)(dl_device *device, void *to, const void *from, size_t n_bytes, dl_stream *stream);
 
     /* OPTIONAL, with defaults */
     int steps_in_flight; /* steps launched before the control word of the first is read: 0 on CPUs */
     bool strict;         /* the executor fences each instruction's memory (ref:strict) */
+    bool own_memory;     /* the host cannot reach what memory_create gives */
+    const dl_stream_functions *streams; /* NULL: run() returns when the operation is done */
+    /* "NVIDIA H200, 140 GiB, driver 580.95.05" into out: the opened device, for the banner. */
+    void (*describe)(const dl_device *device, char *out, size_t n_bytes);
     /* Number of algorithms for a desc (default 1: algorithm 0). Algorithm numbers mean the same on all ranks.
      */
     int (*n_algorithms)(const dl_device *device, const dl_op_desc *desc);
@@ -86,8 +117,16 @@ struct dl_backend {
                           void *context);
 };
 
-/* The backend of this name ("ref", "ref:strict", "cpu"), or NULL. */
+/* The backend of this name ("ref", "ref:strict", "cpu"), or NULL. One of a plugin once it was opened. */
 const dl_backend *dl_backend_find(const char *name);
+
+/* The same; a backend that is not built in is looked for in the plugin dltrain_NAME.so (kernels/plugin.h),
+ * which is opened at the first call. DL_ERR_USAGE says why there is none. */
+DL_NODISCARD dl_status dl_backend_open(const char *name, const dl_backend **out);
+
+/* The backend of `backend: auto`: cuda where this process has a GPU, else cpu. `why_cpu` (n_bytes) says why a
+ * GPU is not used where one might be expected: there is a driver or a plugin; else it is empty. */
+const dl_backend *dl_backend_auto(char *why_cpu, size_t n_bytes);
 /* All backends built in, NULL-terminated. */
 const dl_backend *const *dl_backends(void);
 
@@ -109,6 +148,8 @@ size_t dl_op_slot_bytes(const dl_op *op, int i);
 int dl_device_n_algorithms(const dl_device *device, const dl_op_desc *desc);
 const char *dl_device_algorithm_name(const dl_device *device, const dl_op_desc *desc, int algorithm);
 int dl_device_layouts(dl_device *device, dl_dtype dtype, const dl_shape *shape, const dl_layout **out);
+/* The host waits for all work of the device; nothing to wait for on backends without streams. */
+DL_NODISCARD dl_status dl_device_synchronize(dl_device *device);
 DL_NODISCARD dl_status dl_device_for_each(dl_device *device, int n, dl_status (*function)(void *, int),
                                           void *context);
 

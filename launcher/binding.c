@@ -183,6 +183,15 @@ static dl_status gather_cores(const dl_runtime *runtime, const dl_core_set *own,
     return status;
 }
 
+dl_status dl_binding_count_cores(int *n) {
+    machine here;
+    DL_RETURN_IF_ERROR(machine_open(&here));
+    const dl_core_set own = allowed_cores(&here, 0);
+    *n = dl_core_set_count(&own);
+    hwloc_topology_destroy(here.topology);
+    return DL_OK;
+}
+
 dl_status dl_binding_apply(dl_runtime *runtime, int wanted_threads) {
     machine here;
     DL_RETURN_IF_ERROR(machine_open(&here));

@@ -26,6 +26,9 @@ typedef struct dl_binding {
 /* Threads: cores this rank may use / ranks that may use some of them too, at least 1. */
 dl_binding dl_binding_decide(const dl_core_set *allowed, int n_ranks, int rank, int wanted_threads);
 
+/* Cores that this process may use. DL_ERR_INTERNAL when the system does not tell. */
+DL_NODISCARD dl_status dl_binding_count_cores(int *n);
+
 /* Reads the machine, decides, binds this thread (and so those it makes later), says what is to be said. Fills
  * n_threads and oversubscribed of the runtime. Collective over its world. */
 DL_NODISCARD dl_status dl_binding_apply(dl_runtime *runtime, int wanted_threads);

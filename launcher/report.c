@@ -21,8 +21,20 @@ int dl_report_memory(const dl_session *session, dl_memory_item out[DL_CONSOLE_ME
     return n;
 }
 
+/* The GPU of rank 0, or why `backend: auto` uses none. */
+static void describe_device(const dl_session *session, char *out, size_t n_bytes) {
+    const dl_backend *backend = session->device->backend;
+    out[0] = '\0';
+    if (backend->describe != NULL) {
+        backend->describe(session->device, out, n_bytes);
+    } else if (session->why_cpu[0] != '\0') {
+        (void)snprintf(out, n_bytes, "none is used: %s", session->why_cpu);
+    }
+}
+
 void dl_report_banner(const dl_session *session, const dl_runtime *runtime, dl_console *console) {
-    char version[64] = "", grid[64];
+    char version[64] = "", grid[64], device[384];
+    describe_device(session, device, sizeof device);
     session->device->backend->version(version, sizeof version);
     const int tensor = session->grid->axis[DL_AXIS_TENSOR].size;
     const int n = snprintf(grid, sizeof grid, "data=%d", session->grid->axis[DL_AXIS_DATA].size);
@@ -32,6 +44,7 @@ void dl_report_banner(const dl_session *session, const dl_runtime *runtime, dl_c
     dl_banner banner = {.ranks = runtime->world->size,
                         .hosts = runtime->world->n_nodes,
                         .host_names = runtime->hosts,
+                        .device = device,
                         .backend = session->device->backend->name,
                         .backend_version = version,
                         .threads = runtime->least_threads,

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "launcher/gpu_choice.h"
 #include "model/augment.h"
 #include "model/scoring.h"
 #include "optim/optim.h"
@@ -90,11 +91,16 @@ dl_status dl_setup_print(const dl_setup *setup, dl_text *out) {
 
 dl_status dl_setup_session(dl_setup *setup, dl_comm *world, int n_ranks, int n_threads, bool training,
                            bool synthetic, dl_session **out) {
+    int gpu = 0;
+    if (setup->config->backend == DL_BACKEND_AUTO || setup->config->backend == DL_BACKEND_CUDA) {
+        DL_RETURN_IF_ERROR(dl_gpu_choose(world, &gpu, &setup->gpu_sharing));
+    }
     const dl_session_options options = {.config = setup->config,
                                         .diagnostics = &setup->diagnostics,
                                         .world = world,
                                         .n_ranks = n_ranks,
                                         .n_threads = n_threads,
+                                        .gpu = gpu,
                                         .training = training,
                                         .predict = setup->predict,
                                         .generate = setup->generate,

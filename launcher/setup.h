@@ -17,6 +17,7 @@ typedef struct dl_setup {
     bool generate;    /* for dl_setup_session: text is generated */
     bool apply;       /* for dl_setup_session: the model is applied to other samples, */
     int64_t longest;  /* the longest of this length */
+    int gpu_sharing;  /* ranks on the GPU of this one; 0: it has none (after dl_setup_session) */
 } dl_setup;
 
 /* Loads CONFIG (path NULL: ./dltrain.yaml, else the built-in example, said in one line) with the overrides.

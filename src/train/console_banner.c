@@ -34,6 +34,14 @@ static void show_hosts(dl_console *console, const dl_banner *banner) {
     }
 }
 
+static void show_device(dl_console *console, const dl_banner *banner) {
+    if (banner->device != NULL && banner->device[0] != '\0') {
+        dl_console_text line = {.n = 0};
+        dl_console_append(&line, "gpu     %s", banner->device);
+        dl_console_line(console, line.data);
+    }
+}
+
 static void append_flop(dl_console_text *line, double flop) {
     static const char *const units[] = {"FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP"};
     size_t unit = 0;
@@ -99,6 +107,7 @@ void dl_console_banner(dl_console *console, const dl_banner *banner) {
     const size_t n_model = strlen(banner->model), n_data = strlen(banner->data);
     const int name_width = (int)(n_model > n_data ? n_model : n_data);
     show_machine(console, banner);
+    show_device(console, banner);
     show_hosts(console, banner);
     show_model(console, banner, name_width);
     show_data(console, banner, name_width);

@@ -3,17 +3,18 @@
 #include "train/splits.h"
 #include "train/views.h"
 
-static dl_status open_device(dl_session *session) {
-    static const char *const names[] = {[DL_BACKEND_AUTO] = "cpu",
-                                        [DL_BACKEND_REF] = "ref",
+static dl_status open_device(dl_session *session, const dl_session_options *given) {
+    static const char *const names[] = {[DL_BACKEND_REF] = "ref",
                                         [DL_BACKEND_REF_STRICT] = "ref:strict",
                                         [DL_BACKEND_CPU] = "cpu",
                                         [DL_BACKEND_CUDA] = "cuda"};
-    const char *name = names[session->config->backend];
-    const dl_backend *backend = dl_backend_find(name);
-    DL_RETURN_ERROR_IF(backend == NULL, DL_ERR_USAGE,
-                       "backend %s is not part of this build; use backend: auto, cpu or ref", name);
-    const dl_device_options options = {.n_threads = session->n_threads};
+    const dl_backend *backend = NULL;
+    if (session->config->backend == DL_BACKEND_AUTO) {
+        backend = dl_backend_auto(session->why_cpu, sizeof session->why_cpu);
+    } else {
+        DL_RETURN_IF_ERROR(dl_backend_open(names[session->config->backend], &backend));
+    }
+    const dl_device_options options = {.n_threads = session->n_threads, .index = given->gpu};
     return dl_device_open(backend, &options, &session->device);
 }
 
@@ -47,7 +48,8 @@ static dl_status make_grid(dl_session *session) {
 static dl_status compare_ranks(dl_session *session) {
     dl_text text = {0};
     const dl_parameter_table *table = &session->model->table;
-    dl_status status = dl_text_append(&text, "data: %s\n", session->train_info.digest);
+    dl_status status = dl_text_append(&text, "backend: %s\ndata: %s\n", session->device->backend->name,
+                                      session->train_info.digest);
     for (int i = 0; i < table->n && status == DL_OK; i++) {
         char shape[DL_SHAPE_TEXT_BYTES];
         status = dl_text_append(&text, "parameter %s: %s at %lld in bucket %d\n", table->parameter[i].path,
@@ -76,7 +78,7 @@ static dl_status open_local(dl_session *session, const dl_session_options *optio
     DL_RETURN_IF_ERROR(dl_session_check_division(session, options));
     DL_RETURN_IF_ERROR(dl_views_open(session));
     count_steps(session);
-    return open_device(session);
+    return DL_OK;
 }
 
 /* A model that does not fit the data set to be made is told before the data set is made. */
@@ -94,11 +96,14 @@ static dl_status try_model(dl_session *session, const dl_session_options *option
 static dl_status open_all(dl_session *session, const dl_session_options *options) {
     const bool dry = options->world == NULL;
     if (dry) {
+        DL_RETURN_IF_ERROR(open_device(session, options));
         DL_RETURN_IF_ERROR(open_local(session, options));
         return dl_session_make_plan(session, options);
     }
     int failed = -1;
     DL_RETURN_IF_ERROR(make_grid(session));
+    /* before data is made, which may take long */
+    DL_RETURN_IF_ERROR(dl_comm_agree(session->world, open_device(session, options), &failed));
     DL_RETURN_IF_ERROR(dl_comm_agree(session->world, try_model(session, options), &failed));
     DL_RETURN_IF_ERROR(dl_splits_make(session, options));
     DL_RETURN_IF_ERROR(dl_comm_agree(session->world, open_local(session, options), &failed));

@@ -42,6 +42,7 @@ typedef struct dl_session {
     dl_model *model;                     /* the whole one */
     dl_shares *shares;                   /* of it over the tensor axis; NULL: this rank has all of it */
     dl_device *device;
+    char why_cpu[256]; /* `backend: auto` uses no GPU although there seems to be one: the reason; else "" */
     dl_plan *plan;
     bool trains;       /* programs for training, too (options.training) */
     bool one_position; /* the model is built for samples of one position (options.generate) */
@@ -59,6 +60,7 @@ typedef struct dl_session_options {
     dl_comm *world; /* NULL: dry, as rank 0 of n_ranks; no data is made, nothing is taken (check) */
     int n_ranks;    /* dry sessions only; 0: as many as config.parallel asks for, at least */
     int n_threads;
+    int gpu;       /* which of the GPUs that this process sees, where one is used */
     bool training; /* programs for training too, not for evaluation alone */
     bool predict;  /* evaluations keep the scores of their samples (predictions.h) */
     /* The session generates text (generate.h): programs for one sample, which keep its scores; where a state

@@ -1,0 +1,43 @@
+/* The launchers of the kernels: each puts one kernel (or a few) into a stream and returns what launching met.
+ * Addresses are of the device; n counts elements. C and CUDA C both include this. */
+#ifndef DLTRAIN_KERNELS_CUDA_KERNELS_H
+#define DLTRAIN_KERNELS_CUDA_KERNELS_H
+
+#include "kernels/common/blocks.h"
+#include "kernels/op.h"
+
+#include <cuda_runtime_api.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* pointwise.cu */
+cudaError_t dl_launch_activation_forward(int64_t n, dl_activation activation, const float *x, float *y,
+                                         cudaStream_t stream);
+cudaError_t dl_launch_activation_backward(int64_t n, dl_activation activation, const float *y,
+                                          const float *dy, float *dx, cudaStream_t stream);
+cudaError_t dl_launch_add(int64_t n, const float *a, const float *b, float *y, cudaStream_t stream);
+
+/* update.cu: optimizer steps over a range of the arenas; what is the same for all elements is read from the
+ * step block, the totals and the norm (NULL: not clipped) on the device. Nothing changes unless `control`
+ * lets it. Optional states are NULL. */
+cudaError_t dl_launch_sgd(int64_t n, const dl_op_attr *attr, float *w, const float *g, float *v,
+                          const dl_step_block *step, const double *totals, const int32_t *control,
+                          const double *norm, cudaStream_t stream);
+cudaError_t dl_launch_adam(int64_t n, const dl_op_attr *attr, float *w, const float *g, float *m, float *v,
+                           const dl_step_block *step, const double *totals, const int32_t *control,
+                           const double *norm, cudaStream_t stream);
+cudaError_t dl_launch_rmsprop(int64_t n, const dl_op_attr *attr, float *w, const float *g, float *s, float *m,
+                              float *v, const dl_step_block *step, const double *totals,
+                              const int32_t *control, const double *norm, cudaStream_t stream);
+cudaError_t dl_launch_commit_f32(int64_t n, const dl_op_attr *attr, float *state, const float *value,
+                                 const int32_t *control, const dl_step_block *step, cudaStream_t stream);
+cudaError_t dl_launch_commit_f64(int64_t n, bool accumulate, double *state, const double *value,
+                                 const int32_t *control, cudaStream_t stream);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
