@@ -8,11 +8,11 @@ typedef cudnnBackendDescriptor_t dl_descriptor;
 
 /* Creates a descriptor of CUDNN_BACKEND_<type>_DESCRIPTOR; sets `n` elements of an attribute by its name. */
 #define DL_DESCRIPTOR_CREATE(type, out)                                                                      \
-    DL_RETURN_IF_CUDNN(cudnnBackendCreateDescriptor(CUDNN_BACKEND_##type##_DESCRIPTOR, (out)))
+    DL_RETURN_IF_ERROR(DL_CUDNN(cudnnBackendCreateDescriptor(CUDNN_BACKEND_##type##_DESCRIPTOR, (out))))
 #define DL_DESCRIPTOR_SET(descriptor, attribute, type, n, values)                                            \
-    DL_RETURN_IF_CUDNN(                                                                                      \
-        cudnnBackendSetAttribute((descriptor), CUDNN_ATTR_##attribute, CUDNN_TYPE_##type, (n), (values)))
-#define DL_DESCRIPTOR_FINALIZE(descriptor) DL_RETURN_IF_CUDNN(cudnnBackendFinalize(descriptor))
+    DL_RETURN_IF_ERROR(DL_CUDNN(                                                                             \
+        cudnnBackendSetAttribute((descriptor), CUDNN_ATTR_##attribute, CUDNN_TYPE_##type, (n), (values))))
+#define DL_DESCRIPTOR_FINALIZE(descriptor) DL_RETURN_IF_ERROR(DL_CUDNN(cudnnBackendFinalize(descriptor)))
 
 /* Destroys a descriptor (NULL is fine) and sets it to NULL. */
 void dl_descriptor_destroy(dl_descriptor *descriptor);

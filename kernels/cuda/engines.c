@@ -74,14 +74,14 @@ dl_status dl_graph_device_of_text(const char *json, dl_graph_device **out) {
 static dl_status read_text(dl_descriptor description, dl_text *out) {
     int64_t n = 0, given = 0;
     char *json = NULL;
-    DL_RETURN_IF_CUDNN(cudnnBackendGetAttribute(description, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION,
-                                                CUDNN_TYPE_CHAR, 0, &n, NULL));
+    DL_RETURN_IF_ERROR(DL_CUDNN(cudnnBackendGetAttribute(
+        description, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, 0, &n, NULL)));
     DL_RETURN_IF_ERROR(dl_alloc((size_t)n + 1, 1, &json));
     const cudnnStatus_t code = cudnnBackendGetAttribute(
         description, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, n, &given, json);
     const dl_status status = code == CUDNN_STATUS_SUCCESS ? dl_text_append(out, "%s", json) : DL_OK;
     dl_free(&json);
-    DL_RETURN_IF_CUDNN(code);
+    DL_RETURN_IF_ERROR(DL_CUDNN(code));
     return status;
 }
 
@@ -133,13 +133,13 @@ typedef struct notes {
 static dl_status read_notes(dl_descriptor config, dl_descriptor found, notes *out) {
     cudnnBackendNumericalNote_t numerical[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
     int64_t n = 0;
-    DL_RETURN_IF_CUDNN(cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE,
-                                                CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &n, &found));
-    DL_RETURN_IF_CUDNN(cudnnBackendGetAttribute(found, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1,
-                                                &n, &out->number));
-    DL_RETURN_IF_CUDNN(cudnnBackendGetAttribute(found, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE,
-                                                CUDNN_TYPE_NUMERICAL_NOTE, CUDNN_NUMERICAL_NOTE_TYPE_COUNT,
-                                                &n, numerical));
+    DL_RETURN_IF_ERROR(DL_CUDNN(cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE,
+                                                         CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &n, &found)));
+    DL_RETURN_IF_ERROR(DL_CUDNN(cudnnBackendGetAttribute(found, CUDNN_ATTR_ENGINE_GLOBAL_INDEX,
+                                                         CUDNN_TYPE_INT64, 1, &n, &out->number)));
+    DL_RETURN_IF_ERROR(
+        DL_CUDNN(cudnnBackendGetAttribute(found, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
+                                          CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &n, numerical)));
     for (int64_t i = 0; i < n; i++) {
         out->tensor_core |= numerical[i] == CUDNN_NUMERICAL_NOTE_TENSOR_CORE;
         out->down_converts |= numerical[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS;
@@ -180,8 +180,8 @@ static dl_status ask(const dl_graph_engines *engines, cudnnBackendHeurMode_t mod
     for (int i = 0; i < MAX_CONFIGS; i++) {
         DL_DESCRIPTOR_CREATE(ENGINECFG, &config[i]);
     }
-    DL_RETURN_IF_CUDNN(cudnnBackendGetAttribute(*heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS,
-                                                CUDNN_TYPE_BACKEND_DESCRIPTOR, MAX_CONFIGS, n, config));
+    DL_RETURN_IF_ERROR(DL_CUDNN(cudnnBackendGetAttribute(
+        *heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, MAX_CONFIGS, n, config)));
     *n = *n > MAX_CONFIGS ? MAX_CONFIGS : *n;
     return DL_OK;
 }
@@ -235,8 +235,8 @@ static dl_status compile(const dl_graph_engines *engines, engine *e) {
         DL_DESCRIPTOR_SET(e->plan.descriptor, EXECUTION_PLAN_HANDLE, HANDLE, 1, &engines->device->handle);
     }
     DL_DESCRIPTOR_FINALIZE(e->plan.descriptor);
-    DL_RETURN_IF_CUDNN(cudnnBackendGetAttribute(e->plan.descriptor, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
-                                                CUDNN_TYPE_INT64, 1, &n, &n_bytes));
+    DL_RETURN_IF_ERROR(DL_CUDNN(cudnnBackendGetAttribute(
+        e->plan.descriptor, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &n, &n_bytes)));
     DL_RETURN_ERROR_IF(n_bytes < 0 || (size_t)n_bytes > engines->workspace_limit, DL_ERR_INTERNAL,
                        "cuDNN's %s wants %" PRId64 " bytes of workspace, above the limit of %zu", e->name,
                        n_bytes, engines->workspace_limit);

@@ -4,20 +4,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { MESSAGE_BYTES = 512 };
-
-dl_status dl_cudnn_raise(cudnnStatus_t status, const char *call, const char *file, int line,
-                         const char *function) {
-    char said[MESSAGE_BYTES] = "";
-    cudnnGetLastErrorString(said, sizeof said);
-    said[strcspn(said, "\n")] = '\0'; /* the first line is the innermost reason */
-    const bool memory = status == CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED ||
-                        status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED;
-    return dl_error_raise(memory ? DL_ERR_MEMORY : DL_ERR_INTERNAL, file, line, function,
-                          "cuDNN: %s (%d) in %.160s: %s", cudnnGetErrorString(status), (int)status, call,
-                          said[0] == '\0' ? "it gives no reason" : said);
-}
-
 /* --- values --- */
 
 int dl_graph_add_tensor(dl_graph *graph, const dl_graph_tensor *tensor) {
@@ -217,7 +203,7 @@ dl_status dl_graph_execute(cudnnHandle_t handle, const dl_graph_plan *plan, dl_g
             return status;
         }
     }
-    DL_RETURN_IF_CUDNN(cudnnBackendExecute(handle, plan->descriptor, pack->descriptor));
+    DL_RETURN_IF_ERROR(DL_CUDNN(cudnnBackendExecute(handle, plan->descriptor, pack->descriptor)));
     return DL_OK;
 }
 

@@ -12,23 +12,8 @@
 #ifndef DLTRAIN_KERNELS_CUDA_GRAPH_H
 #define DLTRAIN_KERNELS_CUDA_GRAPH_H
 
-#include "base/status.h"
 #include "base/text.h"
-
-#include <cudnn.h>
-#include <stdint.h>
-
-/* cuDNN's status as ours: the call, its name for the code, and what it last said. */
-dl_status dl_cudnn_raise(cudnnStatus_t status, const char *call, const char *file, int line,
-                         const char *function);
-
-#define DL_RETURN_IF_CUDNN(call)                                                                             \
-    do {                                                                                                     \
-        const cudnnStatus_t dl_cudnn_ = (call);                                                              \
-        if (dl_cudnn_ != CUDNN_STATUS_SUCCESS) {                                                             \
-            return dl_cudnn_raise(dl_cudnn_, #call, __FILE__, __LINE__, __func__);                           \
-        }                                                                                                    \
-    } while (0)
+#include "kernels/cuda/cuda.h"
 
 /* --- graphs --- */
 

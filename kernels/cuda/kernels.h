@@ -19,6 +19,20 @@ cudaError_t dl_launch_activation_backward(int64_t n, dl_activation activation, c
                                           const float *dy, float *dx, cudaStream_t stream);
 cudaError_t dl_launch_add(int64_t n, const float *a, const float *b, float *y, cudaStream_t stream);
 
+/* filters.cu: [k, c, cells] in float32 becomes [k, cells, c] of a type; the other way round. */
+cudaError_t dl_launch_pack_weights(int64_t k, int64_t c, int64_t cells, const float *x, dl_dtype dtype,
+                                   void *y, cudaStream_t stream);
+cudaError_t dl_launch_unpack_weights(int64_t k, int64_t c, int64_t cells, dl_dtype dtype, const void *x,
+                                     float *y, cudaStream_t stream);
+
+/* bias.cu: y = activation(y + bias) in rows of so many columns (bias NULL: zeros); y[column] = the sum of x
+ * over rows, by way of dl_sum_runs(rows) rows of float64 in `runs` (kernels/common/column_sums.h). Both in
+ * float32. */
+cudaError_t dl_launch_bias_activation(int64_t rows, int64_t columns, dl_activation activation,
+                                      const float *bias, dl_dtype dtype, void *y, cudaStream_t stream);
+cudaError_t dl_launch_column_sums(int64_t rows, int64_t columns, dl_dtype dtype, const void *x, float *y,
+                                  double *runs, cudaStream_t stream);
+
 /* update.cu: optimizer steps over a range of the arenas; what is the same for all elements is read from the
  * step block, the totals and the norm (NULL: not clipped) on the device. Nothing changes unless `control`
  * lets it. Optional states are NULL. */

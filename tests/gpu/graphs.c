@@ -169,7 +169,7 @@ static void what_cannot_be_is_refused(void **state) {
     made.graph.tensor[2].dim[1] = 9;
     for (int i = 0; i < 2; i++) { /* the second time from what is kept */
         assert_int_not_equal(dl_graph_find(*state, &made.graph, &any_engine, &engines), DL_OK);
-        assert_non_null(strstr(dl_error_last()->message, "cuDNN"));
+        assert_non_null(strstr(dl_error_last()->message, i == 0 ? "CUDNN_STATUS" : "no engine"));
     }
 }
 

@@ -1,0 +1,38 @@
+/* For .cu files: element types, and rounding between them (to nearest, ties to even). */
+#ifndef DLTRAIN_KERNELS_CUDA_CONVERT_CUH
+#define DLTRAIN_KERNELS_CUDA_CONVERT_CUH
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+static __device__ __forceinline__ float dl_float_of(float x) {
+    return x;
+}
+
+static __device__ __forceinline__ float dl_float_of(__nv_bfloat16 x) {
+    return __bfloat162float(x);
+}
+
+static __device__ __forceinline__ float dl_float_of(__half x) {
+    return __half2float(x);
+}
+
+template <typename To> __device__ __forceinline__ To dl_rounded(float x);
+
+template <> __device__ __forceinline__ float dl_rounded<float>(float x) {
+    return x;
+}
+
+template <> __device__ __forceinline__ __nv_bfloat16 dl_rounded<__nv_bfloat16>(float x) {
+    return __float2bfloat16_rn(x);
+}
+
+template <> __device__ __forceinline__ __half dl_rounded<__half>(float x) {
+    return __float2half_rn(x);
+}
+
+template <typename To, typename From> static __device__ __forceinline__ To dl_convert(From x) {
+    return dl_rounded<To>(dl_float_of(x));
+}
+
+#endif
