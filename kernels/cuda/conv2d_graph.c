@@ -1,9 +1,8 @@
 #include "kernels/cuda/conv2d_graph.h"
 
-#include "kernels/ops/sizes.h"
+#include "kernels/cuda/matmul_shape.h"
 
-/* The widest loads and stores of a GPU. */
-enum { MAX_ALIGNMENT = 16 };
+enum { STAGED_ALIGNMENT = 16 };
 
 bool dl_graph_dtype(dl_dtype dtype, cudnnDataType_t *out) {
     switch (dtype) {
@@ -19,18 +18,6 @@ bool dl_graph_dtype(dl_dtype dtype, cudnnDataType_t *out) {
     default:
         return false;
     }
-}
-
-/* What every address of the tensor is a multiple of. Memory is aligned to much more, but where an operation
- * runs in pieces, one begins behind any number of samples. */
-static int64_t alignment_of(const dl_tensor_desc *tensor, bool batched) {
-    const int64_t elements = batched ? dl_shape_stride(&tensor->shape, 1) : dl_shape_elements(&tensor->shape);
-    const int64_t n_bytes = elements * (int64_t)dl_dtype_bytes(tensor->dtype);
-    int64_t alignment = MAX_ALIGNMENT;
-    while (n_bytes % alignment != 0) {
-        alignment /= 2;
-    }
-    return alignment;
 }
 
 /* Strides of [n, c, h, w] where memory is [n, h, w, c]. */
@@ -65,7 +52,7 @@ static int add(builder *b, int slot, dl_graph_tensor tensor) {
 static dl_graph_tensor tensor_of(const builder *b, const char *name, int *slot) {
     *slot = dl_op_slot(b->info, name);
     const dl_tensor_desc *desc = &b->desc->slot[*slot];
-    dl_graph_tensor tensor = {.alignment = alignment_of(desc, b->info->slots[*slot].batched)};
+    dl_graph_tensor tensor = {.alignment = dl_slot_alignment(b->desc, *slot)};
     (void)dl_graph_dtype(desc->dtype, &tensor.dtype);
     return tensor;
 }
@@ -98,7 +85,7 @@ static int add_weights(builder *b, const char *name, cudnnDataType_t image) {
     }
     if (staged) {
         tensor.dtype = image;
-        tensor.alignment = MAX_ALIGNMENT;
+        tensor.alignment = STAGED_ALIGNMENT;
     }
     return add(b, staged ? DL_CONV2D_STAGED : slot, tensor);
 }
