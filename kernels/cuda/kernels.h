@@ -4,6 +4,7 @@
 #define DLTRAIN_KERNELS_CUDA_KERNELS_H
 
 #include "kernels/common/blocks.h"
+#include "kernels/common/lstm_step.h"
 #include "kernels/op.h"
 
 #include <cuda_runtime_api.h>
@@ -32,6 +33,13 @@ cudaError_t dl_launch_bias_activation(int64_t rows, int64_t columns, dl_activati
                                       const float *bias, dl_dtype dtype, void *y, cudaStream_t stream);
 cudaError_t dl_launch_column_sums(int64_t rows, int64_t columns, dl_dtype dtype, const void *x, float *y,
                                   double *runs, cudaStream_t stream);
+
+/* lstm.cu: kernels/common/lstm_step.h for every unit of so many samples; what stands before each position. */
+cudaError_t dl_launch_lstm_forward(int64_t n_samples, const dl_lstm_forward_step *step, cudaStream_t stream);
+cudaError_t dl_launch_lstm_backward(int64_t n_samples, const dl_lstm_backward_step *step,
+                                    cudaStream_t stream);
+cudaError_t dl_launch_lstm_before(int64_t n_samples, int64_t n_positions, int64_t h, const float *y,
+                                  const float *h0, float *before, cudaStream_t stream);
 
 /* update.cu: optimizer steps over a range of the arenas; what is the same for all elements is read from the
  * step block, the totals and the norm (NULL: not clipped) on the device. Nothing changes unless `control`

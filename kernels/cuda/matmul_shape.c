@@ -83,3 +83,43 @@ dl_matmul_shape dl_dense_shape_of(const dl_op_desc *desc) {
     shape.alignment = common_alignment(desc, slots);
     return shape;
 }
+
+static dl_matmul_side floats(int64_t stride, bool transposed) {
+    return (dl_matmul_side){.dtype = DL_F32, .stride = stride, .transposed = transposed};
+}
+
+/* Rows of a position lie a whole sequence apart, and begin h floats (dz: 4 h) behind those of the position
+ * before. */
+dl_matmul_shape dl_lstm_shape_of(const dl_op_desc *desc, bool initial) {
+    const dl_lstm_sizes s = dl_lstm_sizes_of(desc);
+    int64_t alignment = MAX_ALIGNMENT;
+    while (s.h * (int64_t)sizeof(float) % alignment != 0) {
+        alignment /= 2;
+    }
+    switch (desc->kind) {
+    case DL_OP_LSTM_FORWARD:
+        return (dl_matmul_shape){.rows = s.n,
+                                 .columns = 4 * s.h,
+                                 .inner = s.h,
+                                 .left = floats(initial ? s.h : s.t * s.h, false),
+                                 .right = floats(s.h, true),
+                                 .out = floats(4 * s.h, false),
+                                 .alignment = alignment};
+    case DL_OP_LSTM_BACKWARD_DATA:
+        return (dl_matmul_shape){.rows = s.n,
+                                 .columns = s.h,
+                                 .inner = 4 * s.h,
+                                 .left = floats(s.t * 4 * s.h, false),
+                                 .right = floats(s.h, false),
+                                 .out = floats(s.h, false),
+                                 .alignment = alignment};
+    default:
+        return (dl_matmul_shape){.rows = 4 * s.h,
+                                 .columns = s.h,
+                                 .inner = s.n * s.t,
+                                 .left = floats(4 * s.h, true),
+                                 .right = floats(s.h, false),
+                                 .out = floats(s.h, false),
+                                 .alignment = alignment};
+    }
+}

@@ -37,6 +37,11 @@ dl_blas_product dl_blas_product_of(const dl_matmul_shape *shape);
 /* The product of a dense kind: y = x w^T, dx = dy w, or dw = dy^T x. */
 dl_matmul_shape dl_dense_shape_of(const dl_op_desc *desc);
 
+/* The product of an LSTM kind: the outputs before a position with W_hh^T, into [n, 4 h] (`initial`: of h0
+ * rather than of rows of y); the gradients of a position with W_hh, into [n, h]; or dz^T with what stands
+ * before each position, into dw_hh. */
+dl_matmul_shape dl_lstm_shape_of(const dl_op_desc *desc, bool initial);
+
 /* The largest power of two, up to 16, that divides the bytes of a sample of a batched slot, of all of
  * another: operations that run in pieces begin behind any number of samples. */
 int64_t dl_slot_alignment(const dl_op_desc *desc, int slot);
