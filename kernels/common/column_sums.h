@@ -1,6 +1,7 @@
-/* How the columns of a matrix are summed by blocks of GPU threads: always the same additions in the same
- * order, whatever the GPU. Rows are dealt to blocks in runs, within a block to its rows of threads in turns;
- * what the rows of threads have is added in a tree, what the blocks have in their order. */
+/* How blocks of GPU threads divide a matrix of which columns are channels, and how they sum its columns:
+ * always the same additions in the same order, whatever the GPU. Rows are dealt to blocks in runs, within a
+ * block to its rows of threads in turns; what the rows of threads have is added in a tree, what the blocks
+ * have in their order. */
 #ifndef DLTRAIN_KERNELS_COMMON_COLUMN_SUMS_H
 #define DLTRAIN_KERNELS_COMMON_COLUMN_SUMS_H
 
@@ -8,9 +9,28 @@
 
 #include <stdint.h>
 
-/* A block is DL_SUM_COLUMNS threads wide (a warp: what lies side by side is read at once), DL_SUM_ROWS high.
- */
-enum { DL_SUM_COLUMNS = 32, DL_SUM_ROWS = 8, DL_SUM_MAX_RUNS = 256, DL_SUM_LEAST_ROWS = 64 };
+enum { DL_SUM_THREADS = 256, DL_SUM_MAX_WIDTH = 32, DL_SUM_MAX_RUNS = 256, DL_SUM_LEAST_ROWS = 64 };
+
+/* Threads of a block side by side: a warp, whose values lie side by side too, or the power of two above fewer
+ * columns. */
+DL_SHARED int dl_sum_width(int64_t columns) {
+    int width = 1;
+    while (width < DL_SUM_MAX_WIDTH && width < columns) {
+        width *= 2;
+    }
+    return width;
+}
+
+/* Rows of threads of a block of that width: a power of two. */
+DL_SHARED int dl_sum_height(int width) {
+    return DL_SUM_THREADS / width;
+}
+
+/* Blocks side by side. */
+DL_SHARED int64_t dl_sum_strips(int64_t columns) {
+    const int width = dl_sum_width(columns);
+    return (columns + width - 1) / width;
+}
 
 /* Number of runs that n_rows are dealt in. */
 DL_SHARED int64_t dl_sum_runs(int64_t n_rows) {

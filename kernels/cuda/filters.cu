@@ -19,16 +19,7 @@ static cudaError_t pack(int64_t k, int64_t c, int64_t cells, const float *x, voi
 
 cudaError_t dl_launch_pack_weights(int64_t k, int64_t c, int64_t cells, const float *x, dl_dtype dtype, void *y,
                                    cudaStream_t stream) {
-    switch (dtype) {
-    case DL_F32:
-        return pack<float>(k, c, cells, x, y, stream);
-    case DL_BF16:
-        return pack<__nv_bfloat16>(k, c, cells, x, y, stream);
-    case DL_F16:
-        return pack<__half>(k, c, cells, x, y, stream);
-    default:
-        return cudaErrorInvalidValue;
-    }
+    return DL_BY_DTYPE(dtype, pack, k, c, cells, x, y, stream);
 }
 
 template <typename From>
@@ -38,14 +29,5 @@ static cudaError_t unpack(int64_t k, int64_t c, int64_t cells, const void *x, fl
 
 cudaError_t dl_launch_unpack_weights(int64_t k, int64_t c, int64_t cells, dl_dtype dtype, const void *x, float *y,
                                      cudaStream_t stream) {
-    switch (dtype) {
-    case DL_F32:
-        return unpack<float>(k, c, cells, x, y, stream);
-    case DL_BF16:
-        return unpack<__nv_bfloat16>(k, c, cells, x, y, stream);
-    case DL_F16:
-        return unpack<__half>(k, c, cells, x, y, stream);
-    default:
-        return cudaErrorInvalidValue;
-    }
+    return DL_BY_DTYPE(dtype, unpack, k, c, cells, x, y, stream);
 }

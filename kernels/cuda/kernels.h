@@ -6,6 +6,7 @@
 #include "kernels/common/blocks.h"
 #include "kernels/common/lstm_step.h"
 #include "kernels/op.h"
+#include "kernels/ops/sizes.h"
 
 #include <cuda_runtime_api.h>
 
@@ -40,6 +41,35 @@ cudaError_t dl_launch_lstm_backward(int64_t n_samples, const dl_lstm_backward_st
                                     cudaStream_t stream);
 cudaError_t dl_launch_lstm_before(int64_t n_samples, int64_t n_positions, int64_t h, const float *y,
                                   const float *h0, float *before, cudaStream_t stream);
+
+/* batch_norm.cu: images in one type, `runs` is a workspace of dl_batch_norm_runs_bytes. */
+size_t dl_batch_norm_runs_bytes(const dl_batch_norm_sizes *z);
+cudaError_t dl_launch_batch_norm_sums(const dl_batch_norm_sizes *z, dl_dtype dtype, const void *x,
+                                      double *runs, double *out, cudaStream_t stream);
+cudaError_t dl_launch_batch_norm_backward_sums(const dl_batch_norm_sizes *z, dl_activation activation,
+                                               dl_dtype dtype, const void *dy, const void *x,
+                                               const float *stat, double *runs, double *dstat,
+                                               cudaStream_t stream);
+cudaError_t dl_launch_batch_norm_forward(const dl_batch_norm_sizes *z, dl_activation activation,
+                                         dl_dtype dtype, const void *x, const float *stat,
+                                         const void *residual, void *y, cudaStream_t stream);
+cudaError_t dl_launch_batch_norm_backward_data(const dl_batch_norm_sizes *z, dl_activation activation,
+                                               dl_dtype dtype, const void *dy, const void *x,
+                                               const float *stat, const double *dstat, void *dx,
+                                               cudaStream_t stream);
+cudaError_t dl_launch_batch_norm_statistics(const dl_batch_norm_sizes *z, double epsilon, const double *sums,
+                                            const float *gamma, const float *beta, float *stat,
+                                            cudaStream_t stream);
+cudaError_t dl_launch_batch_norm_moving(const dl_batch_norm_sizes *z, double epsilon, const float *mean,
+                                        const float *variance, const float *gamma, const float *beta,
+                                        float *stat, cudaStream_t stream);
+cudaError_t dl_launch_batch_norm_backward_weights(const dl_batch_norm_sizes *z, const double *dstat,
+                                                  float *dgamma, float *dbeta, cudaStream_t stream);
+cudaError_t dl_launch_batch_norm_moments(const dl_batch_norm_sizes *z, const double *sums, double *out,
+                                         cudaStream_t stream);
+cudaError_t dl_launch_batch_norm_commit(const dl_batch_norm_sizes *z, double keep, const double *moments,
+                                        float *mean, float *variance, const int32_t *control,
+                                        cudaStream_t stream);
 
 /* update.cu: optimizer steps over a range of the arenas; what is the same for all elements is read from the
  * step block, the totals and the norm (NULL: not clipped) on the device. Nothing changes unless `control`

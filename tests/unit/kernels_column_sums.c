@@ -26,16 +26,28 @@ static void runs_take_every_row_once(void **state) {
     }
 }
 
+/* Every column has one thread row; a block is never wider than a warp. */
+static void strips_take_every_column_once(void **state) {
+    (void)state;
+    for (int64_t columns = 1; columns < 200; columns++) {
+        const int width = dl_sum_width(columns);
+        assert_int_equal(width * dl_sum_height(width), DL_SUM_THREADS);
+        assert_true(width <= DL_SUM_MAX_WIDTH && (width & (width - 1)) == 0);
+        assert_true(dl_sum_strips(columns) * width >= columns);
+        assert_true((dl_sum_strips(columns) - 1) * width < columns);
+    }
+}
+
 /* A block as the kernel runs it: rows of threads add their rows, then the tree. */
-static double block_sum(int64_t n_rows) {
-    double part[DL_SUM_ROWS] = {0.0};
-    for (int y = 0; y < DL_SUM_ROWS; y++) {
-        for (int64_t row = y; row < n_rows; row += DL_SUM_ROWS) {
+static double block_sum(int height, int64_t n_rows) {
+    double part[DL_SUM_THREADS] = {0.0};
+    for (int y = 0; y < height; y++) {
+        for (int64_t row = y; row < n_rows; row += height) {
             part[y] += (double)(row + 1);
         }
     }
-    for (int half = DL_SUM_ROWS / 2; half > 0; half /= 2) {
-        for (int y = 0; y < DL_SUM_ROWS; y++) {
+    for (int half = height / 2; half > 0; half /= 2) {
+        for (int y = 0; y < height; y++) {
             const int partner = dl_sum_partner(y, half);
             /* nobody adds what another thread adds to in the same round */
             assert_true(partner < 0 || (partner >= half && partner < 2 * half));
@@ -47,14 +59,17 @@ static double block_sum(int64_t n_rows) {
 
 static void the_tree_adds_all_threads(void **state) {
     (void)state;
-    for (int64_t n = 0; n < 40; n++) {
-        assert_true(block_sum(n) == (double)(n * (n + 1) / 2));
+    for (int width = 1; width <= DL_SUM_MAX_WIDTH; width *= 2) {
+        for (int64_t n = 0; n < 600; n += 7) {
+            assert_true(block_sum(dl_sum_height(width), n) == (double)(n * (n + 1) / 2));
+        }
     }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(runs_take_every_row_once),
+        cmocka_unit_test(strips_take_every_column_once),
         cmocka_unit_test(the_tree_adds_all_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
