@@ -9,8 +9,7 @@
 #ifndef DLTRAIN_KERNELS_COMMON_DROPOUT_H
 #define DLTRAIN_KERNELS_COMMON_DROPOUT_H
 
-#include "base/rng.h"
-#include "kernels/common/pointwise.h"
+#include "kernels/common/philox.h"
 #include "kernels/op.h"
 
 #include <math.h>
@@ -43,13 +42,27 @@ DL_SHARED float dl_dropout_element(const dl_dropout *dropout, uint32_t number, f
 typedef void dl_dropout_run_fn(const dl_dropout *dropout, int64_t step, int64_t id, int64_t first, int64_t n,
                                const float *x, float *y);
 
+/* Where element `at` of n elements, rows of `row`, stands in the whole sample: rows may be shared by ranks.
+ */
+DL_SHARED int64_t dl_dropout_place(const dl_dropout_attr *attr, int64_t at, int64_t row) {
+    return attr->whole_row == 0 ? at : at / row * attr->whole_row + attr->row_begin + at % row;
+}
+
+/* One element of sample `id`, by itself. */
+DL_SHARED float dl_dropout_one(const dl_dropout *dropout, int64_t step, int64_t id, int64_t place, float x) {
+    uint32_t number[4];
+    dl_philox_4x32(dropout->seed, dropout->purpose, (uint64_t)step, dl_dropout_counter(id, place / 4),
+                   number);
+    return dl_dropout_element(dropout, number[place % 4], x);
+}
+
 static inline void dl_dropout_run(const dl_dropout *dropout, int64_t step, int64_t id, int64_t first,
                                   int64_t n, const float *x, float *y) {
     uint32_t number[4] = {0};
     for (int64_t i = first; i < first + n; i++) {
         if (i == first || i % 4 == 0) {
-            dl_rng_4x32(dropout->seed, dropout->purpose, (uint64_t)step, dl_dropout_counter(id, i / 4),
-                        number);
+            dl_philox_4x32(dropout->seed, dropout->purpose, (uint64_t)step, dl_dropout_counter(id, i / 4),
+                           number);
         }
         y[i - first] = dl_dropout_element(dropout, number[i % 4], x[i - first]);
     }

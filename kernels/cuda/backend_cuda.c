@@ -224,6 +224,7 @@ const dl_backend dl_backend_cuda = {
     .n_algorithms = dl_cuda_n_algorithms,
     .algorithm_name = dl_cuda_algorithm_name,
     .own_memory = true,
+    .steps_in_flight = 2,
     .streams = &dl_cuda_streams,
     .describe = cuda_describe,
     .model = cuda_model,

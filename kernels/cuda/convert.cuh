@@ -3,6 +3,7 @@
 #ifndef DLTRAIN_KERNELS_CUDA_CONVERT_CUH
 #define DLTRAIN_KERNELS_CUDA_CONVERT_CUH
 
+#define CUDA_NO_HALF /* the type is __half: "half" stays a name like others */
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 

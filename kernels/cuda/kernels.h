@@ -88,6 +88,86 @@ cudaError_t dl_launch_commit_f32(int64_t n, const dl_op_attr *attr, float *state
 cudaError_t dl_launch_commit_f64(int64_t n, bool accumulate, double *state, const double *value,
                                  const int32_t *control, cudaStream_t stream);
 
+/* rows.cu: softmax, losses and metrics, rows of k values; labels below 0: none. Loss and metric values go to
+ * `narrow` or `wide`, the other one is NULL. dx may be x; dx and p may be NULL. */
+cudaError_t dl_launch_softmax_forward(dl_row_sizes rows, const float *x, float *y, cudaStream_t stream);
+cudaError_t dl_launch_softmax_backward(dl_row_sizes rows, const float *y, const float *dy, float *dx,
+                                       cudaStream_t stream);
+cudaError_t dl_launch_softmax_cross_entropy(dl_row_sizes rows, const dl_loss_attr *attr, const float *x,
+                                            const int32_t *labels, float *narrow, double *wide, float *dx,
+                                            float *p, cudaStream_t stream);
+cudaError_t dl_launch_cross_entropy_forward(dl_row_sizes rows, const dl_loss_attr *attr, const float *p,
+                                            const int32_t *labels, float *narrow, double *wide,
+                                            cudaStream_t stream);
+cudaError_t dl_launch_cross_entropy_backward(dl_row_sizes rows, const dl_loss_attr *attr, const float *p,
+                                             const int32_t *labels, float *dp, cudaStream_t stream);
+cudaError_t dl_launch_accuracy(dl_row_sizes rows, int64_t k, const float *x, const int32_t *labels,
+                               float *narrow, double *wide, cudaStream_t stream);
+cudaError_t dl_launch_error_forward(dl_row_sizes rows, bool absolute, const float *x, const float *target,
+                                    float *narrow, double *wide, cudaStream_t stream);
+cudaError_t dl_launch_error_backward(dl_row_sizes rows, const dl_loss_attr *attr, const float *x,
+                                     const float *target, float *dx, cudaStream_t stream);
+
+/* sums.cu: in orders that depend on n alone. */
+cudaError_t dl_launch_sum_samples(int64_t n, const float *narrow, const double *wide, bool accumulate,
+                                  double *total, cudaStream_t stream);
+cudaError_t dl_launch_tree_sum_f32(int64_t n, int64_t k, const float *x, float *y, cudaStream_t stream);
+cudaError_t dl_launch_tree_sum_f64(int64_t n, int64_t k, const double *x, double *y, cudaStream_t stream);
+cudaError_t dl_launch_check_finite(int64_t n, const float *x, int32_t *control, cudaStream_t stream);
+cudaError_t dl_launch_sum_squares(int64_t n, const float *x, double *sums, int32_t *control,
+                                  cudaStream_t stream);
+cudaError_t dl_launch_gradient_norm(int64_t n, const dl_clip_attr *clip, const double *sums,
+                                    const double *totals, double *norm, cudaStream_t stream);
+
+/* pooling.cu: index: the winning cell of each window, a byte each; NULL: not kept. y: outputs behind relu,
+ * NULL without.
+ */
+cudaError_t dl_launch_max_pooling_forward(const dl_pooling2d_sizes *sizes, const dl_pool_attr *pool,
+                                          const float *x, float *y, uint8_t *index, cudaStream_t stream);
+cudaError_t dl_launch_max_pooling_backward(const dl_pooling2d_sizes *sizes, const dl_pool_attr *pool,
+                                           const float *dy, const uint8_t *index, const float *y, float *dx,
+                                           cudaStream_t stream);
+cudaError_t dl_launch_average_pooling_forward(const dl_pooling2d_sizes *sizes, const dl_pool_attr *pool,
+                                              const float *x, float *y, cudaStream_t stream);
+cudaError_t dl_launch_average_pooling_backward(const dl_pooling2d_sizes *sizes, const dl_pool_attr *pool,
+                                               const float *dy, float *dx, cudaStream_t stream);
+
+/* shape.cu: inner [N, H, W, C] and what it is with a border of zeros; a part of rows and the whole rows. */
+cudaError_t dl_launch_pad(const dl_shape *inner, const dl_shape *outer, const dl_padding_attr *padding,
+                          const float *x, float *y, cudaStream_t stream);
+cudaError_t dl_launch_unpad(const dl_shape *inner, const dl_shape *outer, const dl_padding_attr *padding,
+                            const float *dy, float *dx, cudaStream_t stream);
+cudaError_t dl_launch_move_columns(int64_t rows, int64_t width, const float *from, int64_t from_stride,
+                                   float *to, int64_t to_stride, cudaStream_t stream);
+
+/* sequence.cu */
+cudaError_t dl_launch_embedding_forward(dl_embedding_sizes sizes, const int32_t *x, const float *w, float *y,
+                                        cudaStream_t stream);
+/* dw must have been cleared. */
+cudaError_t dl_launch_embedding_backward(dl_embedding_sizes sizes, const int32_t *x, const float *dy,
+                                         float *dw, cudaStream_t stream);
+cudaError_t dl_launch_reverse(dl_sequence_sizes sizes, const float *x, const int32_t *lengths, float *y,
+                              cudaStream_t stream);
+cudaError_t dl_launch_take_last(dl_sequence_sizes sizes, const float *x, const int32_t *lengths, float *y,
+                                cudaStream_t stream);
+/* dx must have been cleared. */
+cudaError_t dl_launch_give_last(dl_sequence_sizes sizes, const float *dy, const int32_t *lengths, float *dx,
+                                cudaStream_t stream);
+
+/* images.cu: pixels to input, random changes, dropout. Sizes in elements of a sample; ids: the samples'
+ * numbers. */
+cudaError_t dl_launch_normalize(int64_t n, int64_t channels, const dl_normalize_attr *attr,
+                                const uint8_t *bytes, const float *values, float *y, cudaStream_t stream);
+cudaError_t dl_launch_random_crop(const dl_shape *shape, size_t element_bytes, const dl_augment_attr *attr,
+                                  const void *x, const int64_t *ids, const dl_step_block *step, void *y,
+                                  cudaStream_t stream);
+cudaError_t dl_launch_random_flip(const dl_shape *shape, size_t element_bytes, const dl_augment_attr *attr,
+                                  const void *x, const int64_t *ids, const dl_step_block *step, void *y,
+                                  cudaStream_t stream);
+cudaError_t dl_launch_dropout(int64_t n, int64_t sample, int64_t row, const dl_dropout_attr *attr,
+                              const float *x, const int64_t *ids, const dl_step_block *step, float *y,
+                              cudaStream_t stream);
+
 #ifdef __cplusplus
 }
 #endif

@@ -14,15 +14,15 @@ cudaError_t dl_launch_activation_forward(int64_t n, dl_activation activation, co
     return dl_launch(activation_forward, n, stream, activation, x, y);
 }
 
-static __global__ void activation_backward(int64_t n, dl_activation activation, const float *y, const float *dy,
-                                           float *dx) {
+static __global__ void activation_backward(int64_t n, dl_activation activation, const float *y,
+                                           const float *dy, float *dx) {
     for (int64_t i = dl_first(); i < n; i += dl_stride()) {
         dx[i] = dl_activate_backward(activation, y[i], dy[i]);
     }
 }
 
-cudaError_t dl_launch_activation_backward(int64_t n, dl_activation activation, const float *y, const float *dy,
-                                          float *dx, cudaStream_t stream) {
+cudaError_t dl_launch_activation_backward(int64_t n, dl_activation activation, const float *y,
+                                          const float *dy, float *dx, cudaStream_t stream) {
     return dl_launch(activation_backward, n, stream, activation, y, dy, dx);
 }
 

@@ -1,5 +1,6 @@
-/* Optimizer steps, PyTorch's formulas (kernels/common/update.h), one kernel for a whole range of the arenas. Each
- * thread computes what is the same for all elements again: some fifty operations beside memory that it waits for. */
+/* Optimizer steps, PyTorch's formulas (kernels/common/update.h), one kernel for a whole range of the arenas.
+ * Each thread computes what is the same for all elements again: some fifty operations beside memory that it
+ * waits for. */
 #include "kernels/common/update.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/launch.cuh"
@@ -45,20 +46,21 @@ cudaError_t dl_launch_adam(int64_t n, const dl_op_attr *attr, float *w, const fl
     return dl_launch(adam, n, stream, *attr, w, g, m, v, update_blocks{step, totals, control, norm});
 }
 
-static __global__ void rmsprop(int64_t n, dl_op_attr attr, float *w, const float *g, float *s, float *m, float *v,
-                               update_blocks b) {
+static __global__ void rmsprop(int64_t n, dl_op_attr attr, float *w, const float *g, float *s, float *m,
+                               float *v, update_blocks b) {
     if (!dl_step_is_ok(b.control)) {
         return;
     }
     const dl_rmsprop_step step = dl_rmsprop_step_of(&attr, b.step, b.totals, b.norm);
     for (int64_t i = dl_first(); i < n; i += dl_stride()) {
-        w[i] = dl_rmsprop_element(&step, w[i], g[i], s + i, m == NULL ? NULL : m + i, v == NULL ? NULL : v + i);
+        w[i] =
+            dl_rmsprop_element(&step, w[i], g[i], s + i, m == NULL ? NULL : m + i, v == NULL ? NULL : v + i);
     }
 }
 
 cudaError_t dl_launch_rmsprop(int64_t n, const dl_op_attr *attr, float *w, const float *g, float *s, float *m,
-                              float *v, const dl_step_block *step, const double *totals, const int32_t *control,
-                              const double *norm, cudaStream_t stream) {
+                              float *v, const dl_step_block *step, const double *totals,
+                              const int32_t *control, const double *norm, cudaStream_t stream) {
     return dl_launch(rmsprop, n, stream, *attr, w, g, s, m, v, update_blocks{step, totals, control, norm});
 }
 

@@ -1,41 +1,8 @@
 #include "kernels/common/activation.h"
+#include "kernels/common/pooling_windows.h"
 #include "kernels/ops/sizes.h"
 #include "kernels/ref/index_ref.h"
 #include "kernels/ref/ref.h"
-
-#include <math.h>
-
-/* One output: sample, row, column, channel. */
-typedef struct output {
-    int64_t n, p, q, c;
-} output;
-
-/* Position in x of cell (r, s) of an output's window, or -1 in the padding. */
-static int64_t cell_at(const dl_pooling2d_sizes *z, const dl_pool_attr *pool, const output *o, int64_t r,
-                       int64_t s) {
-    const int64_t h = o->p * pool->stride[0] - pool->padding[0] + r;
-    const int64_t v = o->q * pool->stride[1] - pool->padding[2] + s;
-    return h >= 0 && h < z->h && v >= 0 && v < z->w ? ((o->n * z->h + h) * z->w + v) * z->c + o->c : -1;
-}
-
-/* Number of the winning cell: the first largest; the first NaN wins over numbers, as in PyTorch. */
-static int64_t winner(const dl_pooling2d_sizes *z, const dl_pool_attr *pool, const float *x,
-                      const output *o) {
-    int64_t best = -1;
-    float largest = 0;
-    for (int64_t cell = 0; cell < z->r * z->s; cell++) {
-        const int64_t at = cell_at(z, pool, o, cell / z->s, cell % z->s);
-        if (at >= 0 && (best < 0 || x[at] > largest || (isnan(x[at]) && !isnan(largest)))) {
-            best = cell;
-            largest = x[at];
-        }
-    }
-    return best;
-}
-
-static output output_of(const dl_pooling2d_sizes *z, int64_t i) {
-    return (output){i / (z->c * z->q * z->p), i / (z->c * z->q) % z->p, i / z->c % z->q, i % z->c};
-}
 
 void dl_max_pooling2d_forward_ref(const dl_op *op, void *const *slots) {
     const dl_pooling2d_sizes z = dl_pooling2d_sizes_of(&op->desc);
@@ -45,9 +12,9 @@ void dl_max_pooling2d_forward_ref(const dl_op *op, void *const *slots) {
     uint8_t *index = slots[2];
     int32_t *wide = slots[2];
     for (int64_t i = 0; i < z.n * z.p * z.q * z.c; i++) {
-        const output o = output_of(&z, i);
-        const int64_t cell = winner(&z, pool, x, &o);
-        y[i] = x[cell_at(&z, pool, &o, cell / z.s, cell % z.s)];
+        const dl_cell o = dl_cell_of(i, z.p, z.q, z.c);
+        const int64_t cell = dl_window_winner(&z, pool, x, o);
+        y[i] = x[dl_window_cell(&z, pool, o, cell / z.s, cell % z.s)];
         if (index != NULL && dl_index_is_wide(&op->desc)) {
             wide[i] = (int32_t)cell;
         } else if (index != NULL) {
@@ -88,28 +55,19 @@ void dl_max_pooling2d_backward_ref(const dl_op *op, void *const *slots) {
     }
 }
 
-/* Cells of an output's window that are in the image. */
-static int64_t cells_inside(const dl_pooling2d_sizes *z, const dl_pool_attr *pool, const output *o) {
-    int64_t n = 0;
-    for (int64_t cell = 0; cell < z->r * z->s; cell++) {
-        n += cell_at(z, pool, o, cell / z->s, cell % z->s) >= 0;
-    }
-    return n;
-}
-
 void dl_average_pooling2d_forward_ref(const dl_op *op, void *const *slots) {
     const dl_pooling2d_sizes z = dl_pooling2d_sizes_of(&op->desc);
     const dl_pool_attr *pool = &op->desc.attr.u.pool;
     const float *x = slots[0];
     float *y = slots[1];
     for (int64_t i = 0; i < z.n * z.p * z.q * z.c; i++) {
-        const output o = output_of(&z, i);
+        const dl_cell o = dl_cell_of(i, z.p, z.q, z.c);
         double sum = 0;
         for (int64_t cell = 0; cell < z.r * z.s; cell++) {
-            const int64_t at = cell_at(&z, pool, &o, cell / z.s, cell % z.s);
+            const int64_t at = dl_window_cell(&z, pool, o, cell / z.s, cell % z.s);
             sum += at >= 0 ? (double)x[at] : 0;
         }
-        y[i] = (float)(sum / (double)cells_inside(&z, pool, &o));
+        y[i] = (float)(sum / (double)dl_window_cells(&z, pool, o));
     }
 }
 
@@ -122,8 +80,9 @@ static double spread_to_cell(const dl_pooling2d_sizes *z, const dl_pool_attr *po
             const int64_t r = h - (p * pool->stride[0] - pool->padding[0]);
             const int64_t s = v - (q * pool->stride[1] - pool->padding[2]);
             if (r >= 0 && r < z->r && s >= 0 && s < z->s) {
-                const output o = {n, p, q, c};
-                sum += (double)dy[((n * z->p + p) * z->q + q) * z->c + c] / (double)cells_inside(z, pool, &o);
+                const dl_cell o = {n, p, q, c};
+                sum +=
+                    (double)dy[((n * z->p + p) * z->q + q) * z->c + c] / (double)dl_window_cells(z, pool, o);
             }
         }
     }

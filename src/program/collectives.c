@@ -6,6 +6,9 @@ static dl_status prepare(dl_plan *plan, dl_axis_name axis, const dl_reduce_desc 
     const dl_grid *grid = plan->options.grid;
     dl_comm *comm = axis == DL_N_AXES ? grid->world : grid->axis[axis].comm;
     dl_plan_collective *made = &plan->collective[plan->n_collectives];
+    DL_RETURN_ERROR_IF(plan->options.device->backend->own_memory && (comm->size > 1 || desc->n_blocks > 1),
+                       DL_ERR_USAGE, "%s: communicator %s cannot reach the memory of backend %s", desc->name,
+                       comm->functions->name, plan->options.device->backend->name);
     DL_RETURN_IF_ERROR(comm->functions->all_reduce_prepare(comm, desc, &made->collective));
     made->comm = comm;
     plan->n_collectives++;

@@ -1,7 +1,8 @@
 /* The executor: one loop over the list. It does nothing that is not in it. */
 #include "base/clock.h"
+#include "base/mem.h"
 #include "program/fence.h"
-#include "program/program.h"
+#include "program/streams.h"
 
 #include <math.h>
 #include <string.h>
@@ -47,7 +48,7 @@ static dl_status run_part(void *context, int p) {
         const size_t each = r->program->slot[workspace].n_bytes / (size_t)instruction->n_parts;
         slots[info->n_slots] = (char *)whole[info->n_slots] + each * (size_t)p;
     }
-    return part->op->functions->run(part->op, slots, NULL);
+    return part->op->functions->run(part->op, slots, r->plan->stream[instruction->lane]);
 }
 
 static dl_status run_operation(const run *r, const dl_instruction *instruction) {
@@ -56,7 +57,8 @@ static dl_status run_operation(const run *r, const dl_instruction *instruction) 
         return dl_device_for_each(r->plan->options.device, instruction->n_parts, run_part, (void *)context);
     }
     const size_t row = (size_t)(instruction - r->program->instruction) * ROW;
-    return instruction->op->functions->run(instruction->op, &r->program->pointer[row], NULL);
+    return instruction->op->functions->run(instruction->op, &r->program->pointer[row],
+                                           r->plan->stream[instruction->lane]);
 }
 
 static dl_status load(const run *r, const dl_instruction *instruction) {
@@ -74,7 +76,8 @@ static dl_status load(const run *r, const dl_instruction *instruction) {
             instruction->load == DL_LOAD_IDS ? r->batch->ids : r->batch->field[instruction->load];
         from = (const char *)field + sample * (size_t)instruction->load_samples.begin;
     }
-    return r->plan->options.device->backend->upload(r->plan->options.device, to, from, slot->n_bytes, NULL);
+    return r->plan->options.device->backend->upload(r->plan->options.device, to, from, slot->n_bytes,
+                                                    r->plan->stream[instruction->lane]);
 }
 
 static dl_status wait_for(const dl_plan_collective *collective) {
@@ -152,9 +155,59 @@ static dl_status run_fenced(run *r, int at) {
     return status;
 }
 
+/* --- on streams: the list is handed over, and events make its order --- */
+
+static bool has_streams(const dl_plan *plan) {
+    return plan->options.device->backend->streams != NULL;
+}
+
+/* A communicator that knows no streams adds on the host, when the comm lane has come to this place: the
+ * result is there for whatever is handed over from now on. */
+static dl_status reduce_between(const run *r, const dl_instruction *instruction) {
+    const dl_plan_collective *collective = &r->plan->collective[instruction->collective];
+    if (r->plan->options.device->backend->own_memory) {
+        return DL_OK; /* of one rank alone (collectives.c): the sum is there */
+    }
+    DL_RETURN_IF_ERROR(r->plan->options.device->backend->streams->synchronize(
+        r->plan->options.device, r->plan->stream[instruction->lane]));
+    DL_RETURN_IF_ERROR(start_collective(collective));
+    return wait_for(collective);
+}
+
+static dl_status hand_over(run *r, int at) {
+    const dl_instruction *instruction = &r->program->instruction[at];
+    DL_RETURN_IF_ERROR(dl_streams_wait(r->plan, instruction));
+    if (instruction->type == DL_DO_ALL_REDUCE) {
+        DL_RETURN_IF_ERROR(reduce_between(r, instruction));
+    } else {
+        DL_RETURN_IF_ERROR(run_unordered(r, at));
+    }
+    return dl_streams_record(r->plan, instruction);
+}
+
+static dl_status execute_on_streams(run *r) {
+    DL_RETURN_IF_ERROR(dl_streams_begin(r->plan));
+    for (int i = 0; i < r->program->n_instructions; i++) {
+        DL_RETURN_IF_ERROR(hand_over(r, i));
+    }
+    return dl_streams_end(r->plan);
+}
+
+/* One instruction alone, done on return: for looking at it. */
+static dl_status run_alone(run *r, int at) {
+    if (!has_streams(r->plan)) {
+        return run_instruction(r, at);
+    }
+    DL_RETURN_IF_ERROR(hand_over(r, at));
+    return dl_device_synchronize(r->plan->options.device);
+}
+
 dl_status dl_execute(dl_plan *plan, int program, const dl_host_batch *batch) {
     run r = {.plan = plan, .program = plan->program[program], .batch = batch};
     const bool strict = plan->options.device->backend->strict;
+    if (has_streams(plan)) {
+        return execute_on_streams(&r);
+    }
     for (int i = 0; i < r.program->n_instructions; i++) {
         DL_RETURN_IF_ERROR(strict ? run_fenced(&r, i) : run_instruction(&r, i));
     }
@@ -163,32 +216,53 @@ dl_status dl_execute(dl_plan *plan, int program, const dl_host_batch *batch) {
 
 dl_status dl_execute_profiled(dl_plan *plan, int program, const dl_host_batch *batch, dl_profile *profile) {
     run r = {.plan = plan, .program = plan->program[program], .batch = batch, .profile = profile};
+    DL_RETURN_IF_ERROR(dl_device_synchronize(plan->options.device));
     for (int i = 0; i < r.program->n_instructions; i++) {
         const double before = dl_clock_seconds(), waited = r.waited;
-        DL_RETURN_IF_ERROR(run_instruction(&r, i));
+        DL_RETURN_IF_ERROR(run_alone(&r, i));
         profile->seconds[i] += dl_clock_seconds() - before - (r.waited - waited);
     }
     profile->n_runs++;
+    if (has_streams(plan)) {
+        return DL_OK;
+    }
     return finish_collectives(&r, r.program->n_instructions - 1); /* for the host */
 }
 
-/* Is there a NaN or Inf among the floats an instruction wrote? Layouts do not matter: padding is finite. */
-static bool wrote_bad(const run *r, int at) {
+/* Is there a NaN or Inf in these bytes of floats on the device? */
+static dl_status find_bad(const dl_plan *plan, const float *value, size_t n_bytes, bool *bad) {
+    dl_device *device = plan->options.device;
+    float *copy = NULL;
+    if (device->backend->own_memory) {
+        DL_RETURN_IF_ERROR(dl_alloc(n_bytes, 1, &copy));
+        const dl_status status = device->backend->download(device, copy, value, n_bytes, NULL);
+        if (status != DL_OK) {
+            dl_free(&copy);
+            return status;
+        }
+        value = copy;
+    }
+    for (size_t e = 0; e < n_bytes / sizeof(float) && !*bad; e++) {
+        *bad = !isfinite(value[e]);
+    }
+    dl_free(&copy);
+    return DL_OK;
+}
+
+/* Is there one among the floats an instruction wrote? Layouts do not matter: padding is finite. */
+static dl_status wrote_bad(const run *r, int at, bool *bad) {
     const dl_instruction *instruction = &r->program->instruction[at];
     const dl_op_info *info = dl_op_info_of(instruction->kind);
-    for (int i = 0; i < info->n_slots; i++) {
+    *bad = false;
+    for (int i = 0; i < info->n_slots && !*bad; i++) {
         const dl_slot *slot = instruction->slot[i] >= 0 ? &r->program->slot[instruction->slot[i]] : NULL;
         if (slot == NULL || info->slots[i].role == DL_SLOT_IN || slot->tensor.dtype != DL_F32) {
             continue;
         }
-        const float *value = r->program->pointer[(size_t)at * ROW + (size_t)i];
-        for (size_t e = 0; e < slot->n_bytes / sizeof(float); e++) {
-            if (!isfinite(value[e])) {
-                return true;
-            }
-        }
+        DL_RETURN_IF_ERROR(
+            find_bad(r->plan, r->program->pointer[(size_t)at * ROW + (size_t)i], slot->n_bytes, bad));
     }
-    return false;
+    return DL_OK;
 }
 
 dl_status dl_execute_until_bad(dl_plan *plan, int program, const dl_host_batch *batch, int *instruction) {
@@ -199,8 +273,12 @@ dl_status dl_execute_until_bad(dl_plan *plan, int program, const dl_host_batch *
         if (at->phase >= DL_PHASE_REDUCE || at->type == DL_DO_ALL_REDUCE) {
             continue;
         }
-        DL_RETURN_IF_ERROR(run_instruction(&r, i));
-        if (at->type == DL_DO_OPERATION && wrote_bad(&r, i)) {
+        bool bad = false;
+        DL_RETURN_IF_ERROR(run_alone(&r, i));
+        if (at->type == DL_DO_OPERATION) {
+            DL_RETURN_IF_ERROR(wrote_bad(&r, i, &bad));
+        }
+        if (bad) {
             *instruction = i;
             return DL_OK;
         }

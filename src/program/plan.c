@@ -1,6 +1,7 @@
 /* A plan: the programs of a run, compiled one by one, and the memory they share. */
 #include "program/choose.h"
 #include "program/compile.h"
+#include "program/streams.h"
 
 #include <string.h>
 
@@ -129,9 +130,10 @@ dl_status dl_plan_seal(dl_plan *plan) {
 
 /* --- memory and addresses --- */
 
-/* Memory that other ranks add to. */
-static bool is_shared(int storage) {
-    return storage == DL_STORE_GRADIENT || storage == DL_STORE_EXCHANGE;
+/* Memory that other ranks add to, where the host can reach it. */
+static bool is_shared(const dl_plan *plan, int storage) {
+    return !plan->options.device->backend->own_memory &&
+           (storage == DL_STORE_GRADIENT || storage == DL_STORE_EXCHANGE);
 }
 
 static dl_status take_memory(dl_plan *plan) {
@@ -140,7 +142,7 @@ static dl_status take_memory(dl_plan *plan) {
         if (plan->bytes[s] == 0) {
             continue;
         }
-        if (is_shared(s)) {
+        if (is_shared(plan, s)) {
             DL_RETURN_IF_ERROR_DOING(comm->functions->memory_create(comm, plan->bytes[s], &plan->memory[s]),
                                      "taking %zu bytes for %s", plan->bytes[s],
                                      dl_storage_name((dl_storage)s));
@@ -190,6 +192,7 @@ dl_status dl_plan_finish(dl_plan *plan) {
     for (int i = 0; i < plan->n_programs; i++) {
         DL_RETURN_IF_ERROR(bind(plan, plan->program[i]));
     }
+    DL_RETURN_IF_ERROR(dl_streams_create(plan));
     return dl_prepare_collectives(plan);
 }
 
@@ -198,7 +201,7 @@ static void release_memory(dl_plan *plan) {
         if (plan->memory[s] == NULL) {
             continue;
         }
-        if (is_shared(s)) {
+        if (is_shared(plan, s)) {
             dl_comm *comm = plan->options.grid->axis[DL_AXIS_DATA].comm;
             comm->functions->memory_destroy(comm, plan->memory[s]);
         } else {
@@ -212,6 +215,7 @@ void dl_plan_destroy(dl_plan **plan) {
     if (*plan == NULL) {
         return;
     }
+    dl_streams_destroy(*plan);
     dl_release_collectives(*plan);
     for (int i = 0; i < (*plan)->n_programs; i++) {
         dl_program_destroy(&(*plan)->program[i]);

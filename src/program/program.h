@@ -218,6 +218,13 @@ typedef struct dl_plan {
     void *zeros;                 /* on the host: what a state begins with */
     void *memory[DL_N_STORAGES]; /* after finish; the gradient arenas are in the communicator's memory */
     int n_collectives;
+    /* On backends with streams (streams.h); NULL on others. */
+    dl_stream *stream[DL_N_LANES];
+    int n_events;        /* of the program that has the most: programs run one after the other */
+    dl_event **event;    /* [n_events] by the numbers of the list */
+    dl_event **end;      /* ends of the last runs, in turns */
+    dl_event **lane_end; /* [DL_N_LANES] */
+    int64_t n_runs;
     dl_plan_collective *collective; /* buckets, then totals, control, exchanges, those of the tensor axis */
     bool sealed;
 } dl_plan;
@@ -262,8 +269,9 @@ bool dl_plan_carried(const dl_plan *plan, int v, dl_carried *out);
 
 void dl_plan_destroy(dl_plan **plan);
 
-/* Runs a program once. Collective over all ranks when it has collectives. Everything is done on return of
- * backends that run operations at once. */
+/* Runs a program once. Collective over all ranks when it has collectives. Everything is done on return on
+ * backends that run operations at once. On those with streams it has been handed over: the batch may be used
+ * again, and a download without stream waits for the results. */
 DL_NODISCARD dl_status dl_execute(dl_plan *plan, int program, const dl_host_batch *batch);
 
 /* The same without collectives, stopping after the first instruction whose output holds a NaN or Inf: its

@@ -53,6 +53,7 @@ typedef struct kit {
 /* What kit_plan makes; zeros: a dry plan on `ref` for one rank, adam, fused, not clipped. */
 typedef struct kit_options {
     const char *backend;
+    const dl_backend *device_of; /* in place of `backend`: one that is in no table */
     int n_threads;
     int64_t batch_size;
     int accumulate, n_ranks, rank;
@@ -143,7 +144,8 @@ static inline dl_update_rule kit_update(const kit_options *o) {
 static inline void kit_plan(kit *k, const kit_options *o) {
     static const char *const fields[] = {"x", "y", "lengths"};
     const dl_device_options device = {.n_threads = o->n_threads > 0 ? o->n_threads : 1};
-    const dl_backend *backend = dl_backend_find(o->backend == NULL ? "ref" : o->backend);
+    const dl_backend *backend =
+        o->device_of != NULL ? o->device_of : dl_backend_find(o->backend == NULL ? "ref" : o->backend);
     assert_non_null(backend);
     KIT_OK(dl_device_open(backend, &device, &k->device));
     if (o->runnable) {

@@ -24,10 +24,9 @@ static dl_status run(const dl_op *op, void *const *slots, dl_stream *stream) {
 }
 
 static const dl_op_functions functions = {.run = run};
-static const dl_backend backend = {.name = "sleeping"};
-static dl_device device = {.backend = &backend};
 
 static double measured(int ms, int disturbed_run) {
+    dl_device device = {.backend = dl_backend_find("ref")}; /* which runs at once */
     const dl_op op = {.functions = &functions, .device = &device, .desc.algorithm = ms};
     double seconds = 0;
     n_runs = 0;

@@ -1,0 +1,113 @@
+/* Tables of rows looked up by token, and sequences of different lengths. */
+#include "kernels/common/sequence.h"
+#include "kernels/cuda/kernels.h"
+#include "kernels/cuda/launch.cuh"
+
+#include <math.h>
+
+enum { THREADS = DL_GRID_THREADS };
+
+static __global__ void embedding_forward(int64_t n, dl_embedding_sizes s, const int32_t *x, const float *w,
+                                         float *y) {
+    for (int64_t i = dl_first(); i < n; i += dl_stride()) {
+        const int32_t token = x[i / s.width];
+        const bool known = token >= 0 && token < s.vocabulary;
+        y[i] = known ? w[token * s.width + i % s.width] : NAN;
+    }
+}
+
+cudaError_t dl_launch_embedding_forward(dl_embedding_sizes sizes, const int32_t *x, const float *w, float *y,
+                                        cudaStream_t stream) {
+    return dl_launch(embedding_forward, sizes.tokens * sizes.width, stream, sizes, x, w, y);
+}
+
+/* Does one of x[from .. end) equal `token`? The same answer for all threads of the block, which all call it.
+ */
+static __device__ bool any_equal(const int32_t *x, int64_t from, int64_t end, int32_t token) {
+    bool found = false;
+    for (int64_t i = from + threadIdx.x; i < end; i += THREADS) {
+        found = found || x[i] == token;
+    }
+    return __syncthreads_or(found) != 0;
+}
+
+/* A block for each token and each THREADS columns. The first place of a token adds the rows of all its places
+ * in their order, a column each thread; blocks at later places have nothing to do. No atomics: one order, the
+ * same bits. */
+static __global__ void embedding_backward(int64_t n, dl_embedding_sizes s, const int32_t *x, const float *dy,
+                                          float *dw) {
+    const int64_t column = (int64_t)blockIdx.y * THREADS + threadIdx.x;
+    for (int64_t first = blockIdx.x; first < n; first += gridDim.x) {
+        const int32_t token = x[first];
+        if (token < 0 || token >= s.vocabulary || any_equal(x, 0, first, token)) {
+            continue; /* all threads of the block alike */
+        }
+        double sum = 0;
+        for (int64_t begin = first; begin < n; begin += THREADS) {
+            const int64_t end = begin + THREADS < n ? begin + THREADS : n;
+            if (!any_equal(x, begin, end, token)) {
+                continue;
+            }
+            for (int64_t i = begin; i < end && column < s.width; i++) {
+                sum += x[i] == token ? (double)dy[i * s.width + column] : 0.0;
+            }
+        }
+        if (column < s.width) {
+            dw[token * s.width + column] = (float)sum;
+        }
+    }
+}
+
+cudaError_t dl_launch_embedding_backward(dl_embedding_sizes sizes, const int32_t *x, const float *dy,
+                                         float *dw, cudaStream_t stream) {
+    if (sizes.tokens > 0 && sizes.width > 0) {
+        const dim3 blocks(dl_grid_block_per_item(sizes.tokens),
+                          (unsigned)((sizes.width + THREADS - 1) / THREADS));
+        embedding_backward<<<blocks, THREADS, 0, stream>>>(sizes.tokens, sizes, x, dy, dw);
+    }
+    return cudaPeekAtLastError();
+}
+
+static __global__ void reverse(int64_t n, dl_sequence_sizes s, const float *x, const int32_t *lengths,
+                               float *y) {
+    for (int64_t i = dl_first(); i < n; i += dl_stride()) {
+        const int64_t sample = i / (s.t * s.features), t = i / s.features % s.t;
+        const int64_t from = dl_reversed_position(t, dl_length_of(lengths, sample, s.t));
+        y[i] = x[(sample * s.t + from) * s.features + i % s.features];
+    }
+}
+
+cudaError_t dl_launch_reverse(dl_sequence_sizes sizes, const float *x, const int32_t *lengths, float *y,
+                              cudaStream_t stream) {
+    return dl_launch(reverse, sizes.n * sizes.t * sizes.features, stream, sizes, x, lengths, y);
+}
+
+/* Where element i of the last positions [N, F] stands in the sequences [N, T, F]. */
+static __device__ int64_t last_of(dl_sequence_sizes s, const int32_t *lengths, int64_t i) {
+    const int64_t sample = i / s.features;
+    return (sample * s.t + dl_length_of(lengths, sample, s.t) - 1) * s.features + i % s.features;
+}
+
+static __global__ void take_last(int64_t n, dl_sequence_sizes s, const float *x, const int32_t *lengths,
+                                 float *y) {
+    for (int64_t i = dl_first(); i < n; i += dl_stride()) {
+        y[i] = x[last_of(s, lengths, i)];
+    }
+}
+
+cudaError_t dl_launch_take_last(dl_sequence_sizes sizes, const float *x, const int32_t *lengths, float *y,
+                                cudaStream_t stream) {
+    return dl_launch(take_last, sizes.n * sizes.features, stream, sizes, x, lengths, y);
+}
+
+static __global__ void give_last(int64_t n, dl_sequence_sizes s, const float *dy, const int32_t *lengths,
+                                 float *dx) {
+    for (int64_t i = dl_first(); i < n; i += dl_stride()) {
+        dx[last_of(s, lengths, i)] = dy[i];
+    }
+}
+
+cudaError_t dl_launch_give_last(dl_sequence_sizes sizes, const float *dy, const int32_t *lengths, float *dx,
+                                cudaStream_t stream) {
+    return dl_launch(give_last, sizes.n * sizes.features, stream, sizes, dy, lengths, dx);
+}
