@@ -166,14 +166,18 @@ static dl_status prepare(dl_device *device, const dl_op_desc *desc, const dl_op 
     return DL_OK;
 }
 
-/* x, w and y in one type, float32 or 16 bits; bias and the gradients of both in float32. */
+/* What is multiplied has one type, float32 or 16 bits; the product that type or float32; bias and the
+ * gradients of weights and bias are float32. */
 static bool takes(const dl_op_desc *desc) {
     const dl_op_info *info = dl_op_info_of(desc->kind);
     const dl_dtype first = desc->slot[0].dtype;
     for (int i = 0; i < info->n_slots; i++) {
         const char *name = info->slots[i].name;
-        const bool sum = strcmp(name, "b") == 0 || strcmp(name, "dw") == 0 || strcmp(name, "db") == 0;
-        if (desc->slot[i].present && desc->slot[i].dtype != (sum ? DL_F32 : first)) {
+        const dl_dtype dtype = desc->slot[i].dtype;
+        const bool sum = strcmp(name, "b") == 0 || strcmp(name, "dw") == 0 || strcmp(name, "db") == 0,
+                   out = info->slots[i].role == DL_SLOT_OUT;
+        const bool fits = dtype == DL_F32 ? sum || out || first == DL_F32 : !sum && dtype == first;
+        if (desc->slot[i].present && !fits) {
             return false;
         }
     }
