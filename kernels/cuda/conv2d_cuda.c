@@ -43,7 +43,7 @@ static dl_status find_candidates(dl_cuda_device *device, const dl_op_desc *desc,
     const dl_graph_rules rules = rules_of(device, desc);
     dl_status status = DL_ERR_INTERNAL;
     *out = (candidates){.n = {0}};
-    for (int f = dl_conv2d_has_forms(desc) ? 0 : N_FORMS - 1; f < N_FORMS; f++) {
+    for (int f = dl_conv2d_fuses(desc) ? 0 : N_FORMS - 1; f < N_FORMS; f++) {
         dl_conv2d_graph_of(desc, forms[f], &out->made[f]);
         if (dl_graph_find(device->graphs, &out->made[f].graph, &rules, &out->engines[f]) == DL_OK) {
             out->n[f] = dl_graph_n_engines(out->engines[f]);

@@ -139,6 +139,11 @@ bool dl_conv2d_has_forms(const dl_op_desc *desc) {
             desc->slot[dl_op_slot(dl_op_info_of(desc->kind), "b")].present);
 }
 
+bool dl_conv2d_fuses(const dl_op_desc *desc) {
+    return dl_conv2d_has_forms(desc) &&
+           (desc->attr.activation == DL_ACT_NONE || desc->attr.activation == DL_ACT_RELU);
+}
+
 void dl_conv2d_graph_of(const dl_op_desc *desc, dl_conv2d_form form, dl_conv2d_graph *out) {
     static const struct {
         dl_graph_kind kind;

@@ -27,6 +27,10 @@ void dl_conv2d_graph_of(const dl_op_desc *desc, dl_conv2d_form form, dl_conv2d_g
 /* Whether the two forms of a desc's graph differ. */
 bool dl_conv2d_has_forms(const dl_op_desc *desc);
 
+/* Whether the fused form is worth asking for: of graphs with tanh and sigmoid cuDNN has its slowest engine
+ * only (in float32, for an H200). */
+bool dl_conv2d_fuses(const dl_op_desc *desc);
+
 /* cuDNN's type; false for those that convolutions do not have here. */
 bool dl_graph_dtype(dl_dtype dtype, cudnnDataType_t *out);
 

@@ -77,14 +77,15 @@ static dl_status prepare_weights(dl_device *device, const dl_op_desc *desc, cons
     (void)forward;
     weights_op *op = NULL;
     const int64_t *dim = desc->slot[0].shape.dim;
+    const bool own = dl_cuda_is_weights_layout(desc->slot[desc->kind == DL_OP_PACK ? 1 : 0].layout);
     DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *op, &op));
-    dl_cuda_op_init(&op->base, device, desc, &weights_functions, "krsc");
+    dl_cuda_op_init(&op->base, device, desc, &weights_functions, own ? "krsc" : "cast");
     for (int i = 0; i < 2; i++) {
         op->base.layout[i] = op->base.desc.slot[i].layout = desc->slot[i].layout;
     }
-    op->k = dim[0];
-    op->c = dim[1];
-    op->cells = dim[2] * dim[3];
+    op->k = own ? dim[0] : 1;
+    op->c = own ? dim[1] : dl_shape_elements(&desc->slot[0].shape);
+    op->cells = own ? dim[2] * dim[3] : 1;
     *out = &op->base;
     return DL_OK;
 }
@@ -93,9 +94,12 @@ static bool is_float(dl_dtype dtype) {
     return dtype == DL_F32 || dtype == DL_BF16 || dtype == DL_F16;
 }
 
+/* Copies of other weights than filters are of 16 bits, or there is none. */
 static bool takes_pack(const dl_op_desc *desc) {
-    return dl_cuda_is_weights_layout(desc->slot[1].layout) && desc->slot[0].layout == NULL &&
-           desc->slot[0].dtype == DL_F32 && is_float(desc->slot[1].dtype);
+    const dl_tensor_desc *y = &desc->slot[1];
+    const bool own = dl_cuda_is_weights_layout(y->layout), rounds = y->layout == NULL && y->dtype != DL_F32;
+    return (own || rounds) && desc->slot[0].layout == NULL && desc->slot[0].dtype == DL_F32 &&
+           is_float(y->dtype);
 }
 
 /* Gradients are written plainly by who makes them: only the way back of a copy is here. */

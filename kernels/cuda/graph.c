@@ -90,9 +90,11 @@ static cudnnPointwiseMode_t pointwise_mode(dl_graph_kind kind) {
 
 static dl_status describe_pointwise(dl_graph_kind kind, dl_descriptor *out) {
     const cudnnPointwiseMode_t mode = pointwise_mode(kind);
+    const cudnnNanPropagation_t nan = CUDNN_PROPAGATE_NAN; /* as dl_relu: else relu would hide it */
     DL_DESCRIPTOR_CREATE(POINTWISE, out);
     DL_DESCRIPTOR_SET(*out, POINTWISE_MODE, POINTWISE_MODE, 1, &mode);
     DL_DESCRIPTOR_SET(*out, POINTWISE_MATH_PREC, DATA_TYPE, 1, &sums_dtype);
+    DL_DESCRIPTOR_SET(*out, POINTWISE_NAN_PROPAGATION, NAN_PROPOGATION, 1, &nan);
     DL_DESCRIPTOR_FINALIZE(*out);
     return DL_OK;
 }

@@ -208,6 +208,7 @@ static void bias_and_activation_are_fused(void **state) {
     desc.attr.activation = DL_ACT_TANH;
     set(&desc, "b", DL_F32, DL_SHAPE(16));
     assert_true(dl_conv2d_has_forms(&desc));
+    assert_false(dl_conv2d_fuses(&desc));
     dl_conv2d_graph_of(&desc, DL_CONV2D_FUSED, &made);
     const dl_graph *graph = &made.graph;
     assert_int_equal(graph->n_nodes, 3);
