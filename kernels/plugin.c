@@ -77,11 +77,8 @@ bool dl_plugin_exists(const char *name) {
 }
 
 bool dl_plugin_has_driver(void) {
-    void *driver = dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL);
-    if (driver != NULL) {
-        (void)dlclose(driver);
-    }
-    return driver != NULL;
+    /* stays open: who finds it goes on to use it */
+    return dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL) != NULL;
 }
 
 /* ISO C has no way from an object pointer to a function; POSIX says that this one works. */

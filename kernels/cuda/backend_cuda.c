@@ -76,7 +76,7 @@ typedef struct kernel_op {
 static dl_status run_kernels(const dl_op *op, void *const *slots, dl_stream *stream) {
     const kernel_op *self = (const kernel_op *)(const void *)op;
     const cudaError_t code = self->run(op, slots, dl_cuda_handle(stream));
-    DL_RETURN_ERROR_IF(code != cudaSuccess, DL_ERR_INTERNAL, "launching %s: %s (%s)",
+    DL_RETURN_ERROR_IF(code != cudaSuccess, DL_ERR_INTERNAL, "launching %s, or work before it: %s (%s)",
                        dl_op_info_of(op->desc.kind)->name, cudaGetErrorString(code), cudaGetErrorName(code));
     return DL_OK;
 }
@@ -194,7 +194,9 @@ static dl_status memory_create(dl_device *device, size_t n_bytes, void **out) {
                         left >> 20, total >> 20, n_bytes >> 20);
     }
     DL_RETURN_IF_ERROR(DL_CUDA(code));
-    const dl_status status = DL_CUDA(cudaMemset(memory, 0, n_bytes));
+    /* the device clears it later than the call returns, and lanes do not wait for the default stream */
+    dl_status status = DL_CUDA(cudaMemset(memory, 0, n_bytes));
+    status = status == DL_OK ? DL_CUDA(cudaDeviceSynchronize()) : status;
     if (status != DL_OK) {
         (void)cudaFree(memory);
         return status;

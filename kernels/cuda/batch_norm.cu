@@ -1,6 +1,6 @@
 /* Batch normalization (kernels/ops/batch_norm_info.c). Images are matrices of as many columns as channels; a block
  * has a strip of them, so that a thread stays with its channel and reads its statistics once. Groups of samples are
- * groups of rows, one for each gridDim.z. */
+ * groups of rows. */
 #include "kernels/common/batch_norm_image.h"
 #include "kernels/common/update.h"
 #include "kernels/cuda/columns.cuh"
@@ -45,22 +45,22 @@ template <typename T> struct gradients_of {
     }
 };
 
-/* runs[group, run, 2, channel]: run blockIdx.y of group blockIdx.z. */
+/* runs[group, run, 2, channel] */
 template <typename Values>
-static __global__ void sum_runs(dl_batch_norm_sizes z, Values values, double *runs) {
-    const int64_t channel = dl_column(), group = blockIdx.z, rows = rows_of(z, group);
-    const int64_t begin = dl_sum_run_begin(rows, gridDim.y, blockIdx.y),
-                  end = dl_sum_run_begin(rows, gridDim.y, blockIdx.y + 1);
+static __global__ void sum_runs(dl_batch_norm_sizes z, int64_t n_runs, Values values, double *runs) {
+    const dl_strip s = dl_strip_of(z.channels, n_runs);
+    const int64_t rows = rows_of(z, s.group), begin = dl_sum_run_begin(rows, n_runs, s.run),
+                  end = dl_sum_run_begin(rows, n_runs, s.run + 1);
     dl_channel_sums sum = {0.0, 0.0};
-    if (channel < z.channels) {
-        values.begin(z.channels, group, channel);
-        for (int64_t row = begin + threadIdx.y; row < end; row += blockDim.y) {
-            values.add((first_row(z, group) + row) * z.channels + channel, &sum);
+    if (s.column < z.channels) {
+        values.begin(z.channels, s.group, s.column);
+        for (int64_t row = begin + s.y; row < end; row += s.height) {
+            values.add((first_row(z, s.group) + row) * z.channels + s.column, &sum);
         }
     }
-    sum = dl_sum_block(sum);
-    if (threadIdx.y == 0 && channel < z.channels) {
-        double *at = runs + (group * gridDim.y + blockIdx.y) * 2 * z.channels + channel;
+    sum = dl_sum_block(s, sum);
+    if (s.y == 0 && s.column < z.channels) {
+        double *at = runs + (s.group * n_runs + s.run) * 2 * z.channels + s.column;
         at[0] = sum.first;
         at[z.channels] = sum.second;
     }
@@ -98,8 +98,8 @@ static cudaError_t sum(const dl_batch_norm_sizes *z, Values values, double *runs
     if (z->groups == 0) {
         return cudaSuccess;
     }
-    sum_runs<<<dl_column_grid(z->channels, n_runs, z->groups), dl_column_block(z->channels), 0, stream>>>(*z, values,
-                                                                                                          runs);
+    DL_LAUNCH(sum_runs<Values>, dl_strip_blocks(z->channels, n_runs, z->groups), DL_SUM_THREADS, stream, *z, n_runs,
+              values, runs);
     return dl_launch(add_runs, z->groups * 2 * z->channels, stream, *z, n_runs, const_cast<const double *>(runs),
                      stride, out);
 }
@@ -130,53 +130,53 @@ cudaError_t dl_launch_batch_norm_backward_sums(const dl_batch_norm_sizes *z, dl_
 /* --- images --- */
 
 template <typename T>
-static __global__ void forward(dl_batch_norm_sizes z, dl_activation activation, const T *x, const float *stat,
-                               const T *residual, T *y) {
-    const int64_t channel = dl_column(), group = blockIdx.z, rows = rows_of(z, group);
-    if (channel >= z.channels) {
+static __global__ void forward(dl_batch_norm_sizes z, int64_t n_runs, dl_activation activation, const T *x,
+                               const float *stat, const T *residual, T *y) {
+    const dl_strip s = dl_strip_of(z.channels, n_runs);
+    const int64_t rows = rows_of(z, s.group), end = dl_sum_run_begin(rows, n_runs, s.run + 1);
+    if (s.column >= z.channels) {
         return;
     }
-    const dl_channel_stat s = dl_channel_stat_at(stat, z.channels, group, channel);
-    for (int64_t row = (int64_t)blockIdx.y * blockDim.y + threadIdx.y; row < rows;
-         row += (int64_t)gridDim.y * blockDim.y) {
-        const int64_t at = (first_row(z, group) + row) * z.channels + channel;
+    const dl_channel_stat of = dl_channel_stat_at(stat, z.channels, s.group, s.column);
+    for (int64_t row = dl_sum_run_begin(rows, n_runs, s.run) + s.y; row < end; row += s.height) {
+        const int64_t at = (first_row(z, s.group) + row) * z.channels + s.column;
         const float other = residual == NULL ? 0.0f : dl_float_of(residual[at]);
-        y[at] = dl_convert<T>(dl_channel_forward(s, activation, dl_float_of(x[at]), other));
+        y[at] = dl_convert<T>(dl_channel_forward(of, activation, dl_float_of(x[at]), other));
     }
 }
 
 template <typename T>
-static __global__ void backward_data(dl_batch_norm_sizes z, dl_activation activation, const T *dy, const T *x,
-                                     const float *stat, const double *dstat, T *dx) {
-    const int64_t channel = dl_column(), group = blockIdx.z, rows = rows_of(z, group);
-    if (channel >= z.channels) {
+static __global__ void backward_data(dl_batch_norm_sizes z, int64_t n_runs, dl_activation activation, const T *dy,
+                                     const T *x, const float *stat, const double *dstat, T *dx) {
+    const dl_strip s = dl_strip_of(z.channels, n_runs);
+    const int64_t rows = rows_of(z, s.group), end = dl_sum_run_begin(rows, n_runs, s.run + 1);
+    if (s.column >= z.channels) {
         return;
     }
-    const dl_channel_stat s = dl_channel_stat_at(stat, z.channels, group, channel);
-    const double *sums = dstat == NULL ? NULL : dstat + 2 * group * z.channels + channel;
-    const float mean = sums == NULL ? 0.0f : (float)(sums[0] * (double)s.inverse_count),
-                mean_along = sums == NULL ? 0.0f : (float)(sums[z.channels] * (double)s.inverse_count);
-    for (int64_t row = (int64_t)blockIdx.y * blockDim.y + threadIdx.y; row < rows;
-         row += (int64_t)gridDim.y * blockDim.y) {
-        const int64_t at = (first_row(z, group) + row) * z.channels + channel;
+    const dl_channel_stat of = dl_channel_stat_at(stat, z.channels, s.group, s.column);
+    const double *sums = dstat == NULL ? NULL : dstat + 2 * s.group * z.channels + s.column;
+    const float mean = sums == NULL ? 0.0f : (float)(sums[0] * (double)of.inverse_count),
+                mean_along = sums == NULL ? 0.0f : (float)(sums[z.channels] * (double)of.inverse_count);
+    for (int64_t row = dl_sum_run_begin(rows, n_runs, s.run) + s.y; row < end; row += s.height) {
+        const int64_t at = (first_row(z, s.group) + row) * z.channels + s.column;
         dx[at] = dl_convert<T>(
-            dl_channel_backward(s, activation, dl_float_of(x[at]), dl_float_of(dy[at]), mean, mean_along));
+            dl_channel_backward(of, activation, dl_float_of(x[at]), dl_float_of(dy[at]), mean, mean_along));
     }
 }
 
-/* A row of threads has some tens of rows: statistics are read once for so many. */
-static dim3 image_grid(const dl_batch_norm_sizes *z) {
+/* A thread has some tens of rows: it reads its channel's statistics once for them. */
+static int64_t image_runs(const dl_batch_norm_sizes *z) {
     enum { ROWS_PER_THREAD = 16 };
-    const int64_t height = dl_sum_height(dl_sum_width(z->channels)) * ROWS_PER_THREAD;
-    const int64_t blocks = (z->group * z->cells + height - 1) / height, most = 32768;
-    return dl_column_grid(z->channels, blocks < most ? blocks : most, z->groups);
+    const int64_t rows = (int64_t)dl_sum_height(dl_sum_width(z->channels)) * ROWS_PER_THREAD;
+    return (z->group * z->cells + rows - 1) / rows;
 }
 
 template <typename T>
 static cudaError_t launch_forward(const dl_batch_norm_sizes *z, dl_activation activation, const void *x,
                                   const float *stat, const void *residual, void *y, cudaStream_t stream) {
-    forward<<<image_grid(z), dl_column_block(z->channels), 0, stream>>>(
-        *z, activation, static_cast<const T *>(x), stat, static_cast<const T *>(residual), static_cast<T *>(y));
+    const int64_t n_runs = image_runs(z);
+    DL_LAUNCH(forward<T>, dl_strip_blocks(z->channels, n_runs, z->groups), DL_SUM_THREADS, stream, *z, n_runs,
+              activation, static_cast<const T *>(x), stat, static_cast<const T *>(residual), static_cast<T *>(y));
     return cudaPeekAtLastError();
 }
 
@@ -191,8 +191,9 @@ template <typename T>
 static cudaError_t launch_backward(const dl_batch_norm_sizes *z, dl_activation activation, const void *dy,
                                    const void *x, const float *stat, const double *dstat, void *dx,
                                    cudaStream_t stream) {
-    backward_data<<<image_grid(z), dl_column_block(z->channels), 0, stream>>>(
-        *z, activation, static_cast<const T *>(dy), static_cast<const T *>(x), stat, dstat, static_cast<T *>(dx));
+    const int64_t n_runs = image_runs(z);
+    DL_LAUNCH(backward_data<T>, dl_strip_blocks(z->channels, n_runs, z->groups), DL_SUM_THREADS, stream, *z, n_runs,
+              activation, static_cast<const T *>(dy), static_cast<const T *>(x), stat, dstat, static_cast<T *>(dx));
     return cudaPeekAtLastError();
 }
 

@@ -25,18 +25,18 @@ cudaError_t dl_launch_bias_activation(int64_t rows, int64_t columns, dl_activati
     return DL_BY_DTYPE(dtype, finish, rows, columns, activation, bias, y, stream);
 }
 
-/* Run blockIdx.y of the rows: runs[run, column]. */
+/* runs[run, column] */
 template <typename T>
-static __global__ void sum_runs(int64_t rows, int64_t columns, const T *x, double *runs) {
-    const int64_t column = dl_column(), end = dl_sum_run_begin(rows, gridDim.y, blockIdx.y + 1);
+static __global__ void sum_runs(int64_t rows, int64_t columns, int64_t n_runs, const T *x, double *runs) {
+    const dl_strip s = dl_strip_of(columns, n_runs);
+    const int64_t end = dl_sum_run_begin(rows, n_runs, s.run + 1);
     dl_channel_sums sum = {0.0, 0.0};
-    for (int64_t row = dl_sum_run_begin(rows, gridDim.y, blockIdx.y) + threadIdx.y; row < end && column < columns;
-         row += blockDim.y) {
-        sum.first += (double)dl_float_of(x[row * columns + column]);
+    for (int64_t row = dl_sum_run_begin(rows, n_runs, s.run) + s.y; row < end && s.column < columns; row += s.height) {
+        sum.first += (double)dl_float_of(x[row * columns + s.column]);
     }
-    sum = dl_sum_block(sum);
-    if (threadIdx.y == 0 && column < columns) {
-        runs[blockIdx.y * columns + column] = sum.first;
+    sum = dl_sum_block(s, sum);
+    if (s.y == 0 && s.column < columns) {
+        runs[s.run * columns + s.column] = sum.first;
     }
 }
 
@@ -54,8 +54,8 @@ template <typename T>
 static cudaError_t column_sums(int64_t rows, int64_t columns, const void *x, float *y, double *runs,
                                cudaStream_t stream) {
     const int64_t n_runs = dl_sum_runs(rows);
-    sum_runs<<<dl_column_grid(columns, n_runs, 1), dl_column_block(columns), 0, stream>>>(
-        rows, columns, static_cast<const T *>(x), runs);
+    DL_LAUNCH(sum_runs<T>, dl_strip_blocks(columns, n_runs, 1), DL_SUM_THREADS, stream, rows, columns, n_runs,
+              static_cast<const T *>(x), runs);
     return dl_launch(add_runs, columns, stream, n_runs, const_cast<const double *>(runs), y);
 }
 

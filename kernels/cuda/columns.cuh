@@ -1,35 +1,46 @@
-/* For .cu files: pairs of sums down the columns of a matrix, in a fixed order (kernels/common/column_sums.h). */
+/* For .cu files: blocks over the columns of a matrix, and pairs of sums down them in a fixed order (kernels/common/
+ * column_sums.h). Blocks and threads are numbered in one dimension: columns side by side first, then runs of
+ * rows, then groups of runs. */
 #ifndef DLTRAIN_KERNELS_CUDA_COLUMNS_CUH
 #define DLTRAIN_KERNELS_CUDA_COLUMNS_CUH
 
 #include "kernels/common/batch_norm_image.h"
 #include "kernels/common/column_sums.h"
 
-static inline dim3 dl_column_block(int64_t columns) {
+/* Where a thread is: its column, its row of threads within the block, the run and group of its block. */
+struct dl_strip {
+    int64_t column, run, group;
+    int width, y, height;
+};
+
+static inline unsigned dl_strip_blocks(int64_t columns, int64_t n_runs, int64_t n_groups) {
+    return (unsigned)(dl_sum_strips(columns) * n_runs * n_groups);
+}
+
+static __device__ __forceinline__ dl_strip dl_strip_of(int64_t columns, int64_t n_runs) {
     const int width = dl_sum_width(columns);
-    return dim3((unsigned)width, (unsigned)dl_sum_height(width));
-}
-
-static inline dim3 dl_column_grid(int64_t columns, int64_t n_runs, int64_t n_groups) {
-    return dim3((unsigned)dl_sum_strips(columns), (unsigned)n_runs, (unsigned)n_groups);
-}
-
-/* The column of this thread. */
-static __device__ __forceinline__ int64_t dl_column() {
-    return (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    const int64_t strips = dl_sum_strips(columns), rest = (int64_t)blockIdx.x / strips;
+    dl_strip s;
+    s.column = (int64_t)blockIdx.x % strips * width + threadIdx.x % width;
+    s.run = rest % n_runs;
+    s.group = rest / n_runs;
+    s.width = width;
+    s.y = (int)threadIdx.x / width;
+    s.height = dl_sum_height(width);
+    return s;
 }
 
 /* The sum over a block's rows of threads, in its first row. Every thread of the block calls it, once. */
-static __device__ __forceinline__ dl_channel_sums dl_sum_block(dl_channel_sums mine) {
+static __device__ __forceinline__ dl_channel_sums dl_sum_block(const dl_strip &s, dl_channel_sums mine) {
     __shared__ double first[DL_SUM_THREADS], second[DL_SUM_THREADS];
-    const unsigned at = threadIdx.y * blockDim.x + threadIdx.x;
+    const int at = (int)threadIdx.x;
     first[at] = mine.first;
     second[at] = mine.second;
-    for (int half = (int)blockDim.y / 2; half > 0; half /= 2) {
-        const int partner = dl_sum_partner((int)threadIdx.y, half);
+    for (int half = s.height / 2; half > 0; half /= 2) {
+        const int partner = dl_sum_partner(s.y, half);
         __syncthreads();
         if (partner >= 0) {
-            const unsigned other = (unsigned)partner * blockDim.x + threadIdx.x;
+            const int other = partner * s.width + at % s.width;
             first[at] += first[other];
             second[at] += second[other];
         }

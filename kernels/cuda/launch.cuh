@@ -5,6 +5,12 @@
 #include "kernels/common/reduction.h"
 #include "kernels/common/threads.h"
 
+/* Puts a kernel into a stream; the only place that does, so that tests/emulator can run kernels on the host.
+ */
+#ifndef DL_LAUNCH
+#define DL_LAUNCH(kernel, blocks, threads, stream, ...) kernel<<<blocks, threads, 0, stream>>>(__VA_ARGS__)
+#endif
+
 /* Where a thread begins, and how far its next element is: for (i = dl_first(); i < n; i += dl_stride()). */
 static __device__ __forceinline__ int64_t dl_first() {
     return (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
@@ -20,7 +26,7 @@ template <typename... Parameters, typename... Arguments>
 static cudaError_t dl_launch(void (*kernel)(int64_t, Parameters...), int64_t n, cudaStream_t stream,
                              Arguments... arguments) {
     if (n > 0) {
-        kernel<<<dl_grid_blocks(n), DL_GRID_THREADS, 0, stream>>>(n, arguments...);
+        DL_LAUNCH(kernel, dl_grid_blocks(n), DL_GRID_THREADS, stream, n, arguments...);
     }
     return cudaPeekAtLastError();
 }
@@ -32,7 +38,7 @@ template <int THREADS, typename... Parameters, typename... Arguments>
 static cudaError_t dl_launch_rows(void (*kernel)(int64_t, Parameters...), int64_t n, cudaStream_t stream,
                                   Arguments... arguments) {
     if (n > 0) {
-        kernel<<<dl_grid_block_per_item(n), THREADS, 0, stream>>>(n, arguments...);
+        DL_LAUNCH(kernel, dl_grid_block_per_item(n), THREADS, stream, n, arguments...);
     }
     return cudaPeekAtLastError();
 }

@@ -51,12 +51,21 @@ static dl_status describe(int number, dl_gpu *out) {
     return DL_OK;
 }
 
+/* Asked once: the properties of a GPU take milliseconds, and which there are does not change in a process. */
 dl_status dl_cuda_gpus(dl_gpu *out, int *n) {
-    DL_RETURN_IF_ERROR(dl_cuda_count(n));
-    *n = *n < DL_MAX_GPUS ? *n : DL_MAX_GPUS;
-    for (int i = 0; i < *n; i++) {
-        DL_RETURN_IF_ERROR_DOING(describe(i, &out[i]), "asking for GPU %d", i);
+    static dl_gpu known[DL_MAX_GPUS];
+    static int n_known;
+    if (n_known == 0) {
+        int count = 0;
+        DL_RETURN_IF_ERROR(dl_cuda_count(&count));
+        count = count < DL_MAX_GPUS ? count : DL_MAX_GPUS;
+        for (int i = 0; i < count; i++) {
+            DL_RETURN_IF_ERROR_DOING(describe(i, &known[i]), "asking for GPU %d", i);
+        }
+        n_known = count;
     }
+    memcpy(out, known, (size_t)n_known * sizeof *out);
+    *n = n_known;
     return DL_OK;
 }
 

@@ -63,7 +63,7 @@ cudaError_t dl_launch_embedding_backward(dl_embedding_sizes sizes, const int32_t
     if (sizes.tokens > 0 && sizes.width > 0) {
         const dim3 blocks(dl_grid_block_per_item(sizes.tokens),
                           (unsigned)((sizes.width + THREADS - 1) / THREADS));
-        embedding_backward<<<blocks, THREADS, 0, stream>>>(sizes.tokens, sizes, x, dy, dw);
+        DL_LAUNCH(embedding_backward, blocks, THREADS, stream, sizes.tokens, sizes, x, dy, dw);
     }
     return cudaPeekAtLastError();
 }

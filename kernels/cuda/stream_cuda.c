@@ -128,7 +128,9 @@ dl_status dl_cuda_upload(dl_device *device, void *to, const void *from, size_t n
     DL_RETURN_IF_ERROR(use(device));
     if (stream == NULL) {
         DL_RETURN_IF_ERROR(DL_CUDA(cudaDeviceSynchronize()));
-        return DL_CUDA(cudaMemcpy(to, from, n_bytes, cudaMemcpyHostToDevice));
+        DL_RETURN_IF_ERROR(DL_CUDA(cudaMemcpy(to, from, n_bytes, cudaMemcpyHostToDevice)));
+        /* from pageable memory it returns when the bytes are in the driver's own, not on the device */
+        return DL_CUDA(cudaDeviceSynchronize());
     }
     if (stream->staging.buffer[DL_CUDA_STAGING_BUFFERS - 1] == NULL) {
         DL_RETURN_IF_ERROR(staging_create(&stream->staging));

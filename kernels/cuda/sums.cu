@@ -20,7 +20,7 @@ static __global__ void sum_samples(int64_t n, const float *narrow, const double 
 
 cudaError_t dl_launch_sum_samples(int64_t n, const float *narrow, const double *wide, bool accumulate,
                                   double *total, cudaStream_t stream) {
-    sum_samples<<<1, THREADS, 0, stream>>>(n, narrow, wide, accumulate, total);
+    DL_LAUNCH(sum_samples, 1, THREADS, stream, n, narrow, wide, accumulate, total);
     return cudaPeekAtLastError();
 }
 
@@ -98,6 +98,6 @@ static __global__ void gradient_norm(int64_t n, dl_clip_attr clip, const double 
 
 cudaError_t dl_launch_gradient_norm(int64_t n, const dl_clip_attr *clip, const double *sums,
                                     const double *totals, double *norm, cudaStream_t stream) {
-    gradient_norm<<<1, THREADS, 0, stream>>>(n, *clip, sums, totals, norm);
+    DL_LAUNCH(gradient_norm, 1, THREADS, stream, n, *clip, sums, totals, norm);
     return cudaPeekAtLastError();
 }

@@ -128,8 +128,13 @@ typedef struct dlc_suite {
     dl_device *device, *ref;
     int passed, failed, skipped;
     int value_checks[DL_N_OP_KINDS], gradient_checks[DL_N_OP_KINDS];
+    int refused[DL_N_OP_KINDS]; /* cases that the backend does not take, and nobody for it */
     bool verbose;
 } dlc_suite;
+
+/* Does the backend take the problem, and what it needs of its forward kind? A backend with a fallback takes
+ * all. One that does not is skipped, and counted. */
+bool dlc_is_taken(dlc_suite *suite, const dlc_problem *problem);
 
 /* Counts a check; prints "FAIL ..." with the reason when it did not hold. */
 void dlc_pass(dlc_suite *suite);

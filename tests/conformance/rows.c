@@ -90,7 +90,7 @@ void dlc_check_rows(dlc_suite *suite, const dlc_case *test, dlc_which which) {
     dlc_problem whole;
     dl_status status = dlc_problem_create(suite->ref, test, which, FULL, &whole);
     const dl_op_info *info = dl_op_info_of(whole.desc.kind);
-    if (status == DL_OK && info->batch == DL_BATCH_PER_SAMPLE) {
+    if (status == DL_OK && info->batch == DL_BATCH_PER_SAMPLE && dlc_is_taken(suite, &whole)) {
         status = check_ways(suite, &whole);
     }
     if (status != DL_OK) {

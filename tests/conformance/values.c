@@ -97,10 +97,11 @@ static dl_status check_unchanged(dlc_suite *suite, const dlc_problem *problem) {
 static void check_samples(dlc_suite *suite, const dlc_case *test, dlc_which which, int64_t n_samples) {
     dlc_problem problem;
     dl_status status = dlc_problem_create(suite->ref, test, which, n_samples, &problem);
-    if (status == DL_OK) {
+    const bool taken = status == DL_OK && dlc_is_taken(suite, &problem);
+    if (taken) {
         status = check_ways(suite, &problem);
     }
-    if (status == DL_OK && (test->flags & DLC_FORBIDDEN) != 0) {
+    if (taken && status == DL_OK && (test->flags & DLC_FORBIDDEN) != 0) {
         status = check_unchanged(suite, &problem);
     }
     if (status != DL_OK) {

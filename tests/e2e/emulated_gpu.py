@@ -1,0 +1,139 @@
+#!/usr/bin/env python3
+# TEST tier=default timeout=300 needs=python
+"""Runs whole trainings with backend=cuda on the emulated GPU (tests/emulator): the plugin, its kernels, streams and
+copies as they are, with memory of the device that the host cannot touch. The numbers are those of `ref`; a run that was
+stopped goes on to the same bits, also on another backend; evaluations agree."""
+import json
+import os
+import subprocess
+
+import h5py
+import numpy
+
+import dltest
+
+PLUGIN = os.path.join(dltest.BUILD, 'tests', 'emulator')
+if not os.path.exists(os.path.join(PLUGIN, 'dltrain_cuda.so')):
+    print('SKIP: this build has no plugin for GPUs')
+    raise SystemExit(77)
+os.environ['DLTRAIN_PLUGIN_DIR'] = PLUGIN
+os.environ['DLTRAIN_THREADS'] = '1'
+
+x, y = dltest.random_images(96, shape=(10, 10, 3), classes=4)
+dltest.write_shards('images', 'train', {'x': x, 'y': y})
+dltest.write_shards('images', 'test', {'x': x[:20], 'y': y[:20]})
+
+IMAGES = '''
+name: images
+data: {path: images, mean: [0.4], std: [0.3], augment: [random_crop: {padding: 1}, random_flip: {}]}
+model:
+  input: {shape: [10, 10, 3]}
+  layers:
+    - conv2d: {filters: 6, kernel_size: 3, padding: same, name: a}
+    - batch_normalization: {}
+    - activation: {function: relu, name: b}
+    - conv2d: {filters: 6, kernel_size: 3, padding: same}
+    - batch_normalization: {name: c}
+    - add: {from: [b, c]}
+    - max_pooling2d: {pool_size: 2}
+    - average_pooling2d: {pool_size: 2}
+    - dropout: {rate: 0.2}
+    - flatten: {}
+    - dense: {units: 4, activation: softmax}
+train: {epochs: 2, batch_size: 20, clip_norm: 1.0, ema_decay: 0.9,
+        optimizer: {sgd: {learning_rate: 0.05, momentum: 0.9}}}
+run: {log_every: 1}
+'''
+# A language model that carries its state, and sequences of several lengths, read in both directions.
+TEXT = '''
+name: text
+data: {path: text}
+model:
+  input: {shape: [6], dtype: tokens}
+  layers:
+    - embedding: {input_dim: auto, output_dim: 10}
+    - lstm: {units: 8, return_sequences: true, stateful: true}
+    - dropout: {rate: 0.2}
+    - dense: {units: auto, activation: softmax}
+train: {batch_size: 8, epochs: 1, clip_norm: 0.5, optimizer: {adam: {learning_rate: 0.02}}}
+run: {log_every: 1}
+'''
+RAGGED = '''
+name: ragged
+data: {path: ragged}
+model:
+  input: {shape: [null, 3]}
+  layers:
+    - lstm: {units: 6, bidirectional: true}
+    - dense: {units: auto, activation: softmax}
+train: {batch_size: 12, epochs: 2, optimizer: {rmsprop: {learning_rate: 0.01, momentum: 0.5, centered: true}}}
+run: {log_every: 1}
+'''
+for name, text in (('images', IMAGES), ('text', TEXT), ('ragged', RAGGED)):
+    with open(name + '.yaml', 'w') as f:
+        f.write(text)
+
+random = numpy.random.default_rng(5)
+for split, n in (('train', 400), ('valid', 100)):
+    dltest.write_shards('text', split, {'tokens': random.integers(0, 11, n).astype('u2')})
+    with h5py.File(f'text/{split}-00000.h5', 'a') as f:
+        f['tokens'].attrs['vocab_size'] = 11
+for split, n in (('train', 40), ('test', 15)):
+    lengths = random.integers(1, 9, n)
+    offsets = numpy.concatenate([[0], numpy.cumsum(lengths)]).astype('i8')
+    values = random.standard_normal((offsets[-1], 3)).astype('f4')
+    dltest.write_shards('ragged', split, {'x/values': values, 'x/offsets': offsets,
+                                          'y': random.integers(0, 3, n).astype('i4')})
+
+
+def losses(folder):
+    return ([m['loss'] for m in dltest.metrics(folder, 'step')] +
+            [m['valid_loss'] for m in dltest.metrics(folder, 'epoch')])
+
+
+def compare(name, *words):
+    """Trains on both backends; the losses agree and so do the weights."""
+    for backend in ('ref', 'cuda'):
+        done = dltest.run('train', name + '.yaml', f'backend={backend}', f'run.dir={name}_{backend}', *words)
+    if 'emulated GPU' not in done.stdout or 'cuda (CUDA' not in done.stdout:
+        dltest.fail('no word of the GPU: ' + done.stdout)
+    expected, got = losses(name + '_ref'), losses(name + '_cuda')
+    if len(got) != len(expected) or max(abs(a - b) / abs(b) for a, b in zip(got, expected)) > 2e-5:
+        dltest.fail(f'losses {got} instead of {expected}')
+    difference = dltest.max_difference(dltest.weights(name + '_ref'), dltest.weights(name + '_cuda'))
+    if difference > 2e-5:
+        dltest.fail(f'weights differ by {difference}')
+    return difference
+
+
+difference = max(compare('text'), compare('ragged'), compare('images'))
+hash_whole = dltest.weights_hash('images_cuda')
+
+# Stopped in the second epoch and gone on with: the same bits as in one go.
+dltest.run('train', 'images.yaml', 'backend=cuda', 'run.dir=parts', 'train.max_steps=7')
+dltest.run('train', 'images.yaml', 'backend=cuda', 'run.dir=parts', fresh=False)
+if dltest.weights_hash('parts') != hash_whole:
+    dltest.fail('a run in two parts has other weights')
+
+# What a checkpoint holds does not depend on where it was made: ref goes on with it.
+dltest.run('train', 'images.yaml', 'backend=cuda', 'run.dir=moved', 'train.max_steps=7')
+dltest.run('train', 'images.yaml', 'backend=ref', 'run.dir=moved', fresh=False)
+moved = dltest.max_difference(dltest.weights('images_ref'), dltest.weights('moved'))
+if moved > 2e-5:
+    dltest.fail(f'a run that went on elsewhere differs by {moved}')
+
+figures = [json.loads(dltest.run('eval', 'images_cuda', f'backend={b}', '--json').stdout) for b in ('cuda', 'ref')]
+if abs(figures[0]['test_loss'] - figures[1]['test_loss']) > 1e-6:
+    dltest.fail(f'evaluations differ: {figures}')
+
+# `auto` needs a driver; the emulator is none.
+done = dltest.run('train', 'images.yaml', 'run.dir=auto', 'train.max_steps=1')
+if subprocess.run(['sh', '-c', 'ldconfig -p | grep -c libcuda.so.1'], stdout=subprocess.DEVNULL).returncode != 0 and \
+        'cpu (oneDNN' not in done.stdout:
+    dltest.fail('auto took a GPU without a driver')
+
+# Several ranks: a communicator of the host cannot reach the memory, and says so.
+done = dltest.run('train', 'images.yaml', 'backend=cuda', 'run.dir=two', ranks=2, code=2)
+if done.stderr.count('error:') != 1 or 'cannot reach the memory of backend cuda' not in done.stderr:
+    dltest.fail('two ranks: ' + done.stderr)
+print(f'weights differ from ref by {difference:.1e}; in two parts the same bits')

@@ -1,0 +1,275 @@
+/* The functions of the CUDA runtime, cuDNN, cuBLASLt and NCCL that the plugin calls, for one imaginary GPU.
+ */
+#define _GNU_SOURCE
+#include "emulator.h"
+
+#include <cublasLt.h>
+#include <cudnn.h>
+#include <nccl.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { MAX_ALLOCATIONS = 4096, PAGE = 4096 };
+
+/* --- memory: pages that are out of reach but in between --- */
+
+static struct {
+    char *begin;
+    size_t n_bytes;
+} allocation[MAX_ALLOCATIONS];
+static int n_allocations, n_open;
+
+static void protect(int access) {
+    for (int i = 0; i < n_allocations; i++) {
+        if (mprotect(allocation[i].begin, allocation[i].n_bytes, access) != 0) {
+            abort();
+        }
+    }
+}
+
+void emulator_memory_open(void) {
+    if (n_open++ == 0) {
+        protect(PROT_READ | PROT_WRITE);
+    }
+}
+
+void emulator_memory_close(void) {
+    if (--n_open == 0) {
+        protect(PROT_NONE);
+    }
+}
+
+cudaError_t cudaMalloc(void **memory, size_t n_bytes) {
+    const size_t size = (n_bytes + PAGE) / PAGE * PAGE; /* one at least */
+    void *pages = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED || n_allocations == MAX_ALLOCATIONS) {
+        return cudaErrorMemoryAllocation;
+    }
+    allocation[n_allocations].begin = pages;
+    allocation[n_allocations++].n_bytes = size;
+    *memory = pages;
+    return cudaSuccess;
+}
+
+cudaError_t cudaFree(void *memory) {
+    for (int i = 0; i < n_allocations; i++) {
+        if (allocation[i].begin == memory) {
+            (void)munmap(memory, allocation[i].n_bytes);
+            allocation[i] = allocation[--n_allocations];
+            return cudaSuccess;
+        }
+    }
+    return memory == NULL ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+cudaError_t cudaHostAlloc(void **memory, size_t n_bytes, unsigned flags) {
+    (void)flags;
+    *memory = malloc(n_bytes);
+    return *memory == NULL ? cudaErrorMemoryAllocation : cudaSuccess;
+}
+
+cudaError_t cudaFreeHost(void *memory) {
+    free(memory);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemGetInfo(size_t *left, size_t *total) {
+    *left = *total = (size_t)1 << 30;
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemset(void *memory, int value, size_t n_bytes) {
+    emulator_memory_open();
+    memset(memory, value, n_bytes);
+    emulator_memory_close();
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void *memory, int value, size_t n_bytes, cudaStream_t stream) {
+    (void)stream;
+    return cudaMemset(memory, value, n_bytes);
+}
+
+cudaError_t cudaMemcpy(void *to, const void *from, size_t n_bytes, enum cudaMemcpyKind kind) {
+    (void)kind;
+    emulator_memory_open();
+    memmove(to, from, n_bytes);
+    emulator_memory_close();
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n_bytes, enum cudaMemcpyKind kind,
+                            cudaStream_t stream) {
+    (void)stream;
+    return cudaMemcpy(to, from, n_bytes, kind);
+}
+
+/* --- streams and events: work is done at once --- */
+
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t *stream, unsigned flags, int priority) {
+    (void)flags;
+    (void)priority;
+    *stream = malloc(1);
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+    free(stream);
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+    (void)stream;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest) {
+    *least = 0;
+    *greatest = -5;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags) {
+    (void)flags;
+    *event = malloc(1);
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+    free(event);
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+    (void)event;
+    (void)stream;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+    (void)event;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags) {
+    (void)stream;
+    (void)event;
+    (void)flags;
+    return cudaSuccess;
+}
+
+/* --- the device --- */
+
+cudaError_t cudaGetDeviceCount(int *n) {
+    *n = 1;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int number) {
+    (void)number;
+    memset(properties, 0, sizeof *properties);
+    (void)snprintf(properties->name, sizeof properties->name, "emulated GPU");
+    properties->totalGlobalMem = (size_t)1 << 30;
+    properties->major = 9;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetPCIBusId(char *out, int n_bytes, int number) {
+    (void)snprintf(out, (size_t)n_bytes, "0000:EE:%02X.0", number);
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, int number) {
+    (void)attribute;
+    (void)number;
+    *value = 1;
+    return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int number) {
+    return number == 0 ? cudaSuccess : cudaErrorInvalidDevice;
+}
+
+cudaError_t cudaDeviceSynchronize(void) {
+    return cudaSuccess;
+}
+
+cudaError_t cudaDriverGetVersion(int *version) {
+    *version = CUDART_VERSION;
+    return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *version) {
+    *version = CUDART_VERSION;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetLastError(void) {
+    return cudaSuccess;
+}
+
+cudaError_t cudaPeekAtLastError(void) {
+    return cudaSuccess;
+}
+
+const char *cudaGetErrorString(cudaError_t code) {
+    return code == cudaSuccess ? "no error" : "an error of the emulator";
+}
+
+const char *cudaGetErrorName(cudaError_t code) {
+    return code == cudaSuccess ? "cudaSuccess" : "emulated";
+}
+
+/* --- the libraries --- */
+
+cudnnStatus_t cudnnCreate(cudnnHandle_t *handle) {
+    *handle = malloc(1);
+    return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnDestroy(cudnnHandle_t handle) {
+    free(handle);
+    return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream) {
+    (void)handle;
+    (void)stream;
+    return CUDNN_STATUS_SUCCESS;
+}
+
+size_t cudnnGetVersion(void) {
+    return CUDNN_VERSION;
+}
+
+const char *cudnnGetErrorString(cudnnStatus_t code) {
+    (void)code;
+    return "emulated";
+}
+
+void cudnnGetLastErrorString(char *out, size_t n_bytes) {
+    (void)snprintf(out, n_bytes, "emulated");
+}
+
+cublasStatus_t cublasLtCreate(cublasLtHandle_t *handle) {
+    *handle = malloc(1);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) {
+    free(handle);
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+const char *cublasLtGetStatusString(cublasStatus_t code) {
+    (void)code;
+    return "emulated";
+}
+
+ncclResult_t ncclGetVersion(int *version) {
+    *version = NCCL_VERSION_CODE;
+    return ncclSuccess;
+}
