@@ -45,7 +45,7 @@ typedef struct dl_memory_item {
 typedef struct dl_banner {
     int ranks, hosts;
     const char *host_names;                /* "h1 (2 ranks), h2 (2 ranks)"; NULL: not shown */
-    const char *device; /* a GPU, or why none is used; "" where there is nothing to say */
+    const char *device;                    /* a GPU, or why none is used; "" where there is nothing to say */
     const char *backend, *backend_version; /* "cpu", "oneDNN 2.6.3" ("" when it has none) */
     int threads, most_threads; /* per rank: of the rank with the fewest, and with the most (0: all alike) */
     const char *grid;          /* "data=2" */

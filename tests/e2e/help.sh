@@ -7,7 +7,7 @@ expect_exit 0 dltrain --version
 expect_text out '^dltrain [0-9]+\.[0-9]+\.[0-9]+'
 expect_exit 0 dltrain --help
 for command in train check eval generate bench 'data import' 'data make' 'data info' 'ckpt show' \
-    'ckpt verify' 'ckpt diff' 'ckpt prune' help; do
+    'ckpt verify' 'ckpt diff' 'ckpt prune' devices help; do
     expect_text out "^ *(dltrain )?$command\b"
     # shellcheck disable=SC2086
     expect_exit 0 dltrain help $command

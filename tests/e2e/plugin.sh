@@ -70,6 +70,13 @@ if [ -e "$BUILD/launcher/dltrain_cuda.so" ]; then
     LD_LIBRARY_PATH=$without_gpu CUDA_VISIBLE_DEVICES=7 refused 'no GPU for this process \(CUDA_VISIBLE_DEVICES is 7\)'
     LD_LIBRARY_PATH=$without_gpu on_cpu 1 'has no GPU for this process'
 fi
+# The arithmetic that GPUs and CPUs share is compiled without contraction (in float; pow of doubles has it).
+update=$(find "$BUILD/kernels/cuda" -name 'update.ptx' 2>/dev/null | head -n 1)
+if [ -n "$update" ]; then
+    grep -E 'mul(\.rn)?\.f32' "$update" >/dev/null || fail "no product of floats in $update"
+    ! grep -E 'fma\.rn\.f32' "$update" || fail "a fused multiply-add in $update"
+fi
+
 if ldconfig -p | grep libcuda.so.1 >/dev/null; then
     echo "a driver is installed: what is said without one was not looked at"
     exit 0

@@ -21,6 +21,8 @@ static struct {
     size_t n_bytes;
 } allocation[MAX_ALLOCATIONS];
 static int n_allocations, n_open;
+static const size_t gpu_bytes = (size_t)1 << 30;
+static size_t n_taken;
 
 static void protect(int access) {
     for (int i = 0; i < n_allocations; i++) {
@@ -44,12 +46,16 @@ void emulator_memory_close(void) {
 
 cudaError_t cudaMalloc(void **memory, size_t n_bytes) {
     const size_t size = (n_bytes + PAGE) / PAGE * PAGE; /* one at least */
+    if (size > gpu_bytes - n_taken) {
+        return cudaErrorMemoryAllocation;
+    }
     void *pages = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED || n_allocations == MAX_ALLOCATIONS) {
         return cudaErrorMemoryAllocation;
     }
     allocation[n_allocations].begin = pages;
     allocation[n_allocations++].n_bytes = size;
+    n_taken += size;
     *memory = pages;
     return cudaSuccess;
 }
@@ -58,6 +64,7 @@ cudaError_t cudaFree(void *memory) {
     for (int i = 0; i < n_allocations; i++) {
         if (allocation[i].begin == memory) {
             (void)munmap(memory, allocation[i].n_bytes);
+            n_taken -= allocation[i].n_bytes;
             allocation[i] = allocation[--n_allocations];
             return cudaSuccess;
         }
@@ -77,7 +84,8 @@ cudaError_t cudaFreeHost(void *memory) {
 }
 
 cudaError_t cudaMemGetInfo(size_t *left, size_t *total) {
-    *left = *total = (size_t)1 << 30;
+    *total = gpu_bytes;
+    *left = gpu_bytes - n_taken;
     return cudaSuccess;
 }
 
@@ -172,7 +180,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *properties, int numbe
     (void)number;
     memset(properties, 0, sizeof *properties);
     (void)snprintf(properties->name, sizeof properties->name, "emulated GPU");
-    properties->totalGlobalMem = (size_t)1 << 30;
+    properties->totalGlobalMem = gpu_bytes;
     properties->major = 9;
     return cudaSuccess;
 }

@@ -156,6 +156,8 @@ def check_calls(tree):
         (r'(?<![\w.>])(?:printf|vprintf|puts|putchar|perror)\s*\(|\bstdout\b', 'print',
          'only launcher/ and src/train/console print to stdout', ('launcher/', 'tests/', 'src/train/console')),
         (r'\bMPI_Init(?:_thread)?\s*\(', 'mpi', 'only comm/ starts MPI', ('comm/', 'tests/')),
+        (r'\b(?:cuda|cudnn|cublas|cublasLt|nccl|cu)[A-Z]\w*\s*\(', 'cuda', 'only kernels/cuda and comm/nccl call CUDA',
+         ('kernels/cuda/', 'comm/nccl', 'tests/')),
         (r'\bdl_comm_mpi_create\s*\(\s*&', 'mpi', 'only launcher/bootstrap.c starts MPI',
          ('launcher/bootstrap.c', 'tests/')),
     )
@@ -169,6 +171,14 @@ def check_calls(tree):
             starts += [(name, line_of(code, m.start())) for m in re.finditer(r'\bMPI_Init(?:_thread)?\s*\(', code)]
     for name, line in starts[1:]:
         tree.say(name, line, 'mpi', f'MPI is started in {starts[0][0]} already')
+
+
+def check_kernels(tree):
+    """A .cu file holds kernels, what they use, and launchers: all that others see of it is cudaError_t dl_launch_..."""
+    shown = r'^(?!static\b|template\b|typedef\b|enum\b|cudaError_t dl_launch_)[A-Za-z_][^;{}()#=]*\('
+    for name in (n for n in tree.code if n.endswith('.cu')):
+        for match in re.finditer(shown, tree.code[name], flags=re.M):
+            tree.say(name, line_of(tree.code[name], match.start()), 'cuda', 'neither static nor a dl_launch_ function')
 
 
 def c_functions(code):
@@ -320,7 +330,8 @@ def check_pipes(tree):
                 tree.say(name, line_of(text, match.start()), 'pipe', "grep -q behind a pipe; use >/dev/null")
 
 
-CHECKS = (check_top, check_includes, check_calls, check_sizes, check_names, check_tables, check_headers, check_pipes)
+CHECKS = (check_top, check_includes, check_calls, check_kernels, check_sizes, check_names,
+          check_tables, check_headers, check_pipes)
 
 
 def check(root, checks=CHECKS):

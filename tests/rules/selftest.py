@@ -45,6 +45,8 @@ PLANTED = (
     ('src/io/x.c', 'void f(void) {\n    fputs("x", stdout);\n}\n', 'src/io/x.c:2: print:'),
     ('comm/x.c', 'void f(void) {\n    MPI_Init_thread(0, 0, 0, 0);\n}\n', 'mpi: MPI is started in comm/mpi.c already'),
     ('launcher/x.c', 'void f(void) {\n    dl_comm_mpi_create(&w);\n}\n', 'launcher/x.c:2: mpi:'),
+    ('src/train/x.c', 'void f(void) {\n    cudaMalloc(0, 0);\n}\n', 'src/train/x.c:2: cuda:'),
+    ('kernels/cuda/x.cu', 'cudaError_t dl_launch_f(int n) {\n}\n\nint g(int n) {\n}\n', 'kernels/cuda/x.cu:4: cuda:'),
     ('src/base/x.c', '\n' * 601, 'src/base/x.c:600: size:'),
     ('src/base/x.c', 'static int\nf(void) {\n' + BODY * 79 + '}\n', 'src/base/x.c:1: size: f has'),
     ('tests/x.py', 'def g():\n' + BODY * 81, 'tests/x.py:1: size: g has'),

@@ -36,9 +36,14 @@ struct dl_stream {
     sim_task task[SIM_MAX_TASKS];
 };
 
-/* The simulated device; one at a time. */
+typedef struct sim_device {
+    dl_device base;
+    dl_device *ref; /* which computes */
+} sim_device;
+
+/* What all devices have together; a plan may open a second one. */
 typedef struct sim {
-    dl_device *ref;
+    int n_devices;
     int n_streams;
     dl_stream *stream[SIM_MAX_STREAMS];
     int order[SIM_MAX_STREAMS]; /* numbers of streams, by what comes first */
@@ -208,7 +213,8 @@ static dl_status sim_prepare(dl_device *device, const dl_op_desc *desc, const dl
     sim_op *op = NULL;
     DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *op, &op));
     const dl_op *inner_forward = forward == NULL ? NULL : ((const sim_op *)(const void *)forward)->inner;
-    const dl_status status = dl_op_prepare(sim_state.ref, desc, inner_forward, &op->inner);
+    dl_device *ref = ((sim_device *)(void *)device)->ref;
+    const dl_status status = dl_op_prepare(ref, desc, inner_forward, &op->inner);
     if (status != DL_OK) {
         dl_free(&op);
         return status;
@@ -220,15 +226,27 @@ static dl_status sim_prepare(dl_device *device, const dl_op_desc *desc, const dl
     return DL_OK;
 }
 
-static dl_status sim_open(const dl_device_options *options, dl_device **out) {
-    sim_state = (sim){.n_streams = 0};
-    DL_RETURN_IF_ERROR(dl_device_open(dl_backend_find("ref"), options, &sim_state.ref));
-    return dl_alloc(1, sizeof **out, out);
+static void sim_close(dl_device *base) {
+    sim_device *device = (sim_device *)(void *)base;
+    sim_state.n_devices--;
+    dl_device_close(&device->ref);
+    dl_free(&device);
 }
 
-static void sim_close(dl_device *device) {
-    dl_device_close(&sim_state.ref);
-    dl_free(&device);
+static dl_status sim_open(const dl_device_options *options, dl_device **out) {
+    sim_device *device = NULL;
+    if (sim_state.n_devices == 0) {
+        sim_state = (sim){.n_streams = 0};
+    }
+    DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *device, &device));
+    const dl_status status = dl_device_open(dl_backend_find("ref"), options, &device->ref);
+    if (status != DL_OK) {
+        dl_free(&device);
+        return status;
+    }
+    sim_state.n_devices++;
+    *out = &device->base;
+    return DL_OK;
 }
 
 static void sim_version(char *out, size_t n_bytes) {
