@@ -83,18 +83,9 @@ static __global__ void add_runs(int64_t n, dl_batch_norm_sizes z, int64_t n_runs
     }
 }
 
-static int64_t runs_of(const dl_batch_norm_sizes *z) {
-    return dl_sum_runs(z->n > 0 ? z->group * z->cells : 0);
-}
-
-size_t dl_batch_norm_runs_bytes(const dl_batch_norm_sizes *z) {
-    return (size_t)(z->groups * runs_of(z) * 2 * z->channels) * sizeof(double);
-}
-
 template <typename Values>
-static cudaError_t sum(const dl_batch_norm_sizes *z, Values values, double *runs, int64_t stride, double *out,
-                       cudaStream_t stream) {
-    const int64_t n_runs = runs_of(z);
+static cudaError_t sum(const dl_batch_norm_sizes *z, int64_t n_runs, Values values, double *runs, int64_t stride,
+                       double *out, cudaStream_t stream) {
     if (z->groups == 0) {
         return cudaSuccess;
     }
@@ -105,26 +96,28 @@ static cudaError_t sum(const dl_batch_norm_sizes *z, Values values, double *runs
 }
 
 template <typename T>
-static cudaError_t sums(const dl_batch_norm_sizes *z, const void *x, double *runs, double *out, cudaStream_t stream) {
-    return sum(z, moments_of<T>{static_cast<const T *>(x)}, runs, 2 * z->channels + 1, out, stream);
+static cudaError_t sums(const dl_batch_norm_sizes *z, int64_t n_runs, const void *x, double *runs, double *out,
+                        cudaStream_t stream) {
+    return sum(z, n_runs, moments_of<T>{static_cast<const T *>(x)}, runs, 2 * z->channels + 1, out, stream);
 }
 
-cudaError_t dl_launch_batch_norm_sums(const dl_batch_norm_sizes *z, dl_dtype dtype, const void *x, double *runs,
-                                      double *out, cudaStream_t stream) {
-    return DL_BY_DTYPE(dtype, sums, z, x, runs, out, stream);
+cudaError_t dl_launch_batch_norm_sums(const dl_batch_norm_sizes *z, int64_t n_runs, dl_dtype dtype, const void *x,
+                                      double *runs, double *out, cudaStream_t stream) {
+    return DL_BY_DTYPE(dtype, sums, z, n_runs, x, runs, out, stream);
 }
 
 template <typename T>
-static cudaError_t backward_sums(const dl_batch_norm_sizes *z, dl_activation activation, const void *dy,
+static cudaError_t backward_sums(const dl_batch_norm_sizes *z, int64_t n_runs, dl_activation activation, const void *dy,
                                  const void *x, const float *stat, double *runs, double *dstat, cudaStream_t stream) {
     const gradients_of<T> values = {static_cast<const T *>(x), static_cast<const T *>(dy), stat, activation, {}};
-    return sum(z, values, runs, 2 * z->channels, dstat, stream);
+    return sum(z, n_runs, values, runs, 2 * z->channels, dstat, stream);
 }
 
-cudaError_t dl_launch_batch_norm_backward_sums(const dl_batch_norm_sizes *z, dl_activation activation, dl_dtype dtype,
-                                               const void *dy, const void *x, const float *stat, double *runs,
-                                               double *dstat, cudaStream_t stream) {
-    return DL_BY_DTYPE(dtype, backward_sums, z, activation, dy, x, stat, runs, dstat, stream);
+cudaError_t dl_launch_batch_norm_backward_sums(const dl_batch_norm_sizes *z, int64_t n_runs,
+                                               dl_activation activation, dl_dtype dtype, const void *dy,
+                                               const void *x, const float *stat, double *runs, double *dstat,
+                                               cudaStream_t stream) {
+    return DL_BY_DTYPE(dtype, backward_sums, z, n_runs, activation, dy, x, stat, runs, dstat, stream);
 }
 
 /* --- images --- */

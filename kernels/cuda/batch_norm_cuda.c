@@ -1,12 +1,19 @@
 /* Batch normalization by kernels of our own: its sums, which ranks may exchange, stand between its passes, so
  * that cuDNN's one call for all of it has no place. */
+#include "kernels/common/column_sums.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/ops/sizes.h"
 
+/* Runs that the rows of a group are summed in. */
+static int64_t runs_of(const dl_batch_norm_sizes *z) {
+    return dl_sum_runs(z->n > 0 ? z->group * z->cells : 0);
+}
+
 static cudaError_t sums(const dl_op *op, void *const *slots, cudaStream_t stream) {
     const dl_batch_norm_sizes z = dl_batch_norm_sizes_of(&op->desc);
-    return dl_launch_batch_norm_sums(&z, op->desc.slot[0].dtype, slots[0], slots[2], slots[1], stream);
+    return dl_launch_batch_norm_sums(&z, runs_of(&z), op->desc.slot[0].dtype, slots[0], slots[2], slots[1],
+                                     stream);
 }
 
 static cudaError_t statistics(const dl_op *op, void *const *slots, cudaStream_t stream) {
@@ -29,8 +36,9 @@ static cudaError_t forward(const dl_op *op, void *const *slots, cudaStream_t str
 
 static cudaError_t backward_sums(const dl_op *op, void *const *slots, cudaStream_t stream) {
     const dl_batch_norm_sizes z = dl_batch_norm_sizes_of(&op->desc);
-    return dl_launch_batch_norm_backward_sums(&z, op->desc.attr.activation, op->desc.slot[0].dtype, slots[0],
-                                              slots[1], slots[2], slots[4], slots[3], stream);
+    return dl_launch_batch_norm_backward_sums(&z, runs_of(&z), op->desc.attr.activation,
+                                              op->desc.slot[0].dtype, slots[0], slots[1], slots[2], slots[4],
+                                              slots[3], stream);
 }
 
 static cudaError_t backward_data(const dl_op *op, void *const *slots, cudaStream_t stream) {
@@ -58,7 +66,7 @@ static cudaError_t commit(const dl_op *op, void *const *slots, cudaStream_t stre
 /* Room for the runs that sums are made in. */
 static size_t runs_bytes(const dl_op_desc *desc) {
     const dl_batch_norm_sizes z = dl_batch_norm_sizes_of(desc);
-    return dl_batch_norm_runs_bytes(&z);
+    return (size_t)(z.groups * runs_of(&z) * 2 * z.channels) * sizeof(double);
 }
 
 /* Images in one type, layouts plain; all else has the type its description says. */

@@ -42,13 +42,13 @@ cudaError_t dl_launch_lstm_backward(int64_t n_samples, const dl_lstm_backward_st
 cudaError_t dl_launch_lstm_before(int64_t n_samples, int64_t n_positions, int64_t h, const float *y,
                                   const float *h0, float *before, cudaStream_t stream);
 
-/* batch_norm.cu: images in one type, `runs` is a workspace of dl_batch_norm_runs_bytes. */
-size_t dl_batch_norm_runs_bytes(const dl_batch_norm_sizes *z);
-cudaError_t dl_launch_batch_norm_sums(const dl_batch_norm_sizes *z, dl_dtype dtype, const void *x,
-                                      double *runs, double *out, cudaStream_t stream);
-cudaError_t dl_launch_batch_norm_backward_sums(const dl_batch_norm_sizes *z, dl_activation activation,
-                                               dl_dtype dtype, const void *dy, const void *x,
-                                               const float *stat, double *runs, double *dstat,
+/* batch_norm.cu: images in one type; `runs` has 2 float64 for each channel of n_runs runs of rows of each
+ * group. */
+cudaError_t dl_launch_batch_norm_sums(const dl_batch_norm_sizes *z, int64_t n_runs, dl_dtype dtype,
+                                      const void *x, double *runs, double *out, cudaStream_t stream);
+cudaError_t dl_launch_batch_norm_backward_sums(const dl_batch_norm_sizes *z, int64_t n_runs,
+                                               dl_activation activation, dl_dtype dtype, const void *dy,
+                                               const void *x, const float *stat, double *runs, double *dstat,
                                                cudaStream_t stream);
 cudaError_t dl_launch_batch_norm_forward(const dl_batch_norm_sizes *z, dl_activation activation,
                                          dl_dtype dtype, const void *x, const float *stat,
