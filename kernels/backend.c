@@ -70,6 +70,8 @@ dl_status dl_device_open(const dl_backend *backend, const dl_device_options *opt
     device->backend = backend;
     device->n_threads = options->n_threads;
     device->index = options->index;
+    device->deterministic = options->deterministic;
+    device->tf32 = options->tf32;
     if (fallback != NULL) {
         const dl_status status = dl_device_open(fallback, options, &device->fallback);
         if (status != DL_OK) {

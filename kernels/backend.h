@@ -18,6 +18,9 @@ enum { DL_MAX_LAYOUTS = 4, DL_LAYOUT_NAME_BYTES = 48 };
 typedef struct dl_device_options {
     int n_threads; /* CPU threads this rank may use, >= 1 */
     int index;     /* which GPU of this host */
+    /* Of GPU libraries' implementations: only those that give the same bits every time; those that round the
+     * float32 they multiply to tf32, too. Without either, what the CPU backends do. */
+    bool deterministic, tf32;
 } dl_device_options;
 
 typedef struct dl_op_functions {
@@ -46,7 +49,8 @@ struct dl_device {
     const dl_backend *backend;
     dl_device *fallback; /* opened and closed with this device; NULL on ref */
     int n_threads;
-    int index; /* which GPU of this host; 0 on CPUs */
+    int index;                /* which GPU of this host; 0 on CPUs */
+    bool deterministic, tf32; /* as opened */
 };
 
 /* Queues of work that run side by side. A stream does what was put into it in the order of the calls; between
@@ -104,8 +108,10 @@ struct dl_backend {
     const dl_stream_functions *streams; /* NULL: run() returns when the operation is done */
     /* "NVIDIA H200, 140 GiB, driver 580.95.05" into out: the opened device, for the banner. */
     void (*describe)(const dl_device *device, char *out, size_t n_bytes);
+    /* What decides how fast it is: the name of the GPU (default: the processor's). */
+    const char *(*model)(const dl_device *device);
     /* Number of algorithms for a desc (default 1: algorithm 0). Algorithm numbers mean the same on all ranks.
-     */
+     * The name of one that computes by way of a transform begins with "winograd" or "fourier". */
     int (*n_algorithms)(const dl_device *device, const dl_op_desc *desc);
     const char *(*algorithm_name)(const dl_device *device, const dl_op_desc *desc, int algorithm);
     /* Layouts beside plain that an activation of this shape could have inside a chain (default: none);

@@ -1,6 +1,7 @@
 /* The backend of NVIDIA GPUs: cuDNN and cuBLASLt for products and recurrences, own kernels for the rest. It
  * has no fallback: the memory of a GPU is not the CPU's. */
-#include "kernels/cuda/cuda.h"
+#include "kernels/cuda/filters.h"
+#include "kernels/cuda/graph.h"
 
 #include "base/mem.h"
 
@@ -8,6 +9,7 @@
 
 static void cuda_close(dl_device *base) {
     dl_cuda_device *device = dl_cuda_device_of(base);
+    dl_graph_device_destroy(&device->graphs);
     if (device->dnn != NULL) {
         (void)cudnnDestroy(device->dnn);
     }
@@ -28,7 +30,8 @@ static dl_status open_handles(dl_cuda_device *device, int number) {
     DL_RETURN_IF_ERROR(
         DL_CUDA(cudaDeviceGetAttribute(&device->n_processors, cudaDevAttrMultiProcessorCount, number)));
     DL_RETURN_IF_ERROR(DL_CUBLAS(cublasLtCreate(&device->blas)));
-    return DL_CUDNN(cudnnCreate(&device->dnn));
+    DL_RETURN_IF_ERROR(DL_CUDNN(cudnnCreate(&device->dnn)));
+    return dl_graph_device_of_handle(device->dnn, &device->graphs);
 }
 
 static dl_status cuda_open(const dl_device_options *options, dl_device **out) {
@@ -52,6 +55,10 @@ static void cuda_describe(const dl_device *base, char *out, size_t n_bytes) {
     (void)snprintf(out, n_bytes, "%s, %.1f GiB, at %s, driver %s%s%d.%d", gpu->name,
                    (double)gpu->memory_bytes / (1024.0 * 1024.0 * 1024.0), gpu->pci, driver,
                    driver[0] != '\0' ? ", CUDA " : "for CUDA ", version / 1000, version % 1000 / 10);
+}
+
+static const char *cuda_model(const dl_device *base) {
+    return ((const dl_cuda_device *)(const void *)base)->gpu.name;
 }
 
 dl_status dl_cuda_dnn(dl_device *device, const dl_stream *stream, cudnnHandle_t *out) {
@@ -115,20 +122,27 @@ static bool has_short_floats(const dl_op_desc *desc) {
     return false;
 }
 
-/* Activations are plain (NHWC) here: any other layout is a CPU's. */
-static bool has_layouts(const dl_op_desc *desc) {
+/* Activations are plain (NHWC) here, weights have a layout of their own for those who say so. */
+static bool has_layouts(const dl_op_desc *desc, bool weights_may) {
     for (int i = 0; i < DL_OP_MAX_SLOTS; i++) {
-        if (desc->slot[i].present && desc->slot[i].layout != NULL && desc->slot[i].layout != &dl_layout_any) {
+        const dl_layout *layout = desc->slot[i].present ? desc->slot[i].layout : NULL;
+        if (layout != NULL && layout != &dl_layout_any &&
+            !(weights_may && dl_cuda_is_weights_layout(layout))) {
             return true;
         }
     }
     return false;
 }
 
+/* What a kind without an opinion of its own takes. */
+static bool takes_plain(const dl_op_desc *desc) {
+    return !has_short_floats(desc) && !has_layouts(desc, false);
+}
+
 /* Rows end with one that has neither run nor prepare. */
 static const dl_cuda_kind *find_in(const dl_cuda_kind *kinds, const dl_op_desc *desc) {
     for (const dl_cuda_kind *kind = kinds; kind->run != NULL || kind->prepare != NULL; kind++) {
-        if (kind->kind == desc->kind && (kind->takes != NULL ? kind->takes(desc) : !has_short_floats(desc))) {
+        if (kind->kind == desc->kind && (kind->takes != NULL ? kind->takes(desc) : takes_plain(desc))) {
             return kind;
         }
     }
@@ -141,7 +155,7 @@ static const dl_cuda_kind *find(const dl_op_desc *desc) {
 #include "kernels/cuda/families.def"
 #undef DL_CUDA_FAMILY
     };
-    for (size_t i = 0; i < sizeof families / sizeof families[0] && !has_layouts(desc); i++) {
+    for (size_t i = 0; i < sizeof families / sizeof families[0] && !has_layouts(desc, true); i++) {
         const dl_cuda_kind *kind = find_in(families[i], desc);
         if (kind != NULL) {
             return kind;
@@ -209,8 +223,11 @@ const dl_backend dl_backend_cuda = {
     .memory_destroy = memory_destroy,
     .upload = dl_cuda_upload,
     .download = dl_cuda_download,
+    .n_algorithms = dl_cuda_n_algorithms,
+    .algorithm_name = dl_cuda_algorithm_name,
     .own_memory = true,
     .steps_in_flight = 2,
     .streams = &dl_cuda_streams,
     .describe = cuda_describe,
+    .model = cuda_model,
 };

@@ -1,5 +1,7 @@
 #include "kernels/cuda/cuda.h"
 
+#include <string.h>
+
 dl_status dl_cuda_check(cudaError_t code, const char *call, const char *file, int line,
                         const char *function) {
     if (code == cudaSuccess) {
@@ -17,6 +19,7 @@ dl_status dl_cudnn_check(cudnnStatus_t code, const char *call, const char *file,
     }
     char words[512] = "";
     cudnnGetLastErrorString(words, sizeof words);
+    words[strcspn(words, "\n")] = '\0'; /* the innermost reason; the calls around it follow */
     return dl_error_raise(code == CUDNN_STATUS_ALLOC_FAILED ? DL_ERR_MEMORY : DL_ERR_INTERNAL, file, line,
                           function, "%s: %s%s%s", call, cudnnGetErrorString(code),
                           words[0] != '\0' ? ": " : "", words);

@@ -31,7 +31,11 @@ static dl_status describe(const dl_plan *plan, const dl_program *program, dl_tex
     char version[64], processor[256];
     const dl_device *device = plan->options.device;
     device->backend->version(version, sizeof version);
-    processor_name(processor, sizeof processor);
+    if (device->backend->model != NULL) {
+        (void)snprintf(processor, sizeof processor, "%s", device->backend->model(device));
+    } else {
+        processor_name(processor, sizeof processor);
+    }
     DL_RETURN_IF_ERROR(dl_text_append(out, "%d %s %s %d %s %zu\n", CACHE_VERSION, device->backend->name,
                                       version, device->n_threads, processor, sizeof(dl_layer_choice)));
     for (int i = 0; i < program->n_instructions; i++) {

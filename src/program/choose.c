@@ -83,6 +83,17 @@ static dl_op_desc candidate_desc(const dl_compile *c, const dl_instruction *inst
     return desc;
 }
 
+/* Does the device offer a layout for any of the instruction's images? */
+static bool has_own_layout(const dl_compile *c, const dl_instruction *instruction) {
+    for (int s = 0; s < dl_op_info_of(instruction->kind)->n_slots; s++) {
+        if (is_free_image(c->program, instruction, s) &&
+            own_layout(c->plan->options.device, &c->program->slot[instruction->slot[s]]) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Do batch normalizations alone read this slot? */
 static bool is_normalized(const dl_program *program, int slot) {
     int n = 0;
@@ -125,10 +136,15 @@ static dl_status measure_instruction(const dl_compile *c, const dl_instruction *
         return DL_OK;
     }
     dl_layer_choice *choice = &c->plan->choices->layer[instruction->layer];
+    double taken = 0.0;
     for (int blocked = 0; blocked < 2; blocked++) {
         const dl_op_desc desc = candidate_desc(c, instruction, blocked);
-        double taken = 0.0;
-        int algorithm = 0;
+        int algorithm = choice->algorithm[0][pass];
+        if (blocked && !has_own_layout(c, instruction)) { /* the same again */
+            choice->algorithm[1][pass] = (int8_t)algorithm;
+            seconds[1] += taken;
+            continue;
+        }
         DL_RETURN_IF_ERROR(dl_measure_operation(c->plan->options.device, &desc, stays_direct(c, instruction),
                                                 &taken, &algorithm));
         choice->algorithm[blocked][pass] = (int8_t)algorithm;

@@ -28,7 +28,7 @@ void dl_choices_destroy(dl_choices **choices);
 
 /* Seconds of one run of an operation of this desc (best of a few, on zeroed buffers, with fewer samples where
  * it is long); INFINITY when the device has no good implementation. *algorithm: the fastest; with `direct`
- * only the first counts. (measure.c) */
+ * none that computes by way of a transform. (measure.c) */
 DL_NODISCARD dl_status dl_measure_operation(dl_device *device, const dl_op_desc *desc, bool direct,
                                             double *seconds, int *algorithm);
 

@@ -23,7 +23,10 @@ dl_status dl_plan_create(const dl_plan_options *options, dl_plan **out) {
                 plan->block_pieces[plan->n_blocks++] = blocks[b];
             }
         }
-        const dl_device_options single = {.n_threads = 1, .index = options->device->index};
+        const dl_device_options single = {.n_threads = 1,
+                                          .index = options->device->index,
+                                          .deterministic = options->device->deterministic,
+                                          .tf32 = options->device->tf32};
         status = dl_device_open(options->device->backend, &single, &plan->single);
     }
     if (status != DL_OK) {

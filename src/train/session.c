@@ -4,6 +4,7 @@
 #include "train/views.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static dl_status open_device(dl_session *session, const dl_session_options *given) {
     static const char *const names[] = {[DL_BACKEND_REF] = "ref",
@@ -16,7 +17,11 @@ static dl_status open_device(dl_session *session, const dl_session_options *give
     } else {
         DL_RETURN_IF_ERROR(dl_backend_open(names[session->config->backend], &backend));
     }
-    const dl_device_options options = {.n_threads = session->n_threads, .index = given->gpu};
+    const dl_config *config = session->config;
+    const dl_device_options options = {.n_threads = session->n_threads,
+                                       .index = given->gpu,
+                                       .deterministic = config->reproducible,
+                                       .tf32 = strcmp(dl_config_precisions[config->precision], "tf32") == 0};
     return dl_device_open(backend, &options, &session->device);
 }
 

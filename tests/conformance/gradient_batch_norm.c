@@ -31,6 +31,43 @@ static dl_tensor_desc tensor(dl_dtype dtype, dl_shape shape) {
     return (dl_tensor_desc){.present = true, .dtype = dtype, .shape = shape};
 }
 
+/* Takes memory of the device for every slot and the workspace, and brings the slots' values there. */
+static dl_status bring(const dl_op *op, void *const *host, void **memory) {
+    dl_device *device = op->device;
+    const int n = dl_op_info_of(op->desc.kind)->n_slots;
+    for (int i = 0; i <= n; i++) {
+        const size_t n_bytes = i < n ? dl_op_slot_bytes(op, i) : op->workspace_bytes;
+        if (n_bytes > 0) {
+            DL_RETURN_IF_ERROR(device->backend->memory_create(device, n_bytes, &memory[i]));
+        }
+        if (i < n && host[i] != NULL) {
+            DL_RETURN_IF_ERROR(device->backend->upload(device, memory[i], host[i], n_bytes, NULL));
+        }
+    }
+    return DL_OK;
+}
+
+/* Runs an operation on values of the host. */
+static dl_status run_there(const dl_op *op, void *const *host) {
+    dl_device *device = op->device;
+    const int n = dl_op_info_of(op->desc.kind)->n_slots;
+    void *memory[DL_OP_MAX_SLOTS + 1] = {0};
+    dl_status status = bring(op, host, memory);
+    if (status == DL_OK) {
+        status = op->functions->run(op, memory, NULL);
+    }
+    for (int i = 0; i <= n; i++) {
+        const size_t n_bytes = i < n ? dl_op_slot_bytes(op, i) : op->workspace_bytes;
+        if (i < n && host[i] != NULL && status == DL_OK) {
+            status = device->backend->download(device, host[i], memory[i], n_bytes, NULL);
+        }
+        if (memory[i] != NULL) {
+            device->backend->memory_destroy(device, memory[i], n_bytes);
+        }
+    }
+    return status;
+}
+
 /* Runs one kind; slots are matched by name. */
 static dl_status run(dl_device *device, network *net, dl_op_kind kind, dl_activation activation) {
     const dl_shape image = DL_SHAPE(N, H, W, C), vector = DL_SHAPE(C);
@@ -63,7 +100,7 @@ static dl_status run(dl_device *device, network *net, dl_op_kind kind, dl_activa
     }
     dl_op *op = NULL;
     DL_RETURN_IF_ERROR(dl_op_prepare(device, &desc, NULL, &op));
-    const dl_status status = op->functions->run(op, slots, NULL);
+    const dl_status status = run_there(op, slots);
     dl_op_destroy(&op);
     return status;
 }

@@ -44,7 +44,9 @@ static dl_status check_way(dlc_suite *suite, const dlc_problem *whole, dlc_way w
     bool broken = false;
     DL_RETURN_IF_ERROR(dlc_values_create(&whole->desc, &expected));
     DL_RETURN_IF_ERROR(dlc_execute(suite->device, whole, way, &expected, &full));
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+    /* on other devices than CPUs what is not promised is not looked for: an emulated one takes minutes */
+    const bool looks = full.batch_invariant || !suite->device->backend->own_memory;
+    for (size_t i = 0; looks && i < sizeof sizes / sizeof sizes[0]; i++) {
         bool head = false, tail = false;
         DL_RETURN_IF_ERROR(run_part(suite, whole, way, &expected, 0, sizes[i], &head, &findings));
         DL_RETURN_IF_ERROR(
@@ -58,7 +60,9 @@ static dl_status check_way(dlc_suite *suite, const dlc_problem *whole, dlc_way w
     (void)dlc_label(whole, way, label);
     (void)printf("rows  %-72s %-28s %s%s\n", label, full.implementation,
                  full.batch_invariant ? "promised, " : "not promised, ",
-                 differs[0] == '\0' ? "equal at all sizes" : "differ at");
+                 !looks               ? "not compared"
+                 : differs[0] == '\0' ? "equal at all sizes"
+                                      : "differ at");
     if (differs[0] != '\0') {
         (void)printf("      differ at%s\n", differs);
     }

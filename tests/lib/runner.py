@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Runs the tests: those CTest knows in the build folder, and the test scripts. Called by tests/run.sh.
 
-A script test is an executable under tests/e2e, tests/mpi, tests/faults, tests/config, tests/mutants, tests/fuzz or
-tests/rules with this line among its first ten:
+A script test is an executable under tests/e2e, tests/mpi, tests/gpu, tests/faults, tests/config, tests/mutants,
+tests/fuzz or tests/rules with this line among its first ten:
 
     # TEST tier=quick timeout=60 slots=2 needs=python,shared-data
 
@@ -30,7 +30,7 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TIERS = ('quick', 'default', 'full', 'nightly')
-FOLDERS = ('rules', 'config', 'e2e', 'mpi', 'faults', 'fuzz', 'mutants')
+FOLDERS = ('rules', 'config', 'e2e', 'mpi', 'gpu', 'faults', 'fuzz', 'mutants')
 SKIP_CODE = 77
 TAIL_LINES = 40
 

@@ -7,8 +7,10 @@
 
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "program/choose.h"
 
+#include <stdlib.h>
 #include <time.h>
 
 enum { SHORT = 1, LONG = 20 }; /* milliseconds */
@@ -52,10 +54,129 @@ static void long_runs_are_few(void **state) {
     assert_true(n_runs >= 3 && n_runs <= 6);
 }
 
+/* --- algorithms --- */
+
+/* The second, by way of a transform, is the fastest, the third the faster of the others. */
+static const struct {
+    const char *name;
+    int ms;
+} algorithms[] = {{"direct", 3}, {"winograd:engine 6", 1}, {"engine 7", 2}};
+
+static int n_prepared;
+
+static void destroy(dl_op *op) {
+    free(op);
+}
+
+static const dl_op_functions owned = {.run = run, .destroy = destroy};
+
+static dl_status prepare(dl_device *device, const dl_op_desc *desc, const dl_op *forward, dl_op **out) {
+    (void)forward;
+    *out = calloc(1, sizeof **out);
+    assert_non_null(*out);
+    **out = (dl_op){.functions = &owned, .device = device, .desc = *desc};
+    (*out)->desc.algorithm = algorithms[desc->algorithm].ms; /* what run() sleeps */
+    n_prepared++;
+    return DL_OK;
+}
+
+static bool takes(const dl_device *device, const dl_op_desc *desc) {
+    (void)device;
+    (void)desc;
+    return true;
+}
+
+static int n_algorithms(const dl_device *device, const dl_op_desc *desc) {
+    (void)device;
+    (void)desc;
+    return (int)(sizeof algorithms / sizeof algorithms[0]);
+}
+
+static const char *algorithm_name(const dl_device *device, const dl_op_desc *desc, int algorithm) {
+    (void)device;
+    (void)desc;
+    return algorithms[algorithm].name;
+}
+
+static dl_status memory_create(dl_device *device, size_t n_bytes, void **out) {
+    (void)device;
+    return dl_alloc(1, n_bytes, out);
+}
+
+static void memory_destroy(dl_device *device, void *memory, size_t n_bytes) {
+    (void)device;
+    (void)n_bytes;
+    dl_free(&memory);
+}
+
+static const dl_backend sleeping = {.name = "sleeping",
+                                    .takes = takes,
+                                    .prepare = prepare,
+                                    .memory_create = memory_create,
+                                    .memory_destroy = memory_destroy,
+                                    .n_algorithms = n_algorithms,
+                                    .algorithm_name = algorithm_name};
+
+static void transforms_are_left_out_where_sums_of_zeros_count(void **state) {
+    (void)state;
+    dl_device device = {.backend = &sleeping, .n_threads = 1};
+    const dl_tensor_desc image = {.present = true, .dtype = DL_F32, .shape = DL_SHAPE(2, 4, 4, 1)};
+    const dl_tensor_desc weights = {.present = true, .dtype = DL_F32, .shape = DL_SHAPE(1, 1, 1, 1)};
+    const dl_op_desc desc = {.kind = DL_OP_CONV2D_FORWARD,
+                             .attr.u.conv = {.stride = {1, 1}, .groups = 1},
+                             .slot = {image, weights, {.present = false}, image}};
+    double seconds = 0;
+    int chosen = -1;
+    disturbed = -1;
+    assert_int_equal(dl_measure_operation(&device, &desc, false, &seconds, &chosen), DL_OK);
+    assert_int_equal(chosen, 1);
+    n_prepared = 0;
+    assert_int_equal(dl_measure_operation(&device, &desc, true, &seconds, &chosen), DL_OK);
+    assert_int_equal(chosen, 2);
+    assert_int_equal(n_prepared, 2);
+}
+
+/* --- devices that run() only tells what to do --- */
+
+static int n_queued;
+
+static dl_status enqueue(const dl_op *op, void *const *slots, dl_stream *stream) {
+    (void)op;
+    (void)slots;
+    (void)stream;
+    n_queued++;
+    return DL_OK;
+}
+
+static dl_status synchronize(dl_device *device, dl_stream *stream) {
+    (void)device;
+    (void)stream;
+    for (; n_queued > 0; n_queued--) {
+        (void)nanosleep(&(struct timespec){.tv_nsec = SHORT * 1000000L}, NULL);
+    }
+    return DL_OK;
+}
+
+/* What counts is when runs are done, not when they are told. */
+static void queued_runs_are_waited_for(void **state) {
+    (void)state;
+    static const dl_stream_functions streams = {.synchronize = synchronize};
+    static const dl_backend queueing = {.name = "queueing", .streams = &streams};
+    static const dl_op_functions queued = {.run = enqueue};
+    dl_device device = {.backend = &queueing};
+    const dl_op op = {.functions = &queued, .device = &device};
+    double seconds = 0;
+    assert_int_equal(dl_measure_runs(&op, NULL, &seconds), DL_OK);
+    assert_int_equal(n_queued, 0);
+    assert_true(seconds >= 1e-3 * SHORT && seconds < 1e-3 * LONG);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_slow_run_does_not_count),
         cmocka_unit_test(long_runs_are_few),
+        cmocka_unit_test(queued_runs_are_waited_for),
+        cmocka_unit_test(transforms_are_left_out_where_sums_of_zeros_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,19 @@
+/* Copies of convolution weights as cuDNN's kernels read them, and operations without samples. */
+#ifndef DLTRAIN_KERNELS_CUDA_FILTERS_H
+#define DLTRAIN_KERNELS_CUDA_FILTERS_H
+
+#include "kernels/cuda/cuda.h"
+
+/* The layout [k, r, s, c] of weights [k, c, r, s]; NULL where that is how plain ones lie already (one cell,
+ * or one channel). Layouts of equal size are one pointer and live as long as the process. */
+DL_NODISCARD dl_status dl_cuda_weights_layout(const dl_tensor_desc *weights, const dl_layout **out);
+
+/* Is it a layout made here? NULL is none. */
+bool dl_cuda_is_weights_layout(const dl_layout *layout);
+
+/* The operation of a rank without samples: outputs that sum over samples are zeroed, the others have no
+ * bytes.
+ */
+DL_NODISCARD dl_status dl_cuda_prepare_empty(dl_device *device, const dl_op_desc *desc, dl_op **out);
+
+#endif
