@@ -98,7 +98,8 @@ void dl_device_close(dl_device **device);
 
 /* Checks the desc, then prepares it on the device or the first fallback that takes it. A fallback is asked
  * for plain layouts in place of the device's own (read op->layout). A gradient kind that reads what its
- * forward kind saved is prepared where the forward kind was; give that slot the layout of forward->layout. */
+ * forward kind saved is prepared where the forward kind was; give that slot the layout of forward->layout.
+ * What no device takes on 16-bit floats is computed in float32 between conversions (kernels/widened.h). */
 DL_NODISCARD dl_status dl_op_prepare(dl_device *device, const dl_op_desc *desc, const dl_op *forward,
                                      dl_op **out);
 void dl_op_destroy(dl_op **op);

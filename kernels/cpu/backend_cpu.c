@@ -113,7 +113,7 @@ static const taker takers[] = {
 enum { N_TAKERS = sizeof takers / sizeof takers[0] };
 
 static const taker *taker_of(const dl_device *device, const dl_op_desc *desc) {
-    for (int i = 0; i < N_TAKERS; i++) {
+    for (int i = 0; i < N_TAKERS && !dl_op_has_half(desc); i++) {
         if (takers[i].takes(device, desc)) {
             return &takers[i];
         }

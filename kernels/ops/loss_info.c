@@ -18,29 +18,29 @@ static const dl_slot_info cross_entropy_backward_slots[] = {
 };
 
 static const dl_slot_info softmax_cross_entropy_slots[] = {
-    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("x", IN, DL_SLOT_ROWS, -1),
     DL_SLOT_ROW("labels", IN, DL_SLOT_BATCHED, -1),
     DL_SLOT_ROW("loss", OUT, DL_SLOT_BATCHED, -1),
-    DL_SLOT_ROW("dx", OUT, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, 0),
+    DL_SLOT_ROW("dx", OUT, DL_SLOT_ROWS | DL_SLOT_OPTIONAL, 0),
     DL_SLOT_ROW("p", OUT, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, -1),
 };
 
 static const dl_slot_info accuracy_slots[] = {
-    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("x", IN, DL_SLOT_ROWS, -1),
     DL_SLOT_ROW("labels", IN, DL_SLOT_BATCHED, -1),
     DL_SLOT_ROW("correct", OUT, DL_SLOT_BATCHED, -1),
 };
 
 static const dl_slot_info error_forward_slots[] = {
-    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("x", IN, DL_SLOT_ROWS, -1),
     DL_SLOT_ROW("target", IN, DL_SLOT_BATCHED, -1),
     DL_SLOT_ROW("loss", OUT, DL_SLOT_BATCHED, -1),
 };
 
 static const dl_slot_info error_backward_slots[] = {
-    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("x", IN, DL_SLOT_ROWS, -1),
     DL_SLOT_ROW("target", IN, DL_SLOT_BATCHED, -1),
-    DL_SLOT_ROW("dx", OUT, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("dx", OUT, DL_SLOT_ROWS, -1),
 };
 
 /* What a row gives: one number for each, in either precision. */

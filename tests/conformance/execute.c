@@ -1,8 +1,9 @@
 /* Running one operation in guarded memory and watching what it touches. */
 #include "buffer.h"
-#include "conformance.h"
+#include "half.h"
 
 #include "base/mem.h"
+#include "kernels/common/half.h"
 #include "kernels/ref/strict.h"
 
 #include <math.h>
