@@ -141,11 +141,6 @@ static dl_status check_all(const check *c) {
                         "not begin with '.'",
                         config->name));
     }
-    if (config->precision != 0) {
-        DL_RETURN_IF_ERROR(dl_diagnose(d, place_of(c, NULL, "precision"),
-                                       "precision %s does not work yet; float32 does",
-                                       dl_config_precisions[config->precision]));
-    }
     DL_RETURN_IF_ERROR(check_sample(c));
     DL_RETURN_IF_ERROR(check_text(c));
     DL_RETURN_IF_ERROR(check_data(c));

@@ -133,6 +133,7 @@ static dl_status run_passes(dl_compile *c) {
     if (c->plan->options.fuse) {
         DL_RETURN_IF_ERROR(dl_fuse(c));
     }
+    DL_RETURN_IF_ERROR(dl_choose_precision(c));
     DL_RETURN_IF_ERROR(dl_choose_layouts(c));
     DL_RETURN_IF_ERROR(dl_lower(c));
     DL_RETURN_IF_ERROR(dl_partition_data(c));
@@ -206,7 +207,8 @@ static dl_status emit_packs(dl_compile *c) {
         }
         int slots[2] = {-1, -1};
         DL_RETURN_IF_ERROR(dl_parameter_slot(c, copy.parameter, copy.averaged, &slots[0]));
-        DL_RETURN_IF_ERROR(dl_copy_slot(c, copy.parameter, copy.averaged, copy.layout, &slots[1]));
+        DL_RETURN_IF_ERROR(
+            dl_copy_slot(c, copy.parameter, copy.averaged, copy.dtype, copy.layout, &slots[1]));
         DL_RETURN_IF_ERROR(dl_add_operation(c->program, DL_OP_PACK, &(dl_op_attr){0}, DL_PHASE_PACK,
                                             parameter->layer_index, -1, slots, 2, NULL));
     }

@@ -70,6 +70,12 @@ void dl_fuse_tokens(dl_compile *c, dl_instruction *dense);
 dl_instruction *dl_fuse_user(dl_program *program, dl_op_kind kind, int at, int slot);
 int dl_fuse_count_uses(const dl_program *program, int slot);
 bool dl_fuse_device_takes(const dl_compile *c, const dl_instruction *instruction);
+/* Values become 16-bit floats where kinds allow it; inserts casts (precision.c). */
+DL_NODISCARD dl_status dl_choose_precision(dl_compile *c);
+/* The desc of an instruction with its weights in the type that their copies will have. */
+dl_op_desc dl_precise_desc(const dl_compile *c, const dl_instruction *instruction);
+/* Is it a parameter, or its average, where it lies? */
+bool dl_is_parameter(const dl_slot *slot);
 /* Chooses layouts and algorithms of chains; inserts reorders (choose.c). */
 DL_NODISCARD dl_status dl_choose_layouts(dl_compile *c);
 /* Prepares every operation; whole or in parts; adds copies, unpacks, tree sums; gives workspaces (lower.c).
@@ -136,9 +142,10 @@ size_t dl_state_begin(const dl_plan *plan);
 
 /* A slot in the gradient arena: parameter `row`, tree block `block`. */
 DL_NODISCARD dl_status dl_gradient_slot(dl_compile *c, int row, int block, int *slot);
-/* The slot of a copy of parameter `row`, or of its average, in this layout (added to the plan when new). */
-DL_NODISCARD dl_status dl_copy_slot(dl_compile *c, int row, bool averaged, const dl_layout *layout,
-                                    int *slot);
+/* The slot of a copy of parameter `row`, or of its average, in this type and layout (added to the plan when
+ * new). */
+DL_NODISCARD dl_status dl_copy_slot(dl_compile *c, int row, bool averaged, dl_dtype dtype,
+                                    const dl_layout *layout, int *slot);
 /* A slot of parameter `row` where it lies: as trained, or its average. */
 DL_NODISCARD dl_status dl_parameter_slot(dl_compile *c, int row, bool averaged, int *slot);
 

@@ -1,5 +1,6 @@
 /* The executor: one loop over the list. It does nothing that is not in it. */
 #include "base/clock.h"
+#include "kernels/common/half.h"
 #include "program/fence.h"
 #include "program/program.h"
 
@@ -172,20 +173,28 @@ dl_status dl_execute_profiled(dl_plan *plan, int program, const dl_host_batch *b
     return finish_collectives(&r, r.program->n_instructions - 1); /* for the host */
 }
 
+/* Is there a NaN or Inf among n_bytes of this type? */
+static bool has_bad(dl_dtype dtype, const void *values, size_t n_bytes) {
+    const uint16_t exponent = dtype == DL_BF16 ? 0x7f80 : 0x7c00; /* all bits set: not a number of its own */
+    bool bad = false;
+    for (size_t i = 0; i < n_bytes / sizeof(float) && dtype == DL_F32 && !bad; i++) {
+        bad = !isfinite(((const float *)values)[i]);
+    }
+    for (size_t i = 0; i < n_bytes / sizeof(uint16_t) && dl_dtype_is_half(dtype) && !bad; i++) {
+        bad = (((const uint16_t *)values)[i] & exponent) == exponent;
+    }
+    return bad;
+}
+
 /* Is there a NaN or Inf among the floats an instruction wrote? Layouts do not matter: padding is finite. */
 static bool wrote_bad(const run *r, int at) {
     const dl_instruction *instruction = &r->program->instruction[at];
     const dl_op_info *info = dl_op_info_of(instruction->kind);
     for (int i = 0; i < info->n_slots; i++) {
         const dl_slot *slot = instruction->slot[i] >= 0 ? &r->program->slot[instruction->slot[i]] : NULL;
-        if (slot == NULL || info->slots[i].role == DL_SLOT_IN || slot->tensor.dtype != DL_F32) {
-            continue;
-        }
-        const float *value = r->program->pointer[(size_t)at * ROW + (size_t)i];
-        for (size_t e = 0; e < slot->n_bytes / sizeof(float); e++) {
-            if (!isfinite(value[e])) {
-                return true;
-            }
+        if (slot != NULL && info->slots[i].role != DL_SLOT_IN &&
+            has_bad(slot->tensor.dtype, r->program->pointer[(size_t)at * ROW + (size_t)i], slot->n_bytes)) {
+            return true;
         }
     }
     return false;

@@ -155,9 +155,10 @@ typedef struct dl_plan_options {
     int64_t batch_size;  /* global */
     int accumulate;      /* micro-batches a step */
     bool reproducible;
-    bool measure; /* choose layouts and algorithms by measurement; otherwise by rule */
-    bool fuse;    /* the fusion pass (tests switch it off) */
-    bool predict; /* evaluation programs keep the scores of their samples for the host */
+    bool measure;  /* choose layouts and algorithms by measurement; otherwise by rule */
+    bool fuse;     /* the fusion pass (tests switch it off) */
+    dl_dtype half; /* DL_BF16 or DL_F16: of activations and of weights as kernels read them; others: none */
+    bool predict;  /* evaluation programs keep the scores of their samples for the host */
     /* They compute nothing else: no loss, no metric, nothing that needs labels or other ranks. With `predict`
      * alone, for one rank. */
     bool forward_only;
@@ -172,9 +173,10 @@ typedef struct dl_plan_options {
 /* A parameter as some kernels want it. */
 typedef struct dl_copy {
     int parameter;
-    const dl_layout *layout;
-    size_t offset; /* in DL_STORE_COPY */
-    bool averaged; /* of the parameter's moving average */
+    dl_dtype dtype;
+    const dl_layout *layout; /* NULL: plain */
+    size_t offset;           /* in DL_STORE_COPY */
+    bool averaged;           /* of the parameter's moving average */
     bool in_training, in_evaluation;
 } dl_copy;
 

@@ -58,6 +58,12 @@ static dl_status check_statistics(const dl_session *session) {
     return DL_OK;
 }
 
+/* tf32 is a mode of GPUs' float32 products. */
+static dl_dtype half_of(const dl_config *config) {
+    static const dl_dtype types[] = {DL_F32, DL_BF16, DL_F16, DL_F32}; /* as dl_config_precisions */
+    return types[config->precision];
+}
+
 /* Ranks of the data axis in a dry session. */
 static dl_status count_dry_ranks(const dl_session *session, int n_ranks, int *data_ranks) {
     int sizes[DL_N_AXES], whole[DL_N_AXES];
@@ -108,6 +114,7 @@ dl_status dl_session_make_plan(dl_session *session, const dl_session_options *op
                             .reproducible = session->reproducible,
                             .measure = !session->reproducible && !scores_alone,
                             .fuse = true,
+                            .half = half_of(config),
                             .predict = options->predict || scores_alone,
                             .forward_only = scores_alone,
                             .n_fields = train->n_fields,

@@ -60,6 +60,7 @@ typedef struct kit_options {
     bool sgd;     /* plain */
     bool rmsprop; /* with all its states */
     double clip_norm, ema_decay;
+    dl_dtype half; /* DL_F32: none */
     bool runnable; /* with a grid, of one rank */
     bool predict, forward_only;
     int tensor, tensor_rank; /* ranks that share the model (dry only); 0: none */
@@ -165,6 +166,7 @@ static inline void kit_plan(kit *k, const kit_options *o) {
                                      .reproducible = o->reproducible,
                                      .measure = o->measure,
                                      .fuse = !o->unfused,
+                                     .half = o->half,
                                      .predict = o->predict,
                                      .forward_only = o->forward_only,
                                      .update = kit_update(o),
