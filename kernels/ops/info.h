@@ -45,7 +45,7 @@ DL_NODISCARD dl_status dl_info_check_dims(const dl_op_desc *desc, const char *na
 /* Slots a and b have one shape, when both are present. */
 DL_NODISCARD dl_status dl_info_check_same(const dl_op_desc *desc, const char *a, const char *b);
 
-/* The step block, the totals, the norm, the control word: whichever of them the kind has. */
+/* The step block, the totals, the norm, the loss scale, the control word: whichever of them the kind has. */
 DL_NODISCARD dl_status dl_info_check_blocks(const dl_op_desc *desc);
 
 #endif

@@ -114,6 +114,13 @@ static dl_status check_train(const check *c) {
                                        "accumulate (%" PRId64 ") must not be above batch_size (%" PRId64 ")",
                                        train->accumulate, train->batch_size));
     }
+    if (train->loss_scale > 0 && train->loss_scale < 1) {
+        DL_RETURN_IF_ERROR(
+            dl_diagnose(c->diagnostics, place_of(c, "train", "loss_scale"),
+                        "loss_scale %g would make gradients smaller; write 1 or more, or 0 for "
+                        "the automatic one",
+                        train->loss_scale));
+    }
     return DL_OK;
 }
 

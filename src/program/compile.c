@@ -128,6 +128,7 @@ static dl_status run_passes(dl_compile *c) {
     if (program->kind == DL_PROGRAM_TRAIN && c->plan->options.clip_norm > 0) {
         DL_RETURN_IF_ERROR(control_slot(program, "norm", DL_F64, DL_N_NORMS, NORM_OFFSET, &program->norm));
     }
+    DL_RETURN_IF_ERROR(dl_loss_scale_slot(c));
     set_shares(c);
     DL_RETURN_IF_ERROR(emit_all(c));
     if (c->plan->options.fuse) {

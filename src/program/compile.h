@@ -24,6 +24,7 @@ typedef struct dl_compile {
     int n_carries;
     dl_carry *carry; /* of all micro-batches */
     int64_t capacity_carries;
+    int update_totals; /* slot: the totals as updates read them */
 } dl_compile;
 
 /* --- building blocks (build.c) --- */
@@ -91,6 +92,13 @@ DL_NODISCARD dl_status dl_partition_tensor(dl_compile *c, int slot, int layer, d
 dl_spread dl_spread_of(const dl_compile *c, int value);
 /* The exchange of the control word, behind everything that may set it (partition.c). */
 DL_NODISCARD dl_status dl_partition_control(dl_compile *c);
+/* Loss scaling (loss_scale.c), each of them nothing where losses are not scaled: the slot of the state; the
+ * totals as updates read them, with the weight scaled; the commit of the next scale; the first one, once
+ * there is memory. */
+DL_NODISCARD dl_status dl_loss_scale_slot(dl_compile *c);
+DL_NODISCARD dl_status dl_scale_totals(dl_compile *c, int *totals);
+DL_NODISCARD dl_status dl_commit_loss_scale(dl_compile *c);
+DL_NODISCARD dl_status dl_start_loss_scale(dl_plan *plan);
 /* Finite checks, optimizer updates, commits, packs (update.c). */
 DL_NODISCARD dl_status dl_emit_update(dl_compile *c);
 /* Prepares those of the instructions that are not prepared yet. */

@@ -98,6 +98,9 @@ static void size_arenas(dl_plan *plan) {
         plan->bytes[DL_STORE_STATE] =
             plan->options.ema_decay > 0 ? DL_EMA_OFFSET + trainable : sizeof(double);
     }
+    if (dl_plan_trains(plan) && dl_plan_scales(plan)) {
+        plan->bytes[DL_STORE_STATE] = dl_loss_scale_offset(plan) + DL_N_SCALES * sizeof(double);
+    }
     plan->bytes[DL_STORE_STATE] = larger(plan->bytes[DL_STORE_STATE], dl_state_bytes(plan));
     const size_t totals = (size_t)(DL_N_TOTALS + dl_n_moments(plan->options.model)) * sizeof(double);
     plan->bytes[DL_STORE_CONTROL] = 3 * DL_PAGE_BYTES + dl_round_up(totals, DL_PAGE_BYTES);
@@ -189,6 +192,7 @@ static dl_status bind(const dl_plan *plan, dl_program *program) {
 dl_status dl_plan_finish(dl_plan *plan) {
     DL_RETURN_IF_ERROR(dl_plan_seal(plan));
     DL_RETURN_IF_ERROR(take_memory(plan));
+    DL_RETURN_IF_ERROR(dl_start_loss_scale(plan));
     DL_RETURN_IF_ERROR(dl_alloc(dl_state_bytes(plan), 1, &plan->zeros));
     for (int i = 0; i < plan->n_programs; i++) {
         DL_RETURN_IF_ERROR(bind(plan, plan->program[i]));

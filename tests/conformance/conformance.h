@@ -24,7 +24,7 @@ typedef enum dlc_fill {
 
 enum {
     DLC_ROWS = 1,         /* also rows bit by bit at many batch sizes */
-    DLC_KINKS = 2,        /* not differentiable where it is: no central differences */
+    DLC_KINKS = 2,        /* not differentiable where it is, or not the slope: no central differences */
     DLC_FORBIDDEN = 4,    /* the control word forbids the step */
     DLC_FORWARD_ONLY = 8, /* without what gradients need */
     DLC_MASKED = 16,      /* every third row has no label */

@@ -59,7 +59,7 @@ typedef struct kit_options {
     bool reproducible, unfused, measure;
     bool sgd;     /* plain */
     bool rmsprop; /* with all its states */
-    double clip_norm, ema_decay;
+    double clip_norm, ema_decay, loss_scale;
     dl_dtype half; /* DL_F32: none */
     bool runnable; /* with a grid, of one rank */
     bool predict, forward_only;
@@ -172,6 +172,7 @@ static inline void kit_plan(kit *k, const kit_options *o) {
                                      .update = kit_update(o),
                                      .clip_norm = o->clip_norm,
                                      .ema_decay = o->ema_decay,
+                                     .loss_scale = o->loss_scale,
                                      .n_fields = 3,
                                      .fields = fields};
     KIT_OK(dl_plan_create(&options, &k->plan));
