@@ -99,22 +99,24 @@ static bool empty_takes(const dl_device *device, const dl_op_desc *desc) {
 typedef struct taker {
     bool (*takes)(const dl_device *device, const dl_op_desc *desc);
     dl_status (*prepare)(dl_device *device, const dl_op_desc *desc, const dl_op *forward, dl_op **out);
+    bool half; /* looks at types: may be asked for 16-bit floats */
 } taker;
 
 static const taker takers[] = {
-    {empty_takes, prepare_empty},
-    {dl_cpu_dense_takes, dl_cpu_prepare_dense},
-    {dl_cpu_embedding_dense_takes, dl_cpu_prepare_embedding_dense},
-    {dl_cpu_product_takes, dl_cpu_prepare_product},
-    {dl_cpu_lstm_takes, dl_cpu_prepare_lstm},
-    {dl_cpu_reorder_takes, dl_cpu_prepare_reorder},
-    {dl_cpu_loop_takes, dl_cpu_prepare_loop},
+    {empty_takes, prepare_empty, true},
+    {dl_cpu_dense_takes, dl_cpu_prepare_dense, false},
+    {dl_cpu_embedding_dense_takes, dl_cpu_prepare_embedding_dense, false},
+    {dl_cpu_product_takes, dl_cpu_prepare_product, true},
+    {dl_cpu_lstm_takes, dl_cpu_prepare_lstm, false},
+    {dl_cpu_reorder_takes, dl_cpu_prepare_reorder, true},
+    {dl_cpu_loop_takes, dl_cpu_prepare_loop, true},
 };
 enum { N_TAKERS = sizeof takers / sizeof takers[0] };
 
 static const taker *taker_of(const dl_device *device, const dl_op_desc *desc) {
-    for (int i = 0; i < N_TAKERS && !dl_op_has_half(desc); i++) {
-        if (takers[i].takes(device, desc)) {
+    const bool half = dl_op_has_half(desc);
+    for (int i = 0; i < N_TAKERS; i++) {
+        if ((takers[i].half || !half) && takers[i].takes(device, desc)) {
             return &takers[i];
         }
     }
