@@ -135,6 +135,11 @@ size_t dl_op_slot_bytes(const dl_op *op, int i) {
     return op->layout[i] != NULL ? op->layout[i]->n_bytes : dl_tensor_plain_bytes(tensor);
 }
 
+const char *dl_device_describe_half(const dl_device *device, dl_dtype half) {
+    return device->backend->describe_half != NULL ? device->backend->describe_half(device, half)
+                                                  : "every operation in float32, its results rounded";
+}
+
 int dl_device_n_algorithms(const dl_device *device, const dl_op_desc *desc) {
     const dl_device *target = taker(device, desc);
     return target == NULL || target->backend->n_algorithms == NULL

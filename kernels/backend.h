@@ -80,6 +80,9 @@ struct dl_backend {
     int (*layouts)(dl_device *device, dl_dtype dtype, const dl_shape *shape, const dl_layout **out);
     /* The same layout for another number of samples. */
     const dl_layout *(*layout_with_samples)(dl_device *device, const dl_layout *layout, int64_t n_samples);
+    /* How 16-bit floats of this type are computed with, for the banner ("products by ..."; default: in
+     * float32, every result rounded). */
+    const char *(*describe_half)(const dl_device *device, dl_dtype half);
     /* Calls function(context, i) for i in 0..n-1, spread over the device's threads, each call on one thread
      * (default: in a loop). Operations run inside it must have been prepared with n_threads = 1. */
     dl_status (*for_each)(dl_device *device, int n, dl_status (*function)(void *context, int i),
@@ -107,6 +110,7 @@ void dl_op_destroy(dl_op **op);
 /* Bytes of slot i of a prepared operation (0 when absent). */
 size_t dl_op_slot_bytes(const dl_op *op, int i);
 
+const char *dl_device_describe_half(const dl_device *device, dl_dtype half);
 int dl_device_n_algorithms(const dl_device *device, const dl_op_desc *desc);
 const char *dl_device_algorithm_name(const dl_device *device, const dl_op_desc *desc, int algorithm);
 int dl_device_layouts(dl_device *device, dl_dtype dtype, const dl_shape *shape, const dl_layout **out);

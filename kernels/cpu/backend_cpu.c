@@ -196,6 +196,13 @@ static dl_status cpu_for_each(dl_device *device, int n, dl_status (*function)(vo
     return failed == n ? DL_OK : dl_error_restore(&error);
 }
 
+static const char *cpu_describe_half(const dl_device *device, dl_dtype half) {
+    (void)device;
+    return half == DL_BF16 && dl_cpu_multiplies_bfloat16()
+               ? "products by oneDNN, other operations in float32 with their results rounded"
+               : "this processor has no products of it: every operation in float32, its results rounded";
+}
+
 static void cpu_version(char *out, size_t n_bytes) {
     dl_onednn_version(out, n_bytes);
 }
@@ -217,5 +224,6 @@ const dl_backend dl_backend_cpu = {
     .algorithm_name = dl_cpu_product_algorithm_name,
     .layouts = cpu_layouts,
     .layout_with_samples = cpu_layout_with_samples,
+    .describe_half = cpu_describe_half,
     .for_each = cpu_for_each,
 };

@@ -340,13 +340,16 @@ static bool is_wrong(const dl_op_desc *desc, const char *implementation) {
     return strncmp(implementation, "jit_bf16_1x1", 12) == 0 && (z.c % 16 != 0 || z.k % 16 != 0);
 }
 
+bool dl_cpu_multiplies_bfloat16(void) {
+    const int isa = (int)dnnl_get_effective_cpu_isa(), wanted = (int)dnnl_cpu_isa_avx512_core_bf16;
+    return (isa & wanted) == wanted;
+}
+
 /* All activations and weights bfloat16, on a processor that multiplies them, and oneDNN has more than
  * reference code for it. Otherwise float32 is faster (kernels/widened.h). */
 static bool takes_bfloat16(const dl_device *device, const dl_op_desc *desc) {
-    const int isa = (int)dnnl_get_effective_cpu_isa();
     const dl_op_info *info = dl_op_info_of(desc->kind);
-    bool takes = (isa & dnnl_cpu_isa_avx512_core_bf16) == dnnl_cpu_isa_avx512_core_bf16 &&
-                 desc->algorithm == 0 && dl_op_samples(desc) > 0;
+    bool takes = dl_cpu_multiplies_bfloat16() && desc->algorithm == 0 && dl_op_samples(desc) > 0;
     for (int i = 0; i < info->n_slots && takes; i++) {
         const dl_dtype wanted = info->slots[i].half ? DL_BF16 : DL_F32;
         takes = !desc->slot[i].present || desc->slot[i].dtype == wanted;
