@@ -1,5 +1,7 @@
 #include "kernels/plugin.h"
 
+#include "kernels/widened.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -124,26 +126,33 @@ static bool reads_saved(const dl_op_desc *desc) {
     return false;
 }
 
+/* The device that runs the operation: for a kind that reads what its forward kind saved, the forward kind's.
+ */
+static dl_device *target_of(dl_device *device, const dl_op_desc *desc, const dl_op *forward) {
+    if (forward != NULL && reads_saved(desc)) {
+        return forward->device->backend->takes(forward->device, desc) ? forward->device : NULL;
+    }
+    return taker(device, desc);
+}
+
 dl_status dl_op_prepare(dl_device *device, const dl_op_desc *desc, const dl_op *forward, dl_op **out) {
     *out = NULL;
     DL_RETURN_IF_ERROR(dl_op_check(desc));
     const char *name = dl_op_info_of(desc->kind)->name;
-    if (forward != NULL && reads_saved(desc)) {
-        dl_device *of_forward = forward->device;
-        DL_RETURN_ERROR_IF(!of_forward->backend->takes(of_forward, desc), DL_ERR_INTERNAL,
-                           "%s: backend %s prepared the forward kind but does not take this one", name,
-                           of_forward->backend->name);
-        DL_RETURN_IF_ERROR_DOING(of_forward->backend->prepare(of_forward, desc, forward, out),
-                                 "preparing %s on %s", name, of_forward->backend->name);
-        return DL_OK;
+    const bool of_forward = forward != NULL && reads_saved(desc);
+    dl_device *target = target_of(device, desc, forward);
+    if (target == NULL && dl_op_has_half(desc)) {
+        return dl_widened_prepare(device, desc, forward, out);
     }
-    dl_device *target = taker(device, desc);
+    DL_RETURN_ERROR_IF(target == NULL && of_forward, DL_ERR_INTERNAL,
+                       "%s: backend %s prepared the forward kind but does not take this one", name,
+                       forward->device->backend->name);
     DL_RETURN_ERROR_IF(target == NULL && device->fallback == NULL, DL_ERR_USAGE,
                        "backend %s takes no %s in this form yet: use another backend for this model",
                        device->backend->name, name);
     DL_RETURN_ERROR_IF(target == NULL, DL_ERR_INTERNAL, "%s: neither backend %s nor its fallbacks take it",
                        name, device->backend->name);
-    const dl_op_desc asked = target == device ? *desc : plain_desc(desc);
+    const dl_op_desc asked = target == device || of_forward ? *desc : plain_desc(desc);
     DL_RETURN_IF_ERROR_DOING(target->backend->prepare(target, &asked, forward, out), "preparing %s on %s",
                              name, target->backend->name);
     return DL_OK;
@@ -162,6 +171,11 @@ size_t dl_op_slot_bytes(const dl_op *op, int i) {
         return 0;
     }
     return op->layout[i] != NULL ? op->layout[i]->n_bytes : dl_tensor_plain_bytes(tensor);
+}
+
+const char *dl_device_describe_half(const dl_device *device, dl_dtype half) {
+    return device->backend->describe_half != NULL ? device->backend->describe_half(device, half)
+                                                  : "every operation in float32, its results rounded";
 }
 
 int dl_device_n_algorithms(const dl_device *device, const dl_op_desc *desc) {

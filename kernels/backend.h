@@ -119,6 +119,9 @@ struct dl_backend {
     int (*layouts)(dl_device *device, dl_dtype dtype, const dl_shape *shape, const dl_layout **out);
     /* The same layout for another number of samples. */
     const dl_layout *(*layout_with_samples)(dl_device *device, const dl_layout *layout, int64_t n_samples);
+    /* How 16-bit floats of this type are computed with, for the banner ("products by ..."; default: in
+     * float32, every result rounded). */
+    const char *(*describe_half)(const dl_device *device, dl_dtype half);
     /* Calls function(context, i) for i in 0..n-1, spread over the device's threads, each call on one thread
      * (default: in a loop). Operations run inside it must have been prepared with n_threads = 1. */
     dl_status (*for_each)(dl_device *device, int n, dl_status (*function)(void *context, int i),
@@ -145,7 +148,8 @@ void dl_device_close(dl_device **device);
 
 /* Checks the desc, then prepares it on the device or the first fallback that takes it. A fallback is asked
  * for plain layouts in place of the device's own (read op->layout). A gradient kind that reads what its
- * forward kind saved is prepared where the forward kind was; give that slot the layout of forward->layout. */
+ * forward kind saved is prepared where the forward kind was; give that slot the layout of forward->layout.
+ * What no device takes on 16-bit floats is computed in float32 between conversions (kernels/widened.h). */
 DL_NODISCARD dl_status dl_op_prepare(dl_device *device, const dl_op_desc *desc, const dl_op *forward,
                                      dl_op **out);
 void dl_op_destroy(dl_op **op);
@@ -153,6 +157,7 @@ void dl_op_destroy(dl_op **op);
 /* Bytes of slot i of a prepared operation (0 when absent). */
 size_t dl_op_slot_bytes(const dl_op *op, int i);
 
+const char *dl_device_describe_half(const dl_device *device, dl_dtype half);
 int dl_device_n_algorithms(const dl_device *device, const dl_op_desc *desc);
 const char *dl_device_algorithm_name(const dl_device *device, const dl_op_desc *desc, int algorithm);
 int dl_device_layouts(dl_device *device, dl_dtype dtype, const dl_shape *shape, const dl_layout **out);

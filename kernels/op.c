@@ -1,5 +1,6 @@
 #include "kernels/op.h"
 
+#include "kernels/common/half.h"
 #include "kernels/ops/info.h"
 
 #include <string.h>
@@ -31,6 +32,26 @@ dl_tensor_desc dl_op_gradient_tensor(const dl_op_desc *desc, int i) {
         return info->gradient_tensor(desc, i);
     }
     return (dl_tensor_desc){.present = true, .dtype = DL_F32, .shape = desc->slot[i].shape};
+}
+
+bool dl_op_has_half(const dl_op_desc *desc) {
+    for (int i = 0; i < dl_op_info_of(desc->kind)->n_slots; i++) {
+        if (desc->slot[i].present && dl_dtype_is_half(desc->slot[i].dtype)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+dl_op_desc dl_op_widened(const dl_op_desc *desc) {
+    const dl_op_info *info = dl_op_info_of(desc->kind);
+    dl_op_desc wide = *desc;
+    for (int i = 0; i < info->n_slots; i++) {
+        if (info->slots[i].half && dl_dtype_is_half(wide.slot[i].dtype)) {
+            wide.slot[i].dtype = DL_F32;
+        }
+    }
+    return wide;
 }
 
 size_t dl_tensor_plain_bytes(const dl_tensor_desc *tensor) {
@@ -104,6 +125,7 @@ dl_status dl_op_check(const dl_op_desc *desc) {
         DL_RETURN_IF_ERROR(check_slot(info, desc, i));
     }
     DL_RETURN_IF_ERROR(check_activation(info, desc));
-    DL_RETURN_IF_ERROR(info->check(desc));
+    const dl_op_desc wide = dl_op_widened(desc);
+    DL_RETURN_IF_ERROR(info->check(&wide));
     return DL_OK;
 }

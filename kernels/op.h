@@ -40,6 +40,7 @@ typedef struct dl_slot_info {
     bool optional; /* may be absent (dl_tensor_desc.present false) */
     bool saved;    /* its layout is the backend's own: made by the forward kind, read by its gradient kind */
     bool layout_free; /* takes any layout a neighbour likes; others are plain */
+    bool half;        /* may hold bfloat16 or float16 in place of float32 */
     int in_place_of;  /* number of the IN slot whose memory this OUT slot may take, -1: none */
 } dl_slot_info;
 
@@ -228,6 +229,13 @@ DL_NODISCARD dl_status dl_op_check(const dl_op_desc *desc);
 
 /* What the gradient of slot i of a desc looks like, plain. */
 dl_tensor_desc dl_op_gradient_tensor(const dl_op_desc *desc, int i);
+
+/* Does a slot hold 16-bit floats? Every kind is meant for float32 and takes 16-bit floats in slots that allow
+ * them, with the arithmetic of float32: inputs are exact in it, outputs are rounded once, at the end. */
+bool dl_op_has_half(const dl_op_desc *desc);
+
+/* The same desc with float32 in place of 16-bit floats, where the kind allows them. */
+dl_op_desc dl_op_widened(const dl_op_desc *desc);
 
 /* Elements times element size: the bytes of the plain layout. */
 size_t dl_tensor_plain_bytes(const dl_tensor_desc *tensor);

@@ -125,18 +125,20 @@ static double peak_megabytes(void) {
 }
 
 static void print_result(const dl_session *session, const double *sorted, int64_t n, double first_step_s) {
+    static const char *const dtypes[] = {"f32", "bf16", "f16", "tf32"}; /* as dl_config_precisions */
     const dl_config *config = session->config;
     const int64_t seq = config->model.input.dtype != 0 ? config->model.input.shape.value[0] : 0;
     const double median = 1e3 * (n % 2 == 1 ? sorted[n / 2] : 0.5 * (sorted[n / 2 - 1] + sorted[n / 2]));
     (void)printf(
         "{\"peer\":\"dltrain " DLTRAIN_VERSION "\",\"model\":\"%s\",\"parameters\":%lld,\"device\":\"%s\","
-        "\"ranks\":%d,\"threads\":%d,\"dtype\":\"f32\",\"batch\":%lld,\"seq\":%lld,\"optimizer\":\"%s\","
+        "\"ranks\":%d,\"threads\":%d,\"dtype\":\"%s\",\"batch\":%lld,\"seq\":%lld,\"optimizer\":\"%s\","
         "\"compile\":false,\"channels_last\":true,\"train\":true,\"ms_step\":%.4f,\"ms_p10\":%.4f,"
         "\"ms_p90\":%.4f,\"per_s\":%.1f,\"unit\":\"%s\",\"import_s\":0,\"first_step_s\":%.3f,"
         "\"peak_mb\":%.1f}\n",
         config->name, (long long)session->model->table.n_total, session->device->backend->name,
-        session->world->size, session->n_threads, (long long)config->train.batch_size, (long long)seq,
-        config->train.optimizer.kind->name, median, 1e3 * sorted[n / 10], 1e3 * sorted[n * 9 / 10],
+        session->world->size, session->n_threads, dtypes[config->precision],
+        (long long)config->train.batch_size, (long long)seq, config->train.optimizer.kind->name, median,
+        1e3 * sorted[n / 10], 1e3 * sorted[n * 9 / 10],
         1e3 * (double)(config->train.batch_size * (seq > 0 ? seq : 1)) / median,
         seq > 0 ? "tokens" : "samples", first_step_s, peak_megabytes());
 }

@@ -1,5 +1,6 @@
 #include "launcher/report.h"
 
+#include "kernels/common/half.h"
 #include "train/saver.h"
 
 #include <stdio.h>
@@ -32,6 +33,19 @@ static void describe_device(const dl_session *session, char *out, size_t n_bytes
     }
 }
 
+/* What a precision other than float32 means on this device. */
+static void note_precision(const dl_session *session, dl_banner *banner) {
+    const dl_dtype half = session->plan->options.half;
+    const char *name = dl_config_precisions[session->config->precision];
+    if (dl_dtype_is_half(half)) {
+        banner->precision = name;
+        banner->precision_note = dl_device_describe_half(session->device, half);
+    } else if (strcmp(name, "tf32") == 0 && strcmp(session->device->backend->name, "cuda") != 0) {
+        banner->precision = name;
+        banner->precision_note = "a mode of GPUs; here it is float32";
+    }
+}
+
 void dl_report_banner(const dl_session *session, const dl_runtime *runtime, dl_console *console) {
     char version[64] = "", grid[64], device[384];
     describe_device(session, device, sizeof device);
@@ -58,6 +72,7 @@ void dl_report_banner(const dl_session *session, const dl_runtime *runtime, dl_c
                         .train_samples = session->n_samples[DL_SPLIT_TRAIN],
                         .valid_samples = session->valid_is_test ? 0 : session->n_samples[DL_SPLIT_VALID],
                         .test_samples = session->n_samples[DL_SPLIT_TEST]};
+    note_precision(session, &banner);
     banner.n_memory = dl_report_memory(session, banner.memory);
     dl_console_banner(console, &banner);
 }

@@ -35,6 +35,13 @@ enum {
 /* The norm of the mean gradient before it is clipped, and what clipping multiplies it by. */
 enum { DL_NORM_VALUE, DL_NORM_FACTOR, DL_N_NORMS };
 
+/* The loss scale: a state of training. */
+enum {
+    DL_SCALE_VALUE,      /* what the loss's gradient is multiplied by */
+    DL_SCALE_GOOD_STEPS, /* since it changed */
+    DL_N_SCALES
+};
+
 /* Squares are summed by blocks of so many elements, each by one thread in one order: the sum does not depend
  * on the number of threads or ranks. */
 enum { DL_SQUARES_BLOCK = 4096 };

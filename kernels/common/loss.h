@@ -2,7 +2,9 @@
 #ifndef DLTRAIN_KERNELS_COMMON_LOSS_H
 #define DLTRAIN_KERNELS_COMMON_LOSS_H
 
+#include "kernels/common/blocks.h"
 #include "kernels/common/pointwise.h"
+#include "kernels/op.h"
 
 #include <float.h>
 #include <math.h>
@@ -26,6 +28,13 @@ DL_SHARED float dl_cross_entropy_backward(float p, float scale) {
  * (Szegedy et al., 2016; torch.nn.CrossEntropyLoss and Keras have the same). */
 DL_SHARED double dl_smoothed_target(bool at_label, double smoothing, int64_t n_classes) {
     return (at_label ? 1.0 - smoothing : 0.0) + smoothing / (double)n_classes;
+}
+
+/* The attributes with the loss scale (NULL: none) in the factor of gradients. */
+DL_SHARED dl_loss_attr dl_scaled_loss(const dl_loss_attr *attr, const double *scale) {
+    dl_loss_attr scaled = *attr;
+    scaled.scale *= scale != NULL ? scale[DL_SCALE_VALUE] : 1.0;
+    return scaled;
 }
 
 /* Error of a regression's output, squared or absolute, and its derivative; |0| has slope 0. */

@@ -99,22 +99,24 @@ static bool empty_takes(const dl_device *device, const dl_op_desc *desc) {
 typedef struct taker {
     bool (*takes)(const dl_device *device, const dl_op_desc *desc);
     dl_status (*prepare)(dl_device *device, const dl_op_desc *desc, const dl_op *forward, dl_op **out);
+    bool half; /* looks at types: may be asked for 16-bit floats */
 } taker;
 
 static const taker takers[] = {
-    {empty_takes, prepare_empty},
-    {dl_cpu_dense_takes, dl_cpu_prepare_dense},
-    {dl_cpu_embedding_dense_takes, dl_cpu_prepare_embedding_dense},
-    {dl_cpu_product_takes, dl_cpu_prepare_product},
-    {dl_cpu_lstm_takes, dl_cpu_prepare_lstm},
-    {dl_cpu_reorder_takes, dl_cpu_prepare_reorder},
-    {dl_cpu_loop_takes, dl_cpu_prepare_loop},
+    {empty_takes, prepare_empty, true},
+    {dl_cpu_dense_takes, dl_cpu_prepare_dense, false},
+    {dl_cpu_embedding_dense_takes, dl_cpu_prepare_embedding_dense, false},
+    {dl_cpu_product_takes, dl_cpu_prepare_product, true},
+    {dl_cpu_lstm_takes, dl_cpu_prepare_lstm, false},
+    {dl_cpu_reorder_takes, dl_cpu_prepare_reorder, true},
+    {dl_cpu_loop_takes, dl_cpu_prepare_loop, true},
 };
 enum { N_TAKERS = sizeof takers / sizeof takers[0] };
 
 static const taker *taker_of(const dl_device *device, const dl_op_desc *desc) {
+    const bool half = dl_op_has_half(desc);
     for (int i = 0; i < N_TAKERS; i++) {
-        if (takers[i].takes(device, desc)) {
+        if ((takers[i].half || !half) && takers[i].takes(device, desc)) {
             return &takers[i];
         }
     }
@@ -194,6 +196,13 @@ static dl_status cpu_for_each(dl_device *device, int n, dl_status (*function)(vo
     return failed == n ? DL_OK : dl_error_restore(&error);
 }
 
+static const char *cpu_describe_half(const dl_device *device, dl_dtype half) {
+    (void)device;
+    return half == DL_BF16 && dl_cpu_multiplies_bfloat16()
+               ? "products by oneDNN, other operations in float32 with their results rounded"
+               : "this processor has no products of it: every operation in float32, its results rounded";
+}
+
 static void cpu_version(char *out, size_t n_bytes) {
     dl_onednn_version(out, n_bytes);
 }
@@ -215,5 +224,6 @@ const dl_backend dl_backend_cpu = {
     .algorithm_name = dl_cpu_product_algorithm_name,
     .layouts = cpu_layouts,
     .layout_with_samples = cpu_layout_with_samples,
+    .describe_half = cpu_describe_half,
     .for_each = cpu_for_each,
 };

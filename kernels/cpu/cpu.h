@@ -102,6 +102,9 @@ bool dl_cpu_lstm_takes(const dl_device *device, const dl_op_desc *desc);
 bool dl_cpu_reorder_takes(const dl_device *device, const dl_op_desc *desc);
 bool dl_cpu_loop_takes(const dl_device *device, const dl_op_desc *desc);
 
+/* Has this processor instructions for products of bfloat16, and may oneDNN use them? */
+bool dl_cpu_multiplies_bfloat16(void);
+
 /* Algorithms of a product: 0 direct, 1 Winograd, where oneDNN has it for these layouts. */
 int dl_cpu_product_algorithms(const dl_device *device, const dl_op_desc *desc);
 const char *dl_cpu_product_algorithm_name(const dl_device *device, const dl_op_desc *desc, int algorithm);

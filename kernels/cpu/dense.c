@@ -68,7 +68,7 @@ bool dl_cpu_dense_takes(const dl_device *device, const dl_op_desc *desc) {
     const bool dense = desc->kind == DL_OP_DENSE_FORWARD || desc->kind == DL_OP_DENSE_BACKWARD_DATA ||
                        desc->kind == DL_OP_DENSE_BACKWARD_WEIGHTS;
     if (cpu->loops->matrix_product == NULL || !dense || desc->attr.activation != DL_ACT_NONE ||
-        !dl_cpu_product_takes(device, desc) || desc->algorithm != 0) {
+        dl_op_has_half(desc) || !dl_cpu_product_takes(device, desc) || desc->algorithm != 0) {
         return false;
     }
     const dl_dense_sizes z = dl_dense_sizes_of(desc);

@@ -70,7 +70,7 @@ static bool takes_pooling(const dl_op_desc *desc) {
 
 bool dl_cpu_loop_takes(const dl_device *device, const dl_op_desc *desc) {
     const dl_cpu_device *cpu = (const dl_cpu_device *)(const void *)device;
-    if (cpu->loops->part[desc->kind] == NULL) {
+    if (cpu->loops->part[desc->kind] == NULL || (dl_op_has_half(desc) && desc->kind != DL_OP_CAST)) {
         return false;
     }
     switch (desc->kind) {

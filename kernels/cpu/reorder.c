@@ -10,7 +10,9 @@ static bool is_reorder(dl_op_kind kind) {
 
 bool dl_cpu_reorder_takes(const dl_device *device, const dl_op_desc *desc) {
     (void)device;
-    return is_reorder(desc->kind) && desc->slot[0].dtype == DL_F32 && desc->slot[1].dtype == DL_F32;
+    const dl_dtype from = desc->slot[0].dtype, to = desc->slot[1].dtype;
+    const bool narrows = from == DL_F32 && to == DL_BF16 && desc->kind == DL_OP_PACK;
+    return is_reorder(desc->kind) && ((from == to && (to == DL_F32 || to == DL_BF16)) || narrows);
 }
 
 /* Weights with groups have five dimensions in oneDNN; only the other side's layout knows. */

@@ -2,40 +2,40 @@
 #include "kernels/ops/info.h"
 
 static const dl_slot_info activation_forward_slots[] = {
-    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
-    DL_SLOT_ROW("y", OUT, DL_SLOT_BATCHED | DL_SLOT_FREE, 0),
+    DL_SLOT_ROW("x", IN, DL_SLOT_IMAGE, -1),
+    DL_SLOT_ROW("y", OUT, DL_SLOT_IMAGE, 0),
 };
 
 static const dl_slot_info activation_backward_slots[] = {
-    DL_SLOT_ROW("y", IN, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
-    DL_SLOT_ROW("dy", IN, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
-    DL_SLOT_ROW("dx", OUT, DL_SLOT_BATCHED | DL_SLOT_FREE, 1),
+    DL_SLOT_ROW("y", IN, DL_SLOT_IMAGE, -1),
+    DL_SLOT_ROW("dy", IN, DL_SLOT_IMAGE, -1),
+    DL_SLOT_ROW("dx", OUT, DL_SLOT_IMAGE, 1),
 };
 
 static const dl_slot_info softmax_forward_slots[] = {
-    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("x", IN, DL_SLOT_ROWS, -1),
     DL_SLOT_ROW("y", OUT, DL_SLOT_BATCHED, -1),
 };
 
 static const dl_slot_info softmax_backward_slots[] = {
     DL_SLOT_ROW("y", IN, DL_SLOT_BATCHED, -1),
     DL_SLOT_ROW("dy", IN, DL_SLOT_BATCHED, -1),
-    DL_SLOT_ROW("dx", OUT, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("dx", OUT, DL_SLOT_ROWS, -1),
 };
 
 /* ids: the samples' numbers in the data set, so that a mask does not depend on who computes it. */
 static const dl_slot_info dropout_forward_slots[] = {
-    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("x", IN, DL_SLOT_ROWS, -1),
     DL_SLOT_ROW("ids", IN, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, -1),
     DL_SLOT_ROW("step", IN, DL_SLOT_OPTIONAL, -1),
-    DL_SLOT_ROW("y", OUT, DL_SLOT_BATCHED, 0),
+    DL_SLOT_ROW("y", OUT, DL_SLOT_ROWS, 0),
 };
 
 static const dl_slot_info dropout_backward_slots[] = {
-    DL_SLOT_ROW("dy", IN, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("dy", IN, DL_SLOT_ROWS, -1),
     DL_SLOT_ROW("ids", IN, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, -1),
     DL_SLOT_ROW("step", IN, DL_SLOT_OPTIONAL, -1),
-    DL_SLOT_ROW("dx", OUT, DL_SLOT_BATCHED, 0),
+    DL_SLOT_ROW("dx", OUT, DL_SLOT_ROWS, 0),
 };
 
 /* All floats, all of one shape. */

@@ -18,7 +18,7 @@
 #include "kernels/ops/sizes.h"
 
 static const dl_slot_info sums_slots[] = {
-    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
+    DL_SLOT_ROW("x", IN, DL_SLOT_IMAGE, -1),
     DL_SLOT_ROW("sums", OUT, 0, -1),
 };
 
@@ -36,25 +36,23 @@ static const dl_slot_info moving_slots[] = {
 };
 
 static const dl_slot_info forward_slots[] = {
-    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
+    DL_SLOT_ROW("x", IN, DL_SLOT_IMAGE, -1),
     DL_SLOT_ROW("stat", IN, 0, -1),
-    DL_SLOT_ROW("residual", IN, DL_SLOT_BATCHED | DL_SLOT_FREE | DL_SLOT_OPTIONAL, -1),
-    DL_SLOT_ROW("y", OUT, DL_SLOT_BATCHED | DL_SLOT_FREE, 0),
+    DL_SLOT_ROW("residual", IN, DL_SLOT_IMAGE | DL_SLOT_OPTIONAL, -1),
+    DL_SLOT_ROW("y", OUT, DL_SLOT_IMAGE, 0),
 };
 
 static const dl_slot_info backward_sums_slots[] = {
-    DL_SLOT_ROW("dy", IN, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
-    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
+    DL_SLOT_ROW("dy", IN, DL_SLOT_IMAGE, -1),
+    DL_SLOT_ROW("x", IN, DL_SLOT_IMAGE, -1),
     DL_SLOT_ROW("stat", IN, 0, -1),
     DL_SLOT_ROW("dstat", OUT, 0, -1),
 };
 
 static const dl_slot_info backward_data_slots[] = {
-    DL_SLOT_ROW("dy", IN, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
-    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
-    DL_SLOT_ROW("stat", IN, 0, -1),
-    DL_SLOT_ROW("dstat", IN, DL_SLOT_OPTIONAL, -1),
-    DL_SLOT_ROW("dx", OUT, DL_SLOT_BATCHED | DL_SLOT_FREE, 0),
+    DL_SLOT_ROW("dy", IN, DL_SLOT_IMAGE, -1), DL_SLOT_ROW("x", IN, DL_SLOT_IMAGE, -1),
+    DL_SLOT_ROW("stat", IN, 0, -1),           DL_SLOT_ROW("dstat", IN, DL_SLOT_OPTIONAL, -1),
+    DL_SLOT_ROW("dx", OUT, DL_SLOT_IMAGE, 0),
 };
 
 static const dl_slot_info backward_weights_slots[] = {

@@ -3,21 +3,21 @@
 #include "kernels/ops/sizes.h"
 
 static const dl_slot_info forward_slots[] = {
-    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
-    DL_SLOT_ROW("w", IN, DL_SLOT_FREE, -1),
+    DL_SLOT_ROW("x", IN, DL_SLOT_IMAGE, -1),
+    DL_SLOT_ROW("w", IN, DL_SLOT_FREE | DL_SLOT_HALF, -1),
     DL_SLOT_ROW("b", IN, DL_SLOT_OPTIONAL, -1),
-    DL_SLOT_ROW("y", OUT, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
+    DL_SLOT_ROW("y", OUT, DL_SLOT_IMAGE, -1),
 };
 
 static const dl_slot_info backward_data_slots[] = {
-    DL_SLOT_ROW("dy", IN, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
-    DL_SLOT_ROW("w", IN, DL_SLOT_FREE, -1),
-    DL_SLOT_ROW("dx", OUT, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
+    DL_SLOT_ROW("dy", IN, DL_SLOT_IMAGE, -1),
+    DL_SLOT_ROW("w", IN, DL_SLOT_FREE | DL_SLOT_HALF, -1),
+    DL_SLOT_ROW("dx", OUT, DL_SLOT_IMAGE, -1),
 };
 
 static const dl_slot_info backward_weights_slots[] = {
-    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
-    DL_SLOT_ROW("dy", IN, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
+    DL_SLOT_ROW("x", IN, DL_SLOT_IMAGE, -1),
+    DL_SLOT_ROW("dy", IN, DL_SLOT_IMAGE, -1),
     DL_SLOT_ROW("dw", OUT, DL_SLOT_FREE, -1),
     DL_SLOT_ROW("db", OUT, DL_SLOT_OPTIONAL, -1),
 };

@@ -5,16 +5,16 @@
 #include "kernels/ops/sizes.h"
 
 static const dl_slot_info forward_slots[] = {
-    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED, -1),  DL_SLOT_ROW("table", IN, 0, -1),
-    DL_SLOT_ROW("w", IN, DL_SLOT_FREE, -1),     DL_SLOT_ROW("b", IN, DL_SLOT_OPTIONAL, -1),
-    DL_SLOT_ROW("y", OUT, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED, -1), DL_SLOT_ROW("table", IN, 0, -1),
+    DL_SLOT_ROW("w", IN, DL_SLOT_FREE, -1),    DL_SLOT_ROW("b", IN, DL_SLOT_OPTIONAL, -1),
+    DL_SLOT_ROW("y", OUT, DL_SLOT_ROWS, -1),
 };
 
 static const dl_slot_info backward_weights_slots[] = {
     DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED, -1),
     DL_SLOT_ROW("table", IN, 0, -1),
     DL_SLOT_ROW("w", IN, 0, -1),
-    DL_SLOT_ROW("dy", IN, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("dy", IN, DL_SLOT_ROWS, -1),
     DL_SLOT_ROW("dtable", OUT, 0, -1),
     DL_SLOT_ROW("dw", OUT, 0, -1),
     DL_SLOT_ROW("db", OUT, DL_SLOT_OPTIONAL, -1),

@@ -3,7 +3,7 @@
 
 static const dl_slot_info slots[] = {
     DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED, -1),
-    DL_SLOT_ROW("y", OUT, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("y", OUT, DL_SLOT_ROWS, -1),
 };
 
 static dl_status check(const dl_op_desc *desc) {

@@ -57,6 +57,8 @@ dl_status dl_info_check_blocks(const dl_op_desc *desc) {
     DL_RETURN_IF_ERROR(dl_info_check_shape(desc, "totals", DL_SHAPE(DL_N_TOTALS)));
     DL_RETURN_IF_ERROR(dl_info_check_dtype(desc, "norm", DL_F64));
     DL_RETURN_IF_ERROR(dl_info_check_shape(desc, "norm", DL_SHAPE(DL_N_NORMS)));
+    DL_RETURN_IF_ERROR(dl_info_check_dtype(desc, "scale", DL_F64));
+    DL_RETURN_IF_ERROR(dl_info_check_shape(desc, "scale", DL_SHAPE(DL_N_SCALES)));
     DL_RETURN_IF_ERROR(dl_info_check_dtype(desc, "control", DL_I32));
     DL_RETURN_IF_ERROR(dl_info_check_shape(desc, "control", DL_SHAPE(DL_N_CONTROLS)));
     return DL_OK;

@@ -13,7 +13,10 @@ enum {
     DL_SLOT_BATCHED = 1,
     DL_SLOT_OPTIONAL = 2,
     DL_SLOT_SAVED = 4,
-    DL_SLOT_FREE = 8, /* layout_free */
+    DL_SLOT_FREE = 8,                                              /* layout_free */
+    DL_SLOT_HALF = 16,                                             /* may hold 16-bit floats */
+    DL_SLOT_IMAGE = DL_SLOT_BATCHED | DL_SLOT_FREE | DL_SLOT_HALF, /* an activation in any layout */
+    DL_SLOT_ROWS = DL_SLOT_BATCHED | DL_SLOT_HALF,                 /* a plain one */
 };
 
 /* One row of a slot table: name, role (IN, OUT, INOUT), flags, in_place_of. */
@@ -21,7 +24,8 @@ enum {
     {                                                                                                        \
         .name = (slot_name), .role = DL_SLOT_##slot_role, .batched = ((flags)&DL_SLOT_BATCHED) != 0,         \
         .optional = ((flags)&DL_SLOT_OPTIONAL) != 0, .saved = ((flags)&DL_SLOT_SAVED) != 0,                  \
-        .layout_free = ((flags)&DL_SLOT_FREE) != 0, .in_place_of = (source)                                  \
+        .layout_free = ((flags)&DL_SLOT_FREE) != 0, .half = ((flags)&DL_SLOT_HALF) != 0,                     \
+        .in_place_of = (source)                                                                              \
     }
 
 #define DL_N_SLOTS(slots) ((int)(sizeof(slots) / sizeof((slots)[0])))
@@ -41,7 +45,7 @@ DL_NODISCARD dl_status dl_info_check_dims(const dl_op_desc *desc, const char *na
 /* Slots a and b have one shape, when both are present. */
 DL_NODISCARD dl_status dl_info_check_same(const dl_op_desc *desc, const char *a, const char *b);
 
-/* The step block, the totals, the norm, the control word: whichever of them the kind has. */
+/* The step block, the totals, the norm, the loss scale, the control word: whichever of them the kind has. */
 DL_NODISCARD dl_status dl_info_check_blocks(const dl_op_desc *desc);
 
 #endif

@@ -1,6 +1,7 @@
 /* Losses and metrics, row by row, natural logarithm. Rows are along the last dimension of slot 0; there may
  * be any number of them for each sample. What a row gives (loss, correct) is float32, or float64 where its
- * sum is a figure that people compare (evaluation). */
+ * sum is a figure that people compare (evaluation). Gradients are multiplied by the loss scale, where there
+ * is one (slot `scale`), before they are rounded. */
 #include "kernels/ops/info.h"
 
 #include "kernels/ops/sizes.h"
@@ -15,32 +16,35 @@ static const dl_slot_info cross_entropy_backward_slots[] = {
     DL_SLOT_ROW("p", IN, DL_SLOT_BATCHED, -1),
     DL_SLOT_ROW("labels", IN, DL_SLOT_BATCHED, -1),
     DL_SLOT_ROW("dp", OUT, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("scale", IN, DL_SLOT_OPTIONAL, -1),
 };
 
 static const dl_slot_info softmax_cross_entropy_slots[] = {
-    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("x", IN, DL_SLOT_ROWS, -1),
     DL_SLOT_ROW("labels", IN, DL_SLOT_BATCHED, -1),
     DL_SLOT_ROW("loss", OUT, DL_SLOT_BATCHED, -1),
-    DL_SLOT_ROW("dx", OUT, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, 0),
+    DL_SLOT_ROW("dx", OUT, DL_SLOT_ROWS | DL_SLOT_OPTIONAL, 0),
     DL_SLOT_ROW("p", OUT, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, -1),
+    DL_SLOT_ROW("scale", IN, DL_SLOT_OPTIONAL, -1),
 };
 
 static const dl_slot_info accuracy_slots[] = {
-    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("x", IN, DL_SLOT_ROWS, -1),
     DL_SLOT_ROW("labels", IN, DL_SLOT_BATCHED, -1),
     DL_SLOT_ROW("correct", OUT, DL_SLOT_BATCHED, -1),
 };
 
 static const dl_slot_info error_forward_slots[] = {
-    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("x", IN, DL_SLOT_ROWS, -1),
     DL_SLOT_ROW("target", IN, DL_SLOT_BATCHED, -1),
     DL_SLOT_ROW("loss", OUT, DL_SLOT_BATCHED, -1),
 };
 
 static const dl_slot_info error_backward_slots[] = {
-    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("x", IN, DL_SLOT_ROWS, -1),
     DL_SLOT_ROW("target", IN, DL_SLOT_BATCHED, -1),
-    DL_SLOT_ROW("dx", OUT, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("dx", OUT, DL_SLOT_ROWS, -1),
+    DL_SLOT_ROW("scale", IN, DL_SLOT_OPTIONAL, -1),
 };
 
 /* What a row gives: one number for each, in either precision. */
@@ -68,8 +72,9 @@ static dl_status check_rows(const dl_op_desc *desc) {
     DL_RETURN_IF_ERROR(dl_info_check_shape(desc, "labels", per_row));
     DL_RETURN_IF_ERROR(check_row_values(desc, "loss", &per_row));
     DL_RETURN_IF_ERROR(check_row_values(desc, "correct", &per_row));
+    DL_RETURN_IF_ERROR(dl_info_check_blocks(desc));
     for (int i = 1; i < info->n_slots; i++) {
-        if (desc->slot[i].shape.n_dims > per_row.n_dims) {
+        if (desc->slot[i].present && desc->slot[i].shape.n_dims > per_row.n_dims && info->slots[i].batched) {
             DL_RETURN_IF_ERROR(dl_info_check_same(desc, rows, info->slots[i].name));
         }
     }

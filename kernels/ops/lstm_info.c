@@ -10,30 +10,30 @@
 
 /* gates: i, f, g, o behind their activations; cells: c. Both are kept for the way back. */
 static const dl_slot_info forward_slots[] = {
-    DL_SLOT_ROW("z", IN, DL_SLOT_BATCHED, -1),
-    DL_SLOT_ROW("w_hh", IN, DL_SLOT_FREE, -1),
+    DL_SLOT_ROW("z", IN, DL_SLOT_ROWS, -1),
+    DL_SLOT_ROW("w_hh", IN, DL_SLOT_FREE | DL_SLOT_HALF, -1),
     DL_SLOT_ROW("h0", IN, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, -1),
     DL_SLOT_ROW("c0", IN, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, -1),
-    DL_SLOT_ROW("y", OUT, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("y", OUT, DL_SLOT_ROWS, -1),
     DL_SLOT_ROW("hn", OUT, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, -1),
     DL_SLOT_ROW("cn", OUT, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, -1),
-    DL_SLOT_ROW("gates", OUT, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL | DL_SLOT_SAVED, 0),
+    DL_SLOT_ROW("gates", OUT, DL_SLOT_ROWS | DL_SLOT_OPTIONAL | DL_SLOT_SAVED, 0),
     DL_SLOT_ROW("cells", OUT, DL_SLOT_BATCHED | DL_SLOT_SAVED, -1),
 };
 
 static const dl_slot_info backward_data_slots[] = {
-    DL_SLOT_ROW("gates", IN, DL_SLOT_BATCHED | DL_SLOT_SAVED, -1),
+    DL_SLOT_ROW("gates", IN, DL_SLOT_ROWS | DL_SLOT_SAVED, -1),
     DL_SLOT_ROW("cells", IN, DL_SLOT_BATCHED | DL_SLOT_SAVED, -1),
-    DL_SLOT_ROW("w_hh", IN, DL_SLOT_FREE, -1),
+    DL_SLOT_ROW("w_hh", IN, DL_SLOT_FREE | DL_SLOT_HALF, -1),
     DL_SLOT_ROW("c0", IN, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, -1),
-    DL_SLOT_ROW("dy", IN, DL_SLOT_BATCHED, -1),
-    DL_SLOT_ROW("dz", OUT, DL_SLOT_BATCHED, 0),
+    DL_SLOT_ROW("dy", IN, DL_SLOT_ROWS, -1),
+    DL_SLOT_ROW("dz", OUT, DL_SLOT_ROWS, 0),
 };
 
 static const dl_slot_info backward_weights_slots[] = {
-    DL_SLOT_ROW("y", IN, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("y", IN, DL_SLOT_ROWS, -1),
     DL_SLOT_ROW("h0", IN, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, -1),
-    DL_SLOT_ROW("dz", IN, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("dz", IN, DL_SLOT_ROWS, -1),
     DL_SLOT_ROW("dw_hh", OUT, DL_SLOT_FREE, -1),
 };
 

@@ -1,4 +1,4 @@
-/* Moving and clearing memory, and changing layouts. */
+/* Moving and clearing memory, changing types and layouts. */
 #include "kernels/ops/info.h"
 
 static const dl_slot_info fill_zero_slots[] = {
@@ -10,14 +10,19 @@ static const dl_slot_info copy_slots[] = {
     DL_SLOT_ROW("y", OUT, 0, -1),
 };
 
+static const dl_slot_info cast_slots[] = {
+    DL_SLOT_ROW("x", IN, DL_SLOT_ROWS, -1),
+    DL_SLOT_ROW("y", OUT, DL_SLOT_ROWS, -1),
+};
+
 static const dl_slot_info reorder_slots[] = {
-    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
-    DL_SLOT_ROW("y", OUT, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
+    DL_SLOT_ROW("x", IN, DL_SLOT_IMAGE, -1),
+    DL_SLOT_ROW("y", OUT, DL_SLOT_IMAGE, -1),
 };
 
 static const dl_slot_info pack_slots[] = {
     DL_SLOT_ROW("x", IN, 0, -1),
-    DL_SLOT_ROW("y", OUT, DL_SLOT_FREE, -1),
+    DL_SLOT_ROW("y", OUT, DL_SLOT_FREE | DL_SLOT_HALF, -1),
 };
 
 static const dl_slot_info unpack_slots[] = {
@@ -61,6 +66,15 @@ const dl_op_info dl_op_info_copy = {
     .check = check_copy,
 };
 
+const dl_op_info dl_op_info_cast = {
+    .name = "cast",
+    .doc = "y = x, rounded to nearest even where y has fewer bits",
+    .batch = DL_BATCH_PER_SAMPLE,
+    .n_slots = DL_N_SLOTS(cast_slots),
+    .slots = cast_slots,
+    .check = check_layout_change,
+};
+
 const dl_op_info dl_op_info_reorder = {
     .name = "reorder",
     .doc = "y = x in another layout",
@@ -72,7 +86,7 @@ const dl_op_info dl_op_info_reorder = {
 
 const dl_op_info dl_op_info_pack = {
     .name = "pack",
-    .doc = "y = the parameter x in the layout that a kernel wants",
+    .doc = "y = the parameter x in the type and layout that a kernel wants",
     .batch = DL_BATCH_NONE,
     .n_slots = DL_N_SLOTS(pack_slots),
     .slots = pack_slots,

@@ -3,26 +3,26 @@
 #include "kernels/ops/sizes.h"
 
 static const dl_slot_info forward_slots[] = {
-    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
-    DL_SLOT_ROW("y", OUT, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
+    DL_SLOT_ROW("x", IN, DL_SLOT_IMAGE, -1),
+    DL_SLOT_ROW("y", OUT, DL_SLOT_IMAGE, -1),
     DL_SLOT_ROW("index", OUT, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL | DL_SLOT_SAVED, -1),
 };
 
 static const dl_slot_info backward_slots[] = {
-    DL_SLOT_ROW("dy", IN, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
+    DL_SLOT_ROW("dy", IN, DL_SLOT_IMAGE, -1),
     DL_SLOT_ROW("index", IN, DL_SLOT_BATCHED | DL_SLOT_SAVED, -1),
-    DL_SLOT_ROW("y", IN, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL | DL_SLOT_FREE, -1),
-    DL_SLOT_ROW("dx", OUT, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
+    DL_SLOT_ROW("y", IN, DL_SLOT_IMAGE | DL_SLOT_OPTIONAL, -1),
+    DL_SLOT_ROW("dx", OUT, DL_SLOT_IMAGE, -1),
 };
 
 static const dl_slot_info average_forward_slots[] = {
-    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
-    DL_SLOT_ROW("y", OUT, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
+    DL_SLOT_ROW("x", IN, DL_SLOT_IMAGE, -1),
+    DL_SLOT_ROW("y", OUT, DL_SLOT_IMAGE, -1),
 };
 
 static const dl_slot_info average_backward_slots[] = {
-    DL_SLOT_ROW("dy", IN, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
-    DL_SLOT_ROW("dx", OUT, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
+    DL_SLOT_ROW("dy", IN, DL_SLOT_IMAGE, -1),
+    DL_SLOT_ROW("dx", OUT, DL_SLOT_IMAGE, -1),
 };
 
 static dl_status check_attr(const dl_op_desc *desc) {

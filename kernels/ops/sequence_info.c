@@ -8,25 +8,25 @@
 static const dl_slot_info embedding_forward_slots[] = {
     DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED, -1),
     DL_SLOT_ROW("w", IN, 0, -1),
-    DL_SLOT_ROW("y", OUT, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("y", OUT, DL_SLOT_ROWS, -1),
 };
 
 static const dl_slot_info embedding_backward_weights_slots[] = {
     DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED, -1),
-    DL_SLOT_ROW("dy", IN, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("dy", IN, DL_SLOT_ROWS, -1),
     DL_SLOT_ROW("dw", OUT, 0, -1),
 };
 
 static const dl_slot_info reverse_slots[] = {
-    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("x", IN, DL_SLOT_ROWS, -1),
     DL_SLOT_ROW("lengths", IN, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, -1),
-    DL_SLOT_ROW("y", OUT, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("y", OUT, DL_SLOT_ROWS, -1),
 };
 
 static const dl_slot_info reverse_backward_slots[] = {
-    DL_SLOT_ROW("dy", IN, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("dy", IN, DL_SLOT_ROWS, -1),
     DL_SLOT_ROW("lengths", IN, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, -1),
-    DL_SLOT_ROW("dx", OUT, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("dx", OUT, DL_SLOT_ROWS, -1),
 };
 
 static dl_status check_embedding(const dl_op_desc *desc) {

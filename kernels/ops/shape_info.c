@@ -2,34 +2,34 @@
 #include "kernels/ops/info.h"
 
 static const dl_slot_info padding_forward_slots[] = {
-    DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED, -1),
-    DL_SLOT_ROW("y", OUT, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("x", IN, DL_SLOT_ROWS, -1),
+    DL_SLOT_ROW("y", OUT, DL_SLOT_ROWS, -1),
 };
 
 static const dl_slot_info padding_backward_slots[] = {
-    DL_SLOT_ROW("dy", IN, DL_SLOT_BATCHED, -1),
-    DL_SLOT_ROW("dx", OUT, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("dy", IN, DL_SLOT_ROWS, -1),
+    DL_SLOT_ROW("dx", OUT, DL_SLOT_ROWS, -1),
 };
 
 static const dl_slot_info concatenate_forward_slots[] = {
-    DL_SLOT_ROW("a", IN, DL_SLOT_BATCHED, -1),
-    DL_SLOT_ROW("b", IN, DL_SLOT_BATCHED, -1),
-    DL_SLOT_ROW("c", IN, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, -1),
-    DL_SLOT_ROW("d", IN, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, -1),
-    DL_SLOT_ROW("e", IN, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, -1),
-    DL_SLOT_ROW("f", IN, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, -1),
-    DL_SLOT_ROW("y", OUT, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("a", IN, DL_SLOT_ROWS, -1),
+    DL_SLOT_ROW("b", IN, DL_SLOT_ROWS, -1),
+    DL_SLOT_ROW("c", IN, DL_SLOT_ROWS | DL_SLOT_OPTIONAL, -1),
+    DL_SLOT_ROW("d", IN, DL_SLOT_ROWS | DL_SLOT_OPTIONAL, -1),
+    DL_SLOT_ROW("e", IN, DL_SLOT_ROWS | DL_SLOT_OPTIONAL, -1),
+    DL_SLOT_ROW("f", IN, DL_SLOT_ROWS | DL_SLOT_OPTIONAL, -1),
+    DL_SLOT_ROW("y", OUT, DL_SLOT_ROWS, -1),
 };
 
 /* A part whose gradient nobody wants is absent; the attribute tells where the others are. */
 static const dl_slot_info concatenate_backward_slots[] = {
-    DL_SLOT_ROW("da", OUT, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, -1),
-    DL_SLOT_ROW("db", OUT, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, -1),
-    DL_SLOT_ROW("dc", OUT, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, -1),
-    DL_SLOT_ROW("dd", OUT, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, -1),
-    DL_SLOT_ROW("de", OUT, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, -1),
-    DL_SLOT_ROW("df", OUT, DL_SLOT_BATCHED | DL_SLOT_OPTIONAL, -1),
-    DL_SLOT_ROW("dy", IN, DL_SLOT_BATCHED, -1),
+    DL_SLOT_ROW("da", OUT, DL_SLOT_ROWS | DL_SLOT_OPTIONAL, -1),
+    DL_SLOT_ROW("db", OUT, DL_SLOT_ROWS | DL_SLOT_OPTIONAL, -1),
+    DL_SLOT_ROW("dc", OUT, DL_SLOT_ROWS | DL_SLOT_OPTIONAL, -1),
+    DL_SLOT_ROW("dd", OUT, DL_SLOT_ROWS | DL_SLOT_OPTIONAL, -1),
+    DL_SLOT_ROW("de", OUT, DL_SLOT_ROWS | DL_SLOT_OPTIONAL, -1),
+    DL_SLOT_ROW("df", OUT, DL_SLOT_ROWS | DL_SLOT_OPTIONAL, -1),
+    DL_SLOT_ROW("dy", IN, DL_SLOT_ROWS, -1),
 };
 
 /* Slot 0 is the side without the border in both kinds when `inner` is 0, the other when it is 1. */

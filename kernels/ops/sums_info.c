@@ -9,9 +9,9 @@ static const dl_slot_info sum_samples_slots[] = {
 };
 
 static const dl_slot_info add_slots[] = {
-    DL_SLOT_ROW("a", IN, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
-    DL_SLOT_ROW("b", IN, DL_SLOT_BATCHED | DL_SLOT_FREE, -1),
-    DL_SLOT_ROW("y", OUT, DL_SLOT_BATCHED | DL_SLOT_FREE, 0),
+    DL_SLOT_ROW("a", IN, DL_SLOT_IMAGE, -1),
+    DL_SLOT_ROW("b", IN, DL_SLOT_IMAGE, -1),
+    DL_SLOT_ROW("y", OUT, DL_SLOT_IMAGE, 0),
 };
 
 static const dl_slot_info tree_sum_slots[] = {

@@ -41,7 +41,7 @@ static void ref_version(char *out, size_t n_bytes) {
 
 static bool ref_takes(const dl_device *device, const dl_op_desc *desc) {
     (void)device;
-    return dl_op_check(desc) == DL_OK;
+    return (desc->kind == DL_OP_CAST || !dl_op_has_half(desc)) && dl_op_check(desc) == DL_OK;
 }
 
 static dl_status op_run(const dl_op *op, void *const *slots, dl_stream *stream) {

@@ -102,8 +102,9 @@ void dl_cross_entropy_backward_ref(const dl_op *op, void *const *slots) {
     const float *p = slots[0];
     const int32_t *labels = slots[1];
     float *dp = slots[2];
+    const dl_loss_attr attr = dl_scaled_loss(&op->desc.attr.u.loss, slots[3]);
     for (int64_t n = 0; n < rows.n; n++) {
-        cross_entropy_backward_row(rows.k, p + n * rows.k, labels[n], &op->desc.attr.u.loss, dp + n * rows.k);
+        cross_entropy_backward_row(rows.k, p + n * rows.k, labels[n], &attr, dp + n * rows.k);
     }
 }
 
@@ -141,11 +142,11 @@ void dl_softmax_cross_entropy_ref(const dl_op *op, void *const *slots) {
     const float *x = slots[0];
     const int32_t *labels = slots[1];
     float *dx = slots[3], *p = slots[4];
+    const dl_loss_attr attr = dl_scaled_loss(&op->desc.attr.u.loss, slots[5]);
     for (int64_t n = 0; n < rows.n; n++) {
         const int64_t row = n * rows.k;
-        const double loss =
-            softmax_cross_entropy_row(rows.k, x + row, labels[n], &op->desc.attr.u.loss,
-                                      dx == NULL ? NULL : dx + row, p == NULL ? NULL : p + row);
+        const double loss = softmax_cross_entropy_row(
+            rows.k, x + row, labels[n], &attr, dx == NULL ? NULL : dx + row, p == NULL ? NULL : p + row);
         put_row(op, 2, slots[2], n, loss);
     }
 }
@@ -187,11 +188,11 @@ void dl_error_forward_ref(const dl_op *op, void *const *slots) {
 
 void dl_error_backward_ref(const dl_op *op, void *const *slots) {
     const dl_row_sizes rows = dl_row_sizes_of(&op->desc);
-    const dl_loss_attr *attr = &op->desc.attr.u.loss;
+    const dl_loss_attr attr = dl_scaled_loss(&op->desc.attr.u.loss, slots[3]);
     const float *x = slots[0], *target = slots[1];
     float *dx = slots[2];
-    const double scale = attr->scale / (double)rows.k;
+    const double scale = attr.scale / (double)rows.k;
     for (int64_t i = 0; i < rows.n * rows.k; i++) {
-        dx[i] = (float)(scale * dl_deviation_backward((double)x[i] - (double)target[i], attr->absolute));
+        dx[i] = (float)(scale * dl_deviation_backward((double)x[i] - (double)target[i], attr.absolute));
     }
 }

@@ -97,6 +97,11 @@ static void put_int(dl_json *json, int64_t value) {
     put_text(json, digits);
 }
 
+void dl_json_bool(dl_json *json, const char *key, bool value) {
+    put_key(json, key);
+    put_text(json, value ? "true" : "false");
+}
+
 void dl_json_int(dl_json *json, const char *key, int64_t value) {
     put_key(json, key);
     put_int(json, value);

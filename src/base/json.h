@@ -22,6 +22,7 @@ dl_json dl_json_begin(dl_text *text);
 /* A string: quotes, backslashes and control characters escaped, bytes that are not UTF-8 replaced by U+FFFD.
  */
 void dl_json_string(dl_json *json, const char *key, const char *value);
+void dl_json_bool(dl_json *json, const char *key, bool value);
 void dl_json_int(dl_json *json, const char *key, int64_t value);
 /* A number that reads back as exactly this double, with as few digits as that takes; null when not finite. */
 void dl_json_double(dl_json *json, const char *key, double value);

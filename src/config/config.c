@@ -214,6 +214,13 @@ static const dl_option train_options[] = {
      .max = 0.99999999,
      .doc =
          "share of the averaged weights kept in a step: 0.999; they are evaluated and kept in ema.h5. 0: none"},
+    {.name = "loss_scale",
+     .type = DL_TYPE_FLOAT,
+     .offset = offsetof(dl_train_config, loss_scale),
+     .fallback = "0",
+     .max = 1e37,
+     .doc = "what losses are scaled by at first; halved when a gradient overflows, doubled after 2000 good "
+            "steps. 0: 65536 with float16, else none"},
     {.name = "on_nan",
      .type = DL_TYPE_CHOICE,
      .offset = offsetof(dl_train_config, on_nan),
@@ -351,7 +358,8 @@ static const dl_option root_options[] = {
      .offset = offsetof(dl_config, precision),
      .fallback = "float32",
      .words = dl_config_precisions,
-     .doc = "of the arithmetic; float32 is the only one today"},
+     .doc =
+         "of activations and of weights as kernels read them; sums, gradients and the weights kept stay float32"},
     {.name = "reproducible",
      .type = DL_TYPE_BOOL,
      .offset = offsetof(dl_config, reproducible),

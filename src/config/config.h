@@ -48,6 +48,7 @@ typedef struct dl_train_config {
     dl_int_list metrics; /* indices into the metrics given to dl_config_table */
     dl_variant optimizer, schedule;
     double clip_norm, ema_decay;
+    double loss_scale; /* the first one; 0: 65536 with float16, none otherwise */
     int on_nan;        /* 0: a gradient that is not finite stops training, 1: its step is skipped */
     int64_t max_skips; /* in a row */
     dl_early_stopping_config early_stopping;

@@ -114,6 +114,13 @@ static dl_status check_train(const check *c) {
                                        "accumulate (%" PRId64 ") must not be above batch_size (%" PRId64 ")",
                                        train->accumulate, train->batch_size));
     }
+    if (train->loss_scale > 0 && train->loss_scale < 1) {
+        DL_RETURN_IF_ERROR(
+            dl_diagnose(c->diagnostics, place_of(c, "train", "loss_scale"),
+                        "loss_scale %g would make gradients smaller; write 1 or more, or 0 for "
+                        "the automatic one",
+                        train->loss_scale));
+    }
     return DL_OK;
 }
 
@@ -140,11 +147,6 @@ static dl_status check_all(const check *c) {
                         "'%.60s' cannot be the name of a run: it names a folder, so it has no '/' and does "
                         "not begin with '.'",
                         config->name));
-    }
-    if (config->precision != 0) {
-        DL_RETURN_IF_ERROR(dl_diagnose(d, place_of(c, NULL, "precision"),
-                                       "precision %s does not work yet; float32 does",
-                                       dl_config_precisions[config->precision]));
     }
     DL_RETURN_IF_ERROR(check_sample(c));
     DL_RETURN_IF_ERROR(check_text(c));

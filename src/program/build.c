@@ -28,7 +28,7 @@ dl_status dl_program_create(dl_program_kind kind, dl_program **out) {
     DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *program, &program));
     program->kind = kind;
     program->totals = program->control = program->step = -1;
-    program->moments = program->norm = program->result = -1;
+    program->moments = program->norm = program->result = program->loss_scale = -1;
     const dl_status status = dl_pool_create(&program->pool);
     if (status != DL_OK) {
         dl_free(&program);

@@ -3,6 +3,7 @@
 
 #include "base/digest.h"
 #include "base/log.h"
+#include "kernels/common/half.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -47,10 +48,13 @@ static dl_status describe(const dl_plan *plan, const dl_program *program, dl_tex
                                           (int)instruction->attr.activation));
         for (int s = 0; s < DL_OP_MAX_SLOTS; s++) {
             char shape[DL_SHAPE_TEXT_BYTES];
-            if (instruction->slot[s] >= 0) {
-                DL_RETURN_IF_ERROR(dl_text_append(
-                    out, " %s", dl_shape_text(&program->slot[instruction->slot[s]].tensor.shape, shape)));
+            if (instruction->slot[s] < 0) {
+                continue;
             }
+            const dl_tensor_desc *tensor = &program->slot[instruction->slot[s]].tensor;
+            DL_RETURN_IF_ERROR(
+                dl_text_append(out, " %s%s", dl_shape_text(&tensor->shape, shape),
+                               dl_dtype_is_half(tensor->dtype) ? dl_dtype_name(tensor->dtype) : ""));
         }
         DL_RETURN_IF_ERROR(dl_text_append(out, "\n"));
         if (dl_op_info_of(instruction->kind)->flops != NULL) { /* strides and padding decide too */

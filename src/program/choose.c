@@ -2,6 +2,7 @@
 #include "program/choose.h"
 
 #include "base/log.h"
+#include "kernels/common/half.h"
 #include "program/choice_cache.h"
 #include "program/compile.h"
 
@@ -53,7 +54,7 @@ static bool is_free_image(const dl_program *program, const dl_instruction *instr
     const dl_slot_info *info = &dl_op_info_of(instruction->kind)->slots[s];
     const dl_slot *slot = instruction->slot[s] >= 0 ? &program->slot[instruction->slot[s]] : NULL;
     return slot != NULL && info->layout_free && info->batched && slot->tensor.shape.n_dims == 4 &&
-           slot->tensor.dtype == DL_F32;
+           (slot->tensor.dtype == DL_F32 || dl_dtype_is_half(slot->tensor.dtype));
 }
 
 /* The device's own layout for a slot's shape; NULL when it offers none. */
@@ -68,7 +69,7 @@ static const dl_layout *own_layout(dl_device *device, const dl_slot *slot) {
 static dl_op_desc candidate_desc(const dl_compile *c, const dl_instruction *instruction, bool blocked) {
     dl_device *device = c->plan->options.device;
     const dl_op_info *info = dl_op_info_of(instruction->kind);
-    dl_op_desc desc = dl_instruction_desc(c->program, instruction);
+    dl_op_desc desc = dl_precise_desc(c, instruction);
     for (int s = 0; s < info->n_slots; s++) {
         if (!desc.slot[s].present) {
             continue;
@@ -357,7 +358,7 @@ static dl_status rewrite(rewriter *r, dl_instruction instruction) {
     }
     if (pass >= 0 && pass < DL_N_CHOICE_KINDS && instruction.layer >= 0) {
         const dl_layer_choice *choice = &r->c->plan->choices->layer[instruction.layer];
-        const dl_op_desc desc = dl_instruction_desc(program, &instruction);
+        const dl_op_desc desc = dl_precise_desc(r->c, &instruction);
         instruction.algorithm = choice->algorithm[choice->blocked][pass];
         if (instruction.algorithm >= dl_device_n_algorithms(r->c->plan->options.device, &desc)) {
             instruction.algorithm = 0; /* not offered for this number of samples */

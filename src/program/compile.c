@@ -128,11 +128,13 @@ static dl_status run_passes(dl_compile *c) {
     if (program->kind == DL_PROGRAM_TRAIN && c->plan->options.clip_norm > 0) {
         DL_RETURN_IF_ERROR(control_slot(program, "norm", DL_F64, DL_N_NORMS, NORM_OFFSET, &program->norm));
     }
+    DL_RETURN_IF_ERROR(dl_loss_scale_slot(c));
     set_shares(c);
     DL_RETURN_IF_ERROR(emit_all(c));
     if (c->plan->options.fuse) {
         DL_RETURN_IF_ERROR(dl_fuse(c));
     }
+    DL_RETURN_IF_ERROR(dl_choose_precision(c));
     DL_RETURN_IF_ERROR(dl_choose_layouts(c));
     DL_RETURN_IF_ERROR(dl_lower(c));
     DL_RETURN_IF_ERROR(dl_partition_data(c));
@@ -206,7 +208,8 @@ static dl_status emit_packs(dl_compile *c) {
         }
         int slots[2] = {-1, -1};
         DL_RETURN_IF_ERROR(dl_parameter_slot(c, copy.parameter, copy.averaged, &slots[0]));
-        DL_RETURN_IF_ERROR(dl_copy_slot(c, copy.parameter, copy.averaged, copy.layout, &slots[1]));
+        DL_RETURN_IF_ERROR(
+            dl_copy_slot(c, copy.parameter, copy.averaged, copy.dtype, copy.layout, &slots[1]));
         DL_RETURN_IF_ERROR(dl_add_operation(c->program, DL_OP_PACK, &(dl_op_attr){0}, DL_PHASE_PACK,
                                             parameter->layer_index, -1, slots, 2, NULL));
     }

@@ -24,6 +24,7 @@ typedef struct dl_compile {
     int n_carries;
     dl_carry *carry; /* of all micro-batches */
     int64_t capacity_carries;
+    int update_totals; /* slot: the totals as updates read them */
 } dl_compile;
 
 /* --- building blocks (build.c) --- */
@@ -70,6 +71,12 @@ void dl_fuse_tokens(dl_compile *c, dl_instruction *dense);
 dl_instruction *dl_fuse_user(dl_program *program, dl_op_kind kind, int at, int slot);
 int dl_fuse_count_uses(const dl_program *program, int slot);
 bool dl_fuse_device_takes(const dl_compile *c, const dl_instruction *instruction);
+/* Values become 16-bit floats where kinds allow it; inserts casts (precision.c). */
+DL_NODISCARD dl_status dl_choose_precision(dl_compile *c);
+/* The desc of an instruction with its weights in the type that their copies will have. */
+dl_op_desc dl_precise_desc(const dl_compile *c, const dl_instruction *instruction);
+/* Is it a parameter, or its average, where it lies? */
+bool dl_is_parameter(const dl_slot *slot);
 /* Chooses layouts and algorithms of chains; inserts reorders (choose.c). */
 DL_NODISCARD dl_status dl_choose_layouts(dl_compile *c);
 /* Prepares every operation; whole or in parts; adds copies, unpacks, tree sums; gives workspaces (lower.c).
@@ -85,6 +92,13 @@ DL_NODISCARD dl_status dl_partition_tensor(dl_compile *c, int slot, int layer, d
 dl_spread dl_spread_of(const dl_compile *c, int value);
 /* The exchange of the control word, behind everything that may set it (partition.c). */
 DL_NODISCARD dl_status dl_partition_control(dl_compile *c);
+/* Loss scaling (loss_scale.c), each of them nothing where losses are not scaled: the slot of the state; the
+ * totals as updates read them, with the weight scaled; the commit of the next scale; the first one, once
+ * there is memory. */
+DL_NODISCARD dl_status dl_loss_scale_slot(dl_compile *c);
+DL_NODISCARD dl_status dl_scale_totals(dl_compile *c, int *totals);
+DL_NODISCARD dl_status dl_commit_loss_scale(dl_compile *c);
+DL_NODISCARD dl_status dl_start_loss_scale(dl_plan *plan);
 /* Finite checks, optimizer updates, commits, packs (update.c). */
 DL_NODISCARD dl_status dl_emit_update(dl_compile *c);
 /* Prepares those of the instructions that are not prepared yet. */
@@ -136,9 +150,10 @@ size_t dl_state_begin(const dl_plan *plan);
 
 /* A slot in the gradient arena: parameter `row`, tree block `block`. */
 DL_NODISCARD dl_status dl_gradient_slot(dl_compile *c, int row, int block, int *slot);
-/* The slot of a copy of parameter `row`, or of its average, in this layout (added to the plan when new). */
-DL_NODISCARD dl_status dl_copy_slot(dl_compile *c, int row, bool averaged, const dl_layout *layout,
-                                    int *slot);
+/* The slot of a copy of parameter `row`, or of its average, in this type and layout (added to the plan when
+ * new). */
+DL_NODISCARD dl_status dl_copy_slot(dl_compile *c, int row, bool averaged, dl_dtype dtype,
+                                    const dl_layout *layout, int *slot);
 /* A slot of parameter `row` where it lies: as trained, or its average. */
 DL_NODISCARD dl_status dl_parameter_slot(dl_compile *c, int row, bool averaged, int *slot);
 

@@ -1,6 +1,7 @@
 /* The executor: one loop over the list. It does nothing that is not in it. */
 #include "base/clock.h"
 #include "base/mem.h"
+#include "kernels/common/half.h"
 #include "program/fence.h"
 #include "program/streams.h"
 
@@ -278,22 +279,32 @@ dl_status dl_execute_profiled(dl_plan *plan, int program, const dl_host_batch *b
     return finish_collectives(&r, r.program->n_instructions - 1); /* for the host */
 }
 
-/* Is there a NaN or Inf in these bytes of floats on the device? */
-static dl_status find_bad(const dl_plan *plan, const float *value, size_t n_bytes, bool *bad) {
+/* Is there a NaN or Inf among n_bytes of this type? */
+static bool has_bad(dl_dtype dtype, const void *values, size_t n_bytes) {
+    const uint16_t exponent = dtype == DL_BF16 ? 0x7f80 : 0x7c00; /* all bits set: not a number of its own */
+    bool bad = false;
+    for (size_t i = 0; i < n_bytes / sizeof(float) && dtype == DL_F32 && !bad; i++) {
+        bad = !isfinite(((const float *)values)[i]);
+    }
+    for (size_t i = 0; i < n_bytes / sizeof(uint16_t) && dl_dtype_is_half(dtype) && !bad; i++) {
+        bad = (((const uint16_t *)values)[i] & exponent) == exponent;
+    }
+    return bad;
+}
+
+/* The same on the device. */
+static dl_status find_bad(const dl_plan *plan, const dl_slot *slot, const void *values, bool *bad) {
     dl_device *device = plan->options.device;
-    float *copy = NULL;
+    char *copy = NULL;
     if (device->backend->own_memory) {
-        DL_RETURN_IF_ERROR(dl_alloc(n_bytes, 1, &copy));
-        const dl_status status = device->backend->download(device, copy, value, n_bytes, NULL);
+        DL_RETURN_IF_ERROR(dl_alloc(slot->n_bytes, 1, &copy));
+        const dl_status status = device->backend->download(device, copy, values, slot->n_bytes, NULL);
         if (status != DL_OK) {
             dl_free(&copy);
             return status;
         }
-        value = copy;
     }
-    for (size_t e = 0; e < n_bytes / sizeof(float) && !*bad; e++) {
-        *bad = !isfinite(value[e]);
-    }
+    *bad = has_bad(slot->tensor.dtype, copy != NULL ? copy : values, slot->n_bytes);
     dl_free(&copy);
     return DL_OK;
 }
@@ -305,11 +316,11 @@ static dl_status wrote_bad(const run *r, int at, bool *bad) {
     *bad = false;
     for (int i = 0; i < info->n_slots && !*bad; i++) {
         const dl_slot *slot = instruction->slot[i] >= 0 ? &r->program->slot[instruction->slot[i]] : NULL;
-        if (slot == NULL || info->slots[i].role == DL_SLOT_IN || slot->tensor.dtype != DL_F32) {
+        const bool floats = slot != NULL && (slot->tensor.dtype == DL_F32 || dl_dtype_is_half(slot->tensor.dtype));
+        if (!floats || info->slots[i].role == DL_SLOT_IN) {
             continue;
         }
-        DL_RETURN_IF_ERROR(
-            find_bad(r->plan, r->program->pointer[(size_t)at * ROW + (size_t)i], slot->n_bytes, bad));
+        DL_RETURN_IF_ERROR(find_bad(r->plan, slot, r->program->pointer[(size_t)at * ROW + (size_t)i], bad));
     }
     return DL_OK;
 }

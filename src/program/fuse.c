@@ -47,7 +47,8 @@ enum { ACT_X = 0, ACT_Y = 1, ACT_BACK_Y = 0, ACT_BACK_DY = 1, ACT_BACK_DX = 2 };
 enum { WEIGHTED_Y = 3 }; /* y of conv2d_forward, dense_forward and batch_norm_forward */
 enum { POOL_X = 0, POOL_Y = 1, POOL_BACK_Y = 2, POOL_BACK_DX = 3 };
 enum { SOFTMAX_X = 0, SOFTMAX_Y = 1, SOFTMAX_BACK_DY = 1, SOFTMAX_BACK_DX = 2 };
-enum { LOSS_P = 0, LOSS_OUT = 2, LOSS_BACK_DP = 2 };
+enum { LOSS_P = 0, LOSS_OUT = 2, LOSS_BACK_DP = 2, LOSS_BACK_SCALE = 3 };
+enum { FUSED_DX = 3, FUSED_SCALE = 5 };
 
 /* convolution or dense (+ bias) or batch normalization, then an activation of its output alone: one
  * instruction. */
@@ -147,7 +148,8 @@ static void fuse_loss(dl_compile *c, dl_instruction *softmax) {
     dl_instruction fused = *found.loss;
     fused.kind = DL_OP_SOFTMAX_CROSS_ENTROPY;
     fused.slot[0] = x;
-    fused.slot[3] = found.softmax_back->slot[SOFTMAX_BACK_DX];
+    fused.slot[FUSED_DX] = found.softmax_back->slot[SOFTMAX_BACK_DX];
+    fused.slot[FUSED_SCALE] = found.loss_back->slot[LOSS_BACK_SCALE];
     fused.attr = found.loss_back->attr;
     if (!dl_fuse_device_takes(c, &fused)) {
         return;

@@ -78,6 +78,10 @@ static dl_status match_slot(dl_compile *c, const dl_model_op *op, const dl_slot_
     const char *name = own->name;
     *slot = *made = -1;
     int s = dl_op_slot(info, name);
+    if (own->optional && strcmp(name, "scale") == 0) {
+        *slot = c->program->loss_scale;
+        return DL_OK;
+    }
     if (s >= 0) {
         *slot = op->slot[s] >= 0 ? c->slot_of[op->slot[s]] : -1;
         return DL_OK;

@@ -5,12 +5,6 @@
 
 #include <string.h>
 
-/* A parameter, or its average, where it lies. */
-static bool is_parameter(const dl_slot *slot) {
-    return slot->storage == DL_STORE_PARAMETER || slot->storage == DL_STORE_FROZEN ||
-           (slot->storage == DL_STORE_STATE && slot->parameter >= 0);
-}
-
 static void classify(const dl_plan *plan, const dl_program *program, dl_lowering *l) {
     for (int i = 0; i < l->info->n_slots; i++) {
         const int s = l->instruction.slot[i];
@@ -30,14 +24,15 @@ static void classify(const dl_plan *plan, const dl_program *program, dl_lowering
 
 /* The desc to prepare: free choice of layout for parameters, their gradients and what is saved for backward.
  */
-static dl_op_desc free_desc(const dl_program *program, const dl_lowering *l) {
-    dl_op_desc desc = dl_instruction_desc(program, &l->instruction);
+static dl_op_desc free_desc(const dl_compile *c, const dl_lowering *l) {
+    const dl_program *program = c->program;
+    dl_op_desc desc = dl_precise_desc(c, &l->instruction);
     for (int i = 0; i < l->info->n_slots; i++) {
         const dl_slot_info *info = &l->info->slots[i];
         if (!desc.slot[i].present) {
             continue;
         }
-        const bool parameter = is_parameter(&program->slot[l->instruction.slot[i]]);
+        const bool parameter = dl_is_parameter(&program->slot[l->instruction.slot[i]]);
         if ((info->layout_free && (parameter || l->is_parameter_gradient[i])) ||
             (info->saved && info->role == DL_SLOT_OUT)) {
             desc.slot[i].layout = &dl_layout_any;
@@ -59,7 +54,7 @@ static dl_status prepare_parts(dl_compile *c, dl_lowering *l) {
     const int n = (int)(mine.end - mine.begin);
     DL_RETURN_IF_ERROR(dl_pool_alloc(program->pool, (size_t)n, sizeof(dl_part), &l->instruction.part));
     l->instruction.n_parts = n;
-    dl_op_desc desc = free_desc(program, l);
+    dl_op_desc desc = free_desc(c, l);
     const int64_t begin = dl_piece_samples(program->global_samples, mine.begin).begin;
     for (int p = 0; p < n; p++) {
         dl_part *part = &l->instruction.part[p];
@@ -128,8 +123,9 @@ static dl_status bind_layouts(dl_compile *c, dl_lowering *l, const dl_op *op) {
             continue;
         }
         dl_slot *slot = &c->program->slot[s];
-        if (is_parameter(slot) && op->layout[i] != NULL) {
-            DL_RETURN_IF_ERROR(dl_copy_slot(c, slot->parameter, slot->storage == DL_STORE_STATE,
+        const dl_dtype dtype = op->desc.slot[i].dtype;
+        if (dl_is_parameter(slot) && (op->layout[i] != NULL || dtype != slot->tensor.dtype)) {
+            DL_RETURN_IF_ERROR(dl_copy_slot(c, slot->parameter, slot->storage == DL_STORE_STATE, dtype,
                                             op->layout[i], &l->instruction.slot[i]));
         } else if (l->info->slots[i].saved && l->info->slots[i].role == DL_SLOT_OUT) {
             slot->tensor.layout = op->layout[i];
@@ -165,7 +161,7 @@ static dl_status lower_whole_or_parts(dl_compile *c, dl_lowering *l) {
     }
     const bool sums = l->info->batch == DL_BATCH_SUMS_SAMPLES && (l->sums_gradients || l->statistic >= 0);
     if (!(pieces && sums)) {
-        const dl_op_desc desc = free_desc(c->program, l);
+        const dl_op_desc desc = free_desc(c, l);
         DL_RETURN_IF_ERROR(
             dl_op_prepare(options->device, &desc, forward_op(c->program, l), &l->instruction.op));
         const bool in_parts =

@@ -37,32 +37,38 @@ dl_status dl_plan_create(const dl_plan_options *options, dl_plan **out) {
     return DL_OK;
 }
 
-dl_status dl_copy_slot(dl_compile *c, int row, bool averaged, const dl_layout *layout, int *slot) {
+dl_status dl_copy_slot(dl_compile *c, int row, bool averaged, dl_dtype dtype, const dl_layout *layout,
+                       int *slot) {
     dl_plan *plan = c->plan;
     const dl_parameter *parameter = &c->model->table.parameter[row];
     int number = 0;
     while (number < plan->n_copies &&
            (plan->copy[number].parameter != row || plan->copy[number].averaged != averaged ||
-            plan->copy[number].layout != layout)) {
+            plan->copy[number].dtype != dtype || plan->copy[number].layout != layout)) {
         number++;
     }
+    const dl_tensor_desc plain = {.dtype = dtype, .shape = parameter->shape};
+    const size_t n_bytes = layout != NULL ? layout->n_bytes : dl_tensor_plain_bytes(&plain);
     if (number == plan->n_copies) {
         const size_t align = plan->options.device->backend->strict ? DL_PAGE_BYTES : DL_CACHE_LINE;
         DL_RETURN_IF_ERROR(
             dl_grow(&plan->copy, &plan->capacity_copies, plan->n_copies + 1, sizeof *plan->copy));
-        plan->copy[plan->n_copies++] = (dl_copy){
-            .parameter = row, .layout = layout, .averaged = averaged, .offset = plan->bytes[DL_STORE_COPY]};
-        plan->bytes[DL_STORE_COPY] += dl_round_up(layout->n_bytes, align);
+        plan->copy[plan->n_copies++] = (dl_copy){.parameter = row,
+                                                 .dtype = dtype,
+                                                 .layout = layout,
+                                                 .averaged = averaged,
+                                                 .offset = plan->bytes[DL_STORE_COPY]};
+        plan->bytes[DL_STORE_COPY] += dl_round_up(n_bytes, align);
     }
     dl_copy *copy = &plan->copy[number];
     copy->in_training = copy->in_training || c->program->kind == DL_PROGRAM_TRAIN;
     copy->in_evaluation = copy->in_evaluation || c->program->kind == DL_PROGRAM_EVALUATE;
     DL_RETURN_IF_ERROR(dl_add_slot(c->program, parameter->path, parameter->layer_index, -1, DL_STORE_COPY,
-                                   DL_F32, &parameter->shape, slot));
+                                   dtype, &parameter->shape, slot));
     dl_slot *made = &c->program->slot[*slot];
     made->parameter = row;
     made->tensor.layout = layout;
-    made->n_bytes = layout->n_bytes;
+    made->n_bytes = n_bytes;
     made->offset = copy->offset;
     return DL_OK;
 }
@@ -95,6 +101,9 @@ static void size_arenas(dl_plan *plan) {
         plan->bytes[DL_STORE_OPTIMIZER] = trainable * (size_t)plan->options.update.n_states;
         plan->bytes[DL_STORE_STATE] =
             plan->options.ema_decay > 0 ? DL_EMA_OFFSET + trainable : sizeof(double);
+    }
+    if (dl_plan_trains(plan) && dl_plan_scales(plan)) {
+        plan->bytes[DL_STORE_STATE] = dl_loss_scale_offset(plan) + DL_N_SCALES * sizeof(double);
     }
     plan->bytes[DL_STORE_STATE] = larger(plan->bytes[DL_STORE_STATE], dl_state_bytes(plan));
     const size_t totals = (size_t)(DL_N_TOTALS + dl_n_moments(plan->options.model)) * sizeof(double);
@@ -189,6 +198,7 @@ static dl_status bind(const dl_plan *plan, dl_program *program) {
 dl_status dl_plan_finish(dl_plan *plan) {
     DL_RETURN_IF_ERROR(dl_plan_seal(plan));
     DL_RETURN_IF_ERROR(take_memory(plan));
+    DL_RETURN_IF_ERROR(dl_start_loss_scale(plan));
     DL_RETURN_IF_ERROR(dl_alloc(dl_state_bytes(plan), 1, &plan->zeros));
     for (int i = 0; i < plan->n_programs; i++) {
         DL_RETURN_IF_ERROR(bind(plan, plan->program[i]));

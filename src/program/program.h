@@ -125,6 +125,7 @@ typedef struct dl_program {
     int moments;    /* slot behind the totals, summed with them: what moving averages are made of; -1 */
     int result;     /* slot for the host: scores of the samples, -1: not kept */
     int norm;       /* slot for the host: the gradient's norm, -1: not computed */
+    int loss_scale; /* slot of the state, -1: losses are not scaled */
     dl_pool *pool;  /* names, parts */
     void **pointer; /* addresses, (DL_OP_MAX_SLOTS + 1) for each instruction; set by bind */
 } dl_program;
@@ -155,26 +156,29 @@ typedef struct dl_plan_options {
     int64_t batch_size;  /* global */
     int accumulate;      /* micro-batches a step */
     bool reproducible;
-    bool measure; /* choose layouts and algorithms by measurement; otherwise by rule */
-    bool fuse;    /* the fusion pass (tests switch it off) */
-    bool predict; /* evaluation programs keep the scores of their samples for the host */
+    bool measure;  /* choose layouts and algorithms by measurement; otherwise by rule */
+    bool fuse;     /* the fusion pass (tests switch it off) */
+    dl_dtype half; /* DL_BF16 or DL_F16: of activations and of weights as kernels read them; others: none */
+    bool predict;  /* evaluation programs keep the scores of their samples for the host */
     /* They compute nothing else: no loss, no metric, nothing that needs labels or other ranks. With `predict`
      * alone, for one rank. */
     bool forward_only;
     dl_update_rule update;
-    double ema_decay; /* of the averaged parameters that evaluation programs read; 0: they read the trained
-                         ones */
-    double clip_norm; /* largest norm of the mean gradient; 0: no limit, and no norm is computed */
-    int n_fields;     /* names of the batch's fields, in order: "x", "y" */
+    double ema_decay;  /* of the averaged parameters that evaluation programs read; 0: they read the trained
+                          ones */
+    double loss_scale; /* the loss scale that training begins with; 0: losses are not scaled */
+    double clip_norm;  /* largest norm of the mean gradient; 0: no limit, and no norm is computed */
+    int n_fields;      /* names of the batch's fields, in order: "x", "y" */
     const char *const *fields;
 } dl_plan_options;
 
 /* A parameter as some kernels want it. */
 typedef struct dl_copy {
     int parameter;
-    const dl_layout *layout;
-    size_t offset; /* in DL_STORE_COPY */
-    bool averaged; /* of the parameter's moving average */
+    dl_dtype dtype;
+    const dl_layout *layout; /* NULL: plain */
+    size_t offset;           /* in DL_STORE_COPY */
+    bool averaged;           /* of the parameter's moving average */
     bool in_training, in_evaluation;
 } dl_copy;
 
@@ -192,7 +196,8 @@ typedef struct dl_plan_collective {
     dl_collective *collective;
 } dl_plan_collective;
 
-/* DL_STORE_STATE: the samples seen, and from here on the averaged parameters, in the order of their arena. */
+/* DL_STORE_STATE: the samples seen, and from here on the averaged parameters, in the order of their arena;
+ * then the loss scale (dl_loss_scale_offset), then what layers carry. */
 #define DL_EMA_OFFSET ((size_t)DL_PAGE_BYTES)
 
 enum { DL_MAX_PROGRAMS = 64 };
@@ -251,6 +256,10 @@ DL_NODISCARD dl_status dl_plan_finish(dl_plan *plan);
 
 /* Bytes of each storage, known once the plan is sealed. */
 void dl_plan_memory(const dl_plan *plan, size_t bytes[DL_N_STORAGES]);
+
+/* Are losses scaled? Then where DL_N_SCALES float64 of the loss scale are in DL_STORE_STATE. */
+bool dl_plan_scales(const dl_plan *plan);
+size_t dl_loss_scale_offset(const dl_plan *plan);
 
 /* What layers carry from step to step begins anew, with zeros, for this kind of program (training and
  * evaluation carry their own). For the first batch of a pass. Not collective. */

@@ -37,11 +37,9 @@ size_t dl_state_bytes(const dl_plan *plan) {
     return carried == 0 ? 0 : dl_state_begin(plan) + carried;
 }
 
-/* Behind the samples seen and the averaged parameters. */
+/* Behind the samples seen, the averaged parameters and the loss scale. */
 size_t dl_state_begin(const dl_plan *plan) {
-    const size_t trainable = (size_t)plan->options.model->table.trainable_elements * sizeof(float);
-    const size_t others = plan->options.ema_decay > 0 ? DL_EMA_OFFSET + trainable : sizeof(double);
-    return dl_round_up(others, alignment(plan));
+    return dl_loss_scale_offset(plan) + (dl_plan_scales(plan) ? alignment(plan) : 0);
 }
 
 dl_status dl_state_slot(dl_compile *c, int v, const dl_shape *shape, int *slot) {

@@ -113,7 +113,7 @@ static dl_status measure_norm(dl_compile *c, int sums, int *norm) {
         .u.clip = {.capacity = (double)options->batch_size, .limit = options->clip_norm}};
     DL_RETURN_IF_ERROR(
         dl_add_slot(c->program, "norm", -1, -1, DL_STORE_ACTIVATION, DL_F64, &DL_SHAPE(DL_N_NORMS), norm));
-    const int slots[] = {sums, c->program->totals, *norm};
+    const int slots[] = {sums, c->update_totals, *norm};
     DL_RETURN_IF_ERROR(
         dl_add_operation(c->program, DL_OP_GRADIENT_NORM, &attr, DL_PHASE_UPDATE, -1, -1, slots, 3, NULL));
     const int copied[] = {*norm, c->program->norm};
@@ -148,7 +148,7 @@ static dl_status update_slot(dl_compile *c, const segment *range, const char *na
     if (strcmp(name, "step") == 0) {
         *slot = c->program->step;
     } else if (strcmp(name, "totals") == 0) {
-        *slot = c->program->totals;
+        *slot = c->update_totals;
     } else if (strcmp(name, "control") == 0) {
         *slot = c->program->control;
     } else if (strcmp(name, "norm") == 0) {
@@ -225,6 +225,7 @@ dl_status dl_emit_update(dl_compile *c) {
         DL_RETURN_IF_ERROR(check_bucket(c, b));
     }
     DL_RETURN_IF_ERROR(dl_partition_control(c));
+    DL_RETURN_IF_ERROR(dl_scale_totals(c, &c->update_totals));
     if (clips) {
         DL_RETURN_IF_ERROR(measure_norm(c, sums, &norm));
     }
@@ -235,5 +236,6 @@ dl_status dl_emit_update(dl_compile *c) {
         DL_RETURN_IF_ERROR(average_bucket(c, b));
     }
     DL_RETURN_IF_ERROR(dl_emit_moving_commits(c));
+    DL_RETURN_IF_ERROR(dl_commit_loss_scale(c));
     return commit_samples(c);
 }

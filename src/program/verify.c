@@ -144,7 +144,8 @@ static bool may_write(const dl_program *program, const dl_instruction *instructi
     case DL_STORE_FROZEN:
         return false;
     case DL_STORE_STATE:
-        return operation && instruction->kind == DL_OP_COMMIT && instruction->phase == DL_PHASE_UPDATE;
+        return operation && instruction->phase == DL_PHASE_UPDATE &&
+               (instruction->kind == DL_OP_COMMIT || instruction->kind == DL_OP_COMMIT_LOSS_SCALE);
     case DL_STORE_STATISTICS:
         return operation && instruction->kind == DL_OP_BATCH_NORM_COMMIT &&
                instruction->phase == DL_PHASE_UPDATE;

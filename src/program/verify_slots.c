@@ -30,6 +30,13 @@ static dl_status check_view(const dl_program *program, int slot) {
         return dl_verify_fault(program, -1, slot, "is a view of slot %d, which is not of its storage",
                                view->view_of);
     }
+    const dl_dtype dtype = program->slot[view->view_of].tensor.dtype;
+    if (view->storage == DL_STORE_ACTIVATION && view->tensor.dtype != dtype &&
+        dl_dtype_bytes(view->tensor.dtype) != dl_dtype_bytes(dtype)) {
+        return dl_verify_fault(program, -1, slot, "is %s, a view of '%s', which is %s",
+                               dl_dtype_name(view->tensor.dtype), program->slot[view->view_of].name,
+                               dl_dtype_name(dtype));
+    }
     const size_t have = program->slot[view->view_of].n_bytes;
     if (view->n_bytes > have || view->view_offset > have - view->n_bytes) {
         return dl_verify_fault(program, -1, slot, "is a view of bytes %zu..%zu of '%s', which has %zu",
@@ -148,7 +155,7 @@ static bool is_arena(dl_storage storage) {
 
 static bool one_tensor(const span *a, const span *b) {
     return a->slot->parameter == b->slot->parameter && a->begin == b->begin && a->end == b->end &&
-           a->slot->tensor.layout == b->slot->tensor.layout;
+           a->slot->tensor.layout == b->slot->tensor.layout && a->slot->tensor.dtype == b->slot->tensor.dtype;
 }
 
 /* Slots of parameters are whole tensors: two of them are in one place, or apart. */

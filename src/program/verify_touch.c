@@ -80,6 +80,12 @@ static dl_status check_size(const dl_verifier *v, int at, const dl_touch *touch,
         }
         return DL_OK;
     }
+    const dl_dtype dtype = v->program->slot[touch->slot].tensor.dtype;
+    if (dtype != touch->op->desc.slot[touch->number].dtype) {
+        return dl_verify_fault(v->program, at, touch->slot, "is %s, the operation was prepared for %s",
+                               dl_dtype_name(dtype),
+                               dl_dtype_name(touch->op->desc.slot[touch->number].dtype));
+    }
     const size_t want = dl_op_slot_bytes(touch->op, touch->number);
     if (have != want) {
         return dl_verify_fault(v->program, at, touch->slot, "has %zu bytes, the operation touches %zu", have,

@@ -47,8 +47,10 @@ typedef struct dl_banner {
     const char *host_names;                /* "h1 (2 ranks), h2 (2 ranks)"; NULL: not shown */
     const char *device;                    /* a GPU, or why none is used; "" where there is nothing to say */
     const char *backend, *backend_version; /* "cpu", "oneDNN 2.6.3" ("" when it has none) */
-    int threads, most_threads; /* per rank: of the rank with the fewest, and with the most (0: all alike) */
-    const char *grid;          /* "data=2" */
+    int threads, most_threads;  /* per rank: of the rank with the fewest, and with the most (0: all alike) */
+    const char *grid;           /* "data=2" */
+    const char *precision;      /* NULL: float32, not shown; else its name */
+    const char *precision_note; /* how it is computed with */
     const char *model;
     int64_t parameters, trainable;
     double flop_per_sample; /* of one training step, forward and backward */

@@ -42,6 +42,14 @@ static void show_device(dl_console *console, const dl_banner *banner) {
     }
 }
 
+static void show_precision(dl_console *console, const dl_banner *banner) {
+    if (banner->precision != NULL) {
+        dl_console_text line = {.n = 0};
+        dl_console_append(&line, "types   %s: %s", banner->precision, banner->precision_note);
+        dl_console_line(console, line.data);
+    }
+}
+
 static void append_flop(dl_console_text *line, double flop) {
     static const char *const units[] = {"FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP"};
     size_t unit = 0;
@@ -109,6 +117,7 @@ void dl_console_banner(dl_console *console, const dl_banner *banner) {
     show_machine(console, banner);
     show_device(console, banner);
     show_hosts(console, banner);
+    show_precision(console, banner);
     show_model(console, banner, name_width);
     show_data(console, banner, name_width);
     show_memory(console, banner);

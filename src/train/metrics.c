@@ -123,6 +123,12 @@ dl_status dl_metrics_step(dl_metrics *metrics, const dl_step_report *report) {
     if (report->gradient_norm != NULL) {
         dl_json_double(&json, "grad_norm", *report->gradient_norm);
     }
+    if (report->loss_scale != NULL) {
+        dl_json_double(&json, "loss_scale", *report->loss_scale);
+    }
+    if (report->skipped) {
+        dl_json_bool(&json, "skipped", true);
+    }
     dl_json_fixed(&json, "step_ms", report->step_ms, 3);
     put_speed(&json, report->samples_per_s, report->data_wait, report->seconds);
     DL_RETURN_IF_ERROR(end(metrics, &json));

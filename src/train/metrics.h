@@ -39,7 +39,9 @@ typedef struct dl_step_report {
     dl_score train;      /* of this step */
     double learning_rate;
     const double *gradient_norm; /* of the mean gradient before it was clipped; NULL: not measured */
-    double step_ms;              /* wall time of this step */
+    const double *loss_scale;    /* behind this step; NULL: losses are not scaled */
+    bool skipped;   /* a scaled gradient overflowed: the step has changed nothing but the scale */
+    double step_ms; /* wall time of this step */
     double samples_per_s;
     double data_wait; /* share of the time that training waited for data, 0..1 */
     double seconds;   /* since training began */

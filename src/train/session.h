@@ -113,6 +113,9 @@ DL_NODISCARD dl_status dl_session_read_control(const dl_session *session, int pr
 DL_NODISCARD dl_status dl_session_read_norm(const dl_session *session, int program, double *norm,
                                             bool *measured);
 
+/* The loss scale as it is now, behind the step that ran last; *scaled: whether losses are scaled at all. */
+DL_NODISCARD dl_status dl_session_read_loss_scale(const dl_session *session, double *scale, bool *scaled);
+
 /* Bytes this rank takes beside the plan's storages: host copies of the parameters, batches read ahead. */
 size_t dl_session_host_bytes(const dl_session *session);
 

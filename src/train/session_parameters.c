@@ -171,6 +171,19 @@ dl_status dl_session_read_norm(const dl_session *session, int number, double *no
     return DL_OK;
 }
 
+dl_status dl_session_read_loss_scale(const dl_session *session, double *scale, bool *scaled) {
+    const dl_plan *plan = session->plan;
+    double state[DL_N_SCALES] = {0};
+    *scaled = dl_plan_scales(plan);
+    if (*scaled) {
+        const char *from = (const char *)plan->memory[DL_STORE_STATE] + dl_loss_scale_offset(plan);
+        DL_RETURN_IF_ERROR(
+            session->device->backend->download(session->device, state, from, sizeof state, NULL));
+    }
+    *scale = state[DL_SCALE_VALUE];
+    return DL_OK;
+}
+
 size_t dl_session_host_bytes(const dl_session *session) {
     const dl_parameter_table *table = &session->model->table;
     int64_t elements = session->plan->options.ema_decay > 0 ? table->trainable_elements : 0;

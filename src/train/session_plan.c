@@ -1,6 +1,7 @@
 /* The plan of a session: its programs, and what cannot be divided as the config asks. */
 #include "train/session_parts.h"
 
+#include "kernels/common/loss_scale.h"
 #include "optim/optim.h"
 #include "train/views.h"
 
@@ -58,6 +59,18 @@ static dl_status check_statistics(const dl_session *session) {
     return DL_OK;
 }
 
+/* tf32 is a mode of GPUs' float32 products. */
+static dl_dtype half_of(const dl_config *config) {
+    static const dl_dtype types[] = {DL_F32, DL_BF16, DL_F16, DL_F32}; /* as dl_config_precisions */
+    return types[config->precision];
+}
+
+/* Only float16 needs one: small gradients underflow in it. */
+static double loss_scale_of(const dl_config *config) {
+    const double automatic = half_of(config) == DL_F16 ? DL_LOSS_SCALE_START : 0;
+    return config->train.loss_scale > 0 ? config->train.loss_scale : automatic;
+}
+
 /* Ranks of the data axis in a dry session. */
 static dl_status count_dry_ranks(const dl_session *session, int n_ranks, int *data_ranks) {
     int sizes[DL_N_AXES], whole[DL_N_AXES];
@@ -108,6 +121,7 @@ dl_status dl_session_make_plan(dl_session *session, const dl_session_options *op
                             .reproducible = session->reproducible,
                             .measure = !session->reproducible && !scores_alone,
                             .fuse = true,
+                            .half = half_of(config),
                             .predict = options->predict || scores_alone,
                             .forward_only = scores_alone,
                             .n_fields = train->n_fields,
@@ -121,6 +135,7 @@ dl_status dl_session_make_plan(dl_session *session, const dl_session_options *op
     for (int i = 0; i < plan.update.n_states; i++) {
         plan.update.state[i] = dl_optimizer_slot_at(&config->train.optimizer, i)->op_slot;
     }
+    plan.loss_scale = options->training ? loss_scale_of(config) : 0;
     plan.clip_norm = config->train.clip_norm;
     plan.ema_decay = options->training ? config->train.ema_decay : 0;
     DL_RETURN_IF_ERROR(dl_plan_create(&plan, &session->plan));

@@ -118,6 +118,12 @@ static dl_status list(lister *l) {
                                   .n_holders = l->session->world->size,
                                   .holder = l->session->world->rank};
     DL_RETURN_IF_ERROR(add(l, &seen, "/state/samples_seen%s%s%s", "", "", ""));
+    if (dl_plan_scales(l->plan)) {
+        dl_state_tensor scale = seen;
+        scale.box.whole = scale.box.shape = DL_SHAPE(DL_N_SCALES);
+        scale.device = (char *)l->plan->memory[DL_STORE_STATE] + dl_loss_scale_offset(l->plan);
+        DL_RETURN_IF_ERROR(add(l, &scale, "/state/loss_scale%s%s%s", "", "", ""));
+    }
     return add_carried(l);
 }
 

@@ -1,6 +1,7 @@
 #include "train/trainer.h"
 
 #include "base/clock.h"
+#include "kernels/common/loss_scale.h"
 #include "optim/optim.h"
 #include "train/autosave.h"
 #include "train/batches.h"
@@ -9,6 +10,7 @@
 #include "train/profile.h"
 #include "train/weights.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -76,16 +78,20 @@ static dl_step_block step_block(trainer *t, int64_t step, const dl_batch *batch)
     return block;
 }
 
-static dl_status show_step(trainer *t, int64_t step, int program, const double totals[DL_N_TOTALS]) {
+/* A step that was skipped for an overflow is always written down. */
+static dl_status show_step(trainer *t, int64_t step, int program, const double totals[DL_N_TOTALS],
+                           bool skipped) {
     const int64_t log_every = t->session->config->run.log_every;
-    const bool log = t->options->metrics != NULL && (step == 1 || (log_every > 0 && step % log_every == 0));
+    const bool log =
+        t->options->metrics != NULL && (skipped || step == 1 || (log_every > 0 && step % log_every == 0));
     const bool show = dl_console_due(t->options->console);
     if (!log && !show) {
         return DL_OK;
     }
-    double norm = 0.0;
-    bool has_norm = false;
+    double norm = 0.0, scale = 0.0;
+    bool has_norm = false, has_scale = false;
     DL_RETURN_IF_ERROR(dl_session_read_norm(t->session, program, &norm, &has_norm));
+    DL_RETURN_IF_ERROR(dl_session_read_loss_scale(t->session, &scale, &has_scale));
     const double now = dl_clock_seconds(), passed = now - t->shown_at;
     const int64_t steps = step - t->shown_step, samples = t->samples - t->shown_samples;
     const dl_step_report report = {.epoch = epoch_of(t, step),
@@ -93,7 +99,9 @@ static dl_status show_step(trainer *t, int64_t step, int program, const double t
                                    .samples = t->samples,
                                    .train = dl_score_of(t->session->model, totals),
                                    .learning_rate = t->rate,
-                                   .gradient_norm = has_norm ? &norm : NULL,
+                                   .gradient_norm = has_norm && !skipped ? &norm : NULL,
+                                   .loss_scale = has_scale ? &scale : NULL,
+                                   .skipped = skipped,
                                    .step_ms = 1e3 * passed / (double)steps,
                                    .samples_per_s = (double)samples / passed,
                                    .data_wait = (t->waited - t->shown_waited) / passed,
@@ -198,6 +206,32 @@ static dl_status find_bad(const trainer *t, int64_t step, int program, const dl_
     return DL_OK;
 }
 
+/* Did a gradient overflow only because the loss is scaled? Then the loss is finite, and there is a smaller
+ * scale. What --inject brings is no overflow. */
+static dl_status is_overflow(const trainer *t, int64_t step, const double totals[DL_N_TOTALS],
+                             bool *overflow) {
+    const dl_injections *injections = t->options->injections;
+    double scale = 0.0;
+    bool scaled = false;
+    DL_RETURN_IF_ERROR(dl_session_read_loss_scale(t->session, &scale, &scaled));
+    *overflow = scaled && scale > DL_LOSS_SCALE_LEAST && isfinite(totals[DL_TOTAL_LOSS]) &&
+                (injections == NULL || dl_inject_nan_rank(injections, step) < 0);
+    return DL_OK;
+}
+
+/* The step has changed nothing but the scale. It counts as skipped, but not for train.on_nan. */
+static dl_status skip_overflow(trainer *t, int64_t step, int program, const double totals[DL_N_TOTALS]) {
+    if (t->result->overflows++ == 0) {
+        dl_console_note(
+            t->options->console,
+            "skip    step %lld: scaled gradients overflow; the loss scale is halved until they do "
+            "not (metrics.jsonl has each)",
+            (long long)step);
+    }
+    t->result->skipped++;
+    return show_step(t, step, program, totals, true);
+}
+
 /* The step has changed nothing. The learning rate goes by the samples, the optimizer's bias correction by the
  * updates: neither has seen it. */
 static dl_status skip(trainer *t, int64_t step, int program, const dl_host_batch *host) {
@@ -242,7 +276,9 @@ static dl_status run_step(trainer *t, int64_t step, const dl_batch *batch, int32
     DL_RETURN_IF_ERROR(
         dl_run_dir_audit(t->options->run, "train", epoch_of(t, step), step, batch->ids, batch->n_samples));
     if (control[DL_CONTROL_NONFINITE] != 0) {
-        return skip(t, step, program, &host);
+        bool overflow = false;
+        DL_RETURN_IF_ERROR(is_overflow(t, step, totals, &overflow));
+        return overflow ? skip_overflow(t, step, program, totals) : skip(t, step, program, &host);
     }
     t->skipped_in_row = 0;
     t->samples += batch->global.n_samples;
@@ -250,7 +286,7 @@ static dl_status run_step(trainer *t, int64_t step, const dl_batch *batch, int32
     for (int i = 0; i < DL_N_TOTALS; i++) {
         t->epoch_sums[i] += totals[i];
     }
-    return show_step(t, step, program, totals);
+    return show_step(t, step, program, totals, false);
 }
 
 /* Where training stands now. */

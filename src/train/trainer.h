@@ -35,6 +35,7 @@ typedef struct dl_trainer_result {
     int64_t checkpoint; /* step of the newest one, 0: there is none */
     bool saved;         /* the newest step is in a checkpoint */
     int64_t skipped;    /* steps whose gradients were not finite */
+    int64_t overflows;  /* of them, in this run, those where the loss scale was too large */
     bool early;         /* it ended before its epochs were over: train.early_stopping */
     dl_best best;       /* whose weights are in best.h5; epoch 0: none */
     dl_score test;      /* of the final weights, when it finished */

@@ -58,6 +58,7 @@ dl_status dlc_convert(const dlc_conversion *c, dlc_buffer *from, dlc_buffer *to)
     dl_op_desc desc = {.kind = c->batched ? DL_OP_REORDER : c->from == NULL ? DL_OP_PACK : DL_OP_UNPACK};
     desc.attr.accumulate = c->add;
     desc.slot[0] = desc.slot[1] = *c->tensor;
+    desc.slot[0].dtype = desc.kind == DL_OP_PACK ? DL_F32 : c->tensor->dtype;
     desc.slot[0].layout = c->from;
     desc.slot[1].layout = c->to;
     dl_op *op = NULL;

@@ -19,6 +19,8 @@ static const struct row {
     {"primes", 3, 13, 11, 7, 5, 3, 5, {2, 3}, {1, 2, 3, 1}, 1, true, DL_ACT_NONE, 0},
     {"stride above kernel", 2, 11, 10, 3, 8, 2, 1, {3, 4}, {0}, 1, true, DL_ACT_NONE, 0},
     {"1x1", 2, 6, 5, 17, 19, 1, 1, {1, 1}, {0}, 1, true, DL_ACT_TANH, 0},
+    {"1x1, blocked sizes", 3, 7, 5, 32, 48, 1, 1, {1, 1}, {0}, 1, false, DL_ACT_NONE, DLC_ROWS},
+    {"1x1 stride 2, blocked sizes", 3, 7, 6, 16, 32, 1, 1, {2, 2}, {0}, 1, false, DL_ACT_NONE, 0},
     {"1x1 stride 2", 2, 7, 7, 8, 16, 1, 1, {2, 2}, {0}, 1, false, DL_ACT_NONE, 0},
     {"two groups", 2, 7, 7, 6, 8, 3, 3, {1, 1}, {1, 1, 1, 1}, 2, true, DL_ACT_SIGMOID, 0},
     {"depthwise", 3, 8, 8, 16, 16, 3, 3, {2, 2}, {0, 1, 0, 1}, 16, true, DL_ACT_NONE, 0},

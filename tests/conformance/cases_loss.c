@@ -1,6 +1,8 @@
 /* Losses, metrics, input pixels. */
 #include "conformance.h"
 
+#include "kernels/common/blocks.h"
+
 /* The shape of what each row of `rows` gives. */
 static dl_shape per_row(dl_shape rows) {
     rows.dim[--rows.n_dims] = 0;
@@ -60,6 +62,25 @@ static void pixels(dlc_list *list, const char *name, int flags, dl_dtype dtype, 
     dlc_slot(test, "y", DL_F32, shape);
 }
 
+/* Gradients under a loss scale, each kind by itself. */
+static void scaled(dlc_list *list) {
+    const dl_shape rows = DL_SHAPE(7, 13);
+    dlc_slot(fused(list, "scaled", DLC_MASKED | DLC_KINKS, DLC_UNIFORM, rows), "scale", DL_F64,
+             DL_SHAPE(DL_N_SCALES));
+    dlc_case *backward = dlc_add(list, DL_OP_CROSS_ENTROPY_BACKWARD, "scaled", DLC_KINKS, DLC_PROBABILITY);
+    dlc_slot(backward, "p", DL_F32, rows);
+    dlc_slot(backward, "dp", DL_F32, rows);
+    dlc_case *error_backward = dlc_add(list, DL_OP_ERROR_BACKWARD, "scaled", DLC_KINKS, DLC_UNIFORM);
+    dlc_slot(error_backward, "x", DL_F32, rows);
+    dlc_slot(error_backward, "target", DL_F32, rows);
+    dlc_slot(error_backward, "dx", DL_F32, rows);
+    for (dlc_case *test = list->at + list->n - 2; test < list->at + list->n; test++) {
+        test->desc.attr.u.loss.scale = 1.0 / 8;
+        dlc_slot(test, "scale", DL_F64, DL_SHAPE(DL_N_SCALES));
+    }
+    dlc_slot(&list->at[list->n - 2], "labels", DL_I32, DL_SHAPE(7));
+}
+
 static void cross_entropies(dlc_list *list) {
     losses(list, "10 classes", DLC_ROWS, DL_SHAPE(9, 10));
     losses(list, "61 samples, 7 classes", 0, DL_SHAPE(61, 7));
@@ -105,6 +126,7 @@ void dlc_cases_loss(dlc_list *list) {
     cross_entropies(list);
     accuracies(list);
     errors(list);
+    scaled(list);
     pixels(list, "bytes, one value", DLC_ROWS, DL_U8, 1, DL_SHAPE(5, 7, 7, 1));
     pixels(list, "bytes, by channel", 0, DL_U8, 3, DL_SHAPE(3, 5, 11, 3));
     pixels(list, "bytes, one value for 3 channels", 0, DL_U8, 1, DL_SHAPE(2, 4, 4, 3));

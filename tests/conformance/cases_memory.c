@@ -12,6 +12,33 @@ static dlc_case *moving(dlc_list *list, dl_op_kind kind, const char *name, int f
     return test;
 }
 
+static void cast(dlc_list *list, const char *name, int flags, dlc_fill fill, dl_dtype from, dl_dtype to,
+                 dl_shape shape) {
+    dlc_case *test = dlc_add(list, DL_OP_CAST, name, flags, fill);
+    dlc_slot(test, "x", from, shape);
+    dlc_slot(test, "y", to, shape);
+}
+
+/* Parameters go to the 16-bit type of kernels from float32. */
+static void packed(dlc_list *list, const char *name, dl_dtype to, dl_shape shape) {
+    dlc_case *test = dlc_add(list, DL_OP_PACK, name, 0, DLC_UNIFORM);
+    dlc_slot(test, "x", DL_F32, shape);
+    dlc_slot(test, "y", to, shape);
+}
+
+static void add_casts(dlc_list *list) {
+    cast(list, "to bfloat16", DLC_ROWS, DLC_UNIFORM, DL_F32, DL_BF16, DL_SHAPE(5, 37));
+    cast(list, "from bfloat16", DLC_ROWS, DLC_UNIFORM, DL_BF16, DL_F32, DL_SHAPE(5, 37));
+    cast(list, "to float16", DLC_ROWS, DLC_UNIFORM, DL_F32, DL_F16, DL_SHAPE(4, 3, 3, 7));
+    cast(list, "from float16", DLC_ROWS, DLC_UNIFORM, DL_F16, DL_F32, DL_SHAPE(4, 3, 3, 7));
+    cast(list, "one number", 0, DLC_UNIFORM, DL_F32, DL_BF16, DL_SHAPE(1));
+    cast(list, "nothing", 0, DLC_UNIFORM, DL_F32, DL_F16, DL_SHAPE(0, 3));
+    cast(list, "NaN to bfloat16", 0, DLC_NAN_LAST, DL_F32, DL_BF16, DL_SHAPE(3, 11));
+    cast(list, "infinity to float16", 0, DLC_INF_FIRST, DL_F32, DL_F16, DL_SHAPE(3, 11));
+    packed(list, "matrix to bfloat16", DL_BF16, DL_SHAPE(17, 19));
+    packed(list, "filters to float16", DL_F16, DL_SHAPE(5, 3, 2, 2));
+}
+
 void dlc_cases_memory(dlc_list *list) {
     (void)moving(list, DL_OP_FILL_ZERO, "floats", 0, DL_F32, DL_SHAPE(7, 13));
     (void)moving(list, DL_OP_FILL_ZERO, "doubles", 0, DL_F64, DL_SHAPE(8));
@@ -30,4 +57,5 @@ void dlc_cases_memory(dlc_list *list) {
     moving(list, DL_OP_UNPACK, "filters, added", 0, DL_F32, DL_SHAPE(5, 3, 2, 2))->desc.attr.accumulate =
         true;
     moving(list, DL_OP_UNPACK, "matrix, added", 0, DL_F32, DL_SHAPE(17, 19))->desc.attr.accumulate = true;
+    add_casts(list);
 }

@@ -89,7 +89,21 @@ static dlc_case *average(dlc_list *list, const char *name, int flags, int64_t n,
     return test;
 }
 
+static void loss_scales(dlc_list *list) {
+    dlc_case *weight = dlc_add(list, DL_OP_SCALE_WEIGHT, "totals", 0, DLC_PROBABILITY);
+    dlc_slot(weight, "totals", DL_F64, DL_SHAPE(DL_N_TOTALS));
+    dlc_slot(weight, "scale", DL_F64, DL_SHAPE(DL_N_SCALES));
+    dlc_slot(weight, "scaled", DL_F64, DL_SHAPE(DL_N_TOTALS));
+    for (int forbidden = 0; forbidden < 2; forbidden++) {
+        dlc_case *next = dlc_add(list, DL_OP_COMMIT_LOSS_SCALE, forbidden ? "forbidden" : "a good step",
+                                 forbidden ? DLC_FORBIDDEN : 0, DLC_PROBABILITY);
+        dlc_slot(next, "scale", DL_F64, DL_SHAPE(DL_N_SCALES));
+        dlc_slot(next, "control", DL_I32, DL_SHAPE(DL_N_CONTROLS));
+    }
+}
+
 void dlc_cases_update(dlc_list *list) {
+    loss_scales(list);
     const dl_sgd_attr plain = {.capacity = 16}, heavy = {16, 0.9, 1e-2, false},
                       nesterov = {16, 0.9, 1e-2, true};
     const dl_adam_attr usual = {16, 0.9, 0.999, 1e-7, 0}, decay = {16, 0.8, 0.99, 1e-3, 1e-2};

@@ -3,7 +3,8 @@
  * A case is one operation with shapes and attributes (cases_*.c). Cases of gradient kinds are made from the
  * cases of their forward kinds by slot names. For each case, each algorithm and each choice of layouts the
  * suite runs the operation in guarded memory and checks values, guards, inputs and repetition; for chosen
- * cases it checks rows bit by bit at many batch sizes and gradients by central differences. */
+ * cases it checks rows bit by bit at many batch sizes and gradients by central differences. Then all of it
+ * but the gradients again on 16-bit floats (half.c). */
 #ifndef DLTRAIN_TESTS_CONFORMANCE_H
 #define DLTRAIN_TESTS_CONFORMANCE_H
 
@@ -23,7 +24,7 @@ typedef enum dlc_fill {
 
 enum {
     DLC_ROWS = 1,         /* also rows bit by bit at many batch sizes */
-    DLC_KINKS = 2,        /* not differentiable where it is: no central differences */
+    DLC_KINKS = 2,        /* not differentiable where it is, or not the slope: no central differences */
     DLC_FORBIDDEN = 4,    /* the control word forbids the step */
     DLC_FORWARD_ONLY = 8, /* without what gradients need */
     DLC_MASKED = 16,      /* every third row has no label */
@@ -120,8 +121,8 @@ bool dlc_is_result(const dl_op_desc *desc, int i);
  */
 double dlc_difference(const dl_tensor_desc *tensor, const void *a, const void *b);
 
-/* The largest allowed difference for a kind. */
-double dlc_tolerance(dl_op_kind kind);
+/* The largest allowed difference in a result. */
+double dlc_tolerance(const dl_op_desc *desc, int slot);
 
 /* One run of the suite. */
 typedef struct dlc_suite {

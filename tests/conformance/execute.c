@@ -1,8 +1,9 @@
 /* Running one operation in guarded memory and watching what it touches. */
 #include "buffer.h"
-#include "conformance.h"
+#include "half.h"
 
 #include "base/mem.h"
+#include "kernels/common/half.h"
 #include "kernels/ref/strict.h"
 
 #include <math.h>
@@ -72,10 +73,20 @@ static dl_status prepare_slot(setup *s, int i, const void *value) {
         DL_RETURN_IF_ERROR(dlc_buffer_put(&s->before[i], value));
         return DL_OK;
     }
+    const dl_tensor_desc *tensor = &s->op->desc.slot[i];
+    const bool batched = s->info->slots[i].batched, narrows = !batched && dl_dtype_is_half(tensor->dtype);
+    const int64_t n = dl_shape_elements(&tensor->shape);
+    float *wide = NULL; /* weights are packed from float32 */
     dlc_buffer plain;
-    DL_RETURN_IF_ERROR(dlc_buffer_create(s->device, dl_tensor_plain_bytes(&s->op->desc.slot[i]), &plain));
-    DL_RETURN_IF_ERROR(dlc_buffer_put(&plain, value));
-    const dlc_conversion pack = {&s->op->desc.slot[i], s->info->slots[i].batched, false, NULL, layout};
+    if (narrows) {
+        DL_RETURN_IF_ERROR(dl_alloc((size_t)n, sizeof *wide, &wide));
+        dlc_widen_halves(tensor->dtype, n, value, wide);
+    }
+    const size_t n_bytes = narrows ? (size_t)n * sizeof *wide : dl_tensor_plain_bytes(tensor);
+    DL_RETURN_IF_ERROR(dlc_buffer_create(s->device, n_bytes, &plain));
+    DL_RETURN_IF_ERROR(dlc_buffer_put(&plain, narrows ? wide : value));
+    dl_free(&wide);
+    const dlc_conversion pack = {tensor, batched, false, NULL, layout};
     DL_RETURN_IF_ERROR(dlc_convert(&pack, &plain, &s->before[i]));
     dlc_buffer_destroy(&plain);
     bool intact = false;

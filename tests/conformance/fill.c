@@ -1,10 +1,15 @@
 #include "fill.h"
 
+#include "half.h"
+
+#include "base/mem.h"
 #include "base/rng.h"
 #include "kernels/common/blocks.h"
 #include "kernels/ops/sizes.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { SEED = 20 };
@@ -124,6 +129,21 @@ static void fill_sums(const dl_shape *shape, int slot, double *values) {
     }
 }
 
+/* The values that a float32 slot would have, rounded. */
+static void fill_halves(const dl_op_desc *desc, int i, dlc_fill fill, int flags, void *values) {
+    const int64_t n = dl_shape_elements(&desc->slot[i].shape);
+    dl_op_desc wide = *desc;
+    float *floats = NULL;
+    if (dl_alloc((size_t)n, sizeof *floats, &floats) != DL_OK) {
+        (void)fprintf(stderr, "conformance: %s\n", dl_error_last()->message);
+        exit(71);
+    }
+    wide.slot[i].dtype = DL_F32;
+    dlc_fill_slot(&wide, i, fill, flags, floats);
+    dlc_round_floats(desc->slot[i].dtype, n, floats, values);
+    dl_free(&floats);
+}
+
 void dlc_fill_slot(const dl_op_desc *desc, int i, dlc_fill fill, int flags, void *values) {
     const char *name = dl_op_info_of(desc->kind)->slots[i].name;
     const int64_t n = dl_shape_elements(&desc->slot[i].shape);
@@ -147,6 +167,10 @@ void dlc_fill_slot(const dl_op_desc *desc, int i, dlc_fill fill, int flags, void
                                     : strcmp(name, "sums") == 0 ? uniform(i, k)
                                                                 : uniform(i, k) - 0.5;
         }
+        break;
+    case DL_BF16:
+    case DL_F16:
+        fill_halves(desc, i, fill, flags, values);
         break;
     case DL_I32:
         fill_int32(desc, i, flags, values);

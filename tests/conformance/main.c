@@ -1,6 +1,6 @@
 /* conformance [--backend NAME] [--kind NAME] [--threads N] [--verbose]: see conformance.h. Without --backend
  * all backends of this program are checked. Exit 0 when nothing failed; the last line counts. */
-#include "conformance.h"
+#include "half.h"
 
 #include "base/mem.h"
 #include "base/text.h"
@@ -67,13 +67,28 @@ static void check_operation(dlc_suite *suite, const dlc_case *test, dlc_which wh
     }
 }
 
-static void check_case(dlc_suite *suite, const dlc_case *test) {
+static void check_operations(dlc_suite *suite, const dlc_case *test) {
     const dl_op_info *info = dl_op_info_of(test->desc.kind);
     check_operation(suite, test, (dlc_which){-1, false});
     for (int k = 0; k < info->n_gradients && (test->flags & DLC_FORWARD_ONLY) == 0; k++) {
         check_operation(suite, test, (dlc_which){k, false});
         if (dl_op_info_of(info->gradients[k].kind)->fuses_activation) {
             check_operation(suite, test, (dlc_which){k, true});
+        }
+    }
+}
+
+static void check_case(dlc_suite *suite, const dlc_case *test) {
+    static const dl_dtype halves[] = {DL_BF16, DL_F16};
+    check_operations(suite, test);
+    for (size_t i = 0; i < sizeof halves / sizeof halves[0] && dlc_half_of_desc(&test->desc) == DL_F32; i++) {
+        dlc_case narrow = *test;
+        dlc_narrow(&narrow.desc, halves[i]);
+        if (halves[i] == DL_F16 || dl_op_info_of(test->desc.kind)->flops == NULL) {
+            narrow.flags &= ~DLC_ROWS; /* only products of bfloat16 are more than casts around float32 */
+        }
+        if (dlc_half_of_desc(&narrow.desc) != DL_F32) {
+            check_operations(suite, &narrow);
         }
     }
     dlc_check_gradients(suite, test);

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/rng.h"
 #include "fill.h"
+#include "half.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -48,6 +49,7 @@ static dl_status run_on_ref(dl_device *ref, const dl_op_desc *desc, dlc_values *
     void *slots[DL_OP_MAX_SLOTS + 1] = {0}, *wide = NULL;
     const dl_op_info *info = dl_op_info_of(desc->kind);
     dl_status status = DL_OK;
+    DL_GOTO_IF_ERROR(status, dl_alloc(op->workspace_bytes, 1, &slots[info->n_slots]), done);
     for (int i = 0; i < info->n_slots; i++) {
         slots[i] = values->slot[i];
         if (op->layout[i] != NULL) { /* of no interest outside the device, but it must have room */
@@ -57,6 +59,7 @@ static dl_status run_on_ref(dl_device *ref, const dl_op_desc *desc, dlc_values *
     }
     DL_GOTO_IF_ERROR(status, op->functions->run(op, slots, NULL), done);
 done:
+    dl_free(&slots[info->n_slots]);
     dl_free(&wide);
     dl_op_destroy(&op);
     return status;
@@ -80,6 +83,7 @@ static dl_op_desc gradient_desc(const dl_op_desc *forward, dlc_which which) {
             desc.slot[i] = same >= 0 ? forward->slot[same] : dl_op_gradient_tensor(forward, of);
         }
     }
+    dlc_narrow(&desc, dlc_half_of_desc(forward));
     return desc;
 }
 

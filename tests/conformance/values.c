@@ -1,5 +1,5 @@
 /* Each operation in each way it can be run: value against ref, guards, inputs, repetition. */
-#include "conformance.h"
+#include "half.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -8,9 +8,11 @@ enum { MAX_VARIANTS = 2 + DL_MAX_LAYOUTS };
 
 const char *dlc_label(const dlc_problem *problem, dlc_way way, char *out) {
     static const char *const variants[] = {"plain", "any", "layout 0", "layout 1", "layout 2", "layout 3"};
-    (void)snprintf(out, DLC_LABEL_BYTES, "%s/%s%s [n %lld, %s, algorithm %d]",
+    const dl_dtype half = dlc_half_of_desc(&problem->desc);
+    (void)snprintf(out, DLC_LABEL_BYTES, "%s/%s%s [%s%sn %lld, %s, algorithm %d]",
                    dl_op_info_of(problem->desc.kind)->name, problem->name,
                    problem->has_forward && problem->desc.attr.activation == DL_ACT_RELU ? " with relu" : "",
+                   half == DL_F32 ? "" : dl_dtype_name(half), half == DL_F32 ? "" : ", ",
                    (long long)dl_op_samples(&problem->desc), variants[way.variant], way.algorithm);
     return out;
 }
@@ -28,13 +30,13 @@ static dl_status compare(dlc_suite *suite, const dlc_problem *problem, dlc_way w
         return status;
     }
     const dl_op_info *info = dl_op_info_of(problem->desc.kind);
-    const double tolerance = dlc_tolerance(problem->desc.kind);
     bool good = findings.broken == NULL;
     if (!good) {
         dlc_fail(suite, label, "%s: slot '%s' (%s)", findings.broken, findings.slot, findings.implementation);
     }
     for (int i = 0; i < info->n_slots; i++) {
         if (dlc_is_result(&problem->desc, i)) {
+            const double tolerance = dlc_tolerance(&problem->desc, i);
             const double difference = dlc_difference(&problem->desc.slot[i], got.slot[i], expected->slot[i]);
             if (!(difference <= tolerance)) {
                 dlc_fail(suite, label, "slot '%s' differs from ref by %.3g, allowed are %.3g (%s)",
@@ -59,7 +61,11 @@ static dl_status check_ways(dlc_suite *suite, const dlc_problem *problem) {
     dlc_findings ignored;
     char label[DLC_LABEL_BYTES];
     DL_RETURN_IF_ERROR(dlc_values_create(&problem->desc, &expected));
-    DL_RETURN_IF_ERROR(dlc_execute(suite->ref, problem, (dlc_way){.once = true}, &expected, &ignored));
+    if (dlc_half_of_desc(&problem->desc) != DL_F32) {
+        DL_RETURN_IF_ERROR(dlc_half_expected(suite->ref, problem, &expected));
+    } else {
+        DL_RETURN_IF_ERROR(dlc_execute(suite->ref, problem, (dlc_way){.once = true}, &expected, &ignored));
+    }
     for (int variant = 0; variant < MAX_VARIANTS; variant++) {
         dl_op_desc desc = problem->desc;
         if (!dlc_apply_variant(suite->device, &desc, variant)) {

@@ -222,7 +222,7 @@ static void test_mistakes(void **state) {
         {"train.bathc_size=3", "1:7: error: unknown key 'bathc_size' in train; did you mean 'batch_size'?"},
         {"train.accumulate=129", "1:18: error: accumulate (129) must not be above batch_size (128)"},
         {"train.clip_norm=-1", "1:17: error: clip_norm must be a number of at least 0, but it is '-1'"},
-        {"precision=float16", "1:11: error: precision float16 does not work yet; float32 does"},
+        {"train.loss_scale=0.5", "1:18: error: loss_scale 0.5 would make gradients smaller"},
         {"parallel.pipeline=4", "1:19: error: the pipeline axis has size 1 today; write 1 or leave it out"},
         {"data.mean=[0, 0, 0]", "1:11: error: mean has 3 numbers, but model.input.shape has 1 channel"},
         {"data.std=0", "1:10: error: std must be above 0"},

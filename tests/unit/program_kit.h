@@ -60,7 +60,8 @@ typedef struct kit_options {
     bool reproducible, unfused, measure;
     bool sgd;     /* plain */
     bool rmsprop; /* with all its states */
-    double clip_norm, ema_decay;
+    double clip_norm, ema_decay, loss_scale;
+    dl_dtype half; /* DL_F32: none */
     bool runnable; /* with a grid, of one rank */
     /* makes the communicator of a grid of n_ranks, in place of self */
     dl_status (*join)(dl_device *device, dl_comm **out);
@@ -169,11 +170,13 @@ static inline void kit_plan(kit *k, const kit_options *o) {
                                      .reproducible = o->reproducible,
                                      .measure = o->measure,
                                      .fuse = !o->unfused,
+                                     .half = o->half,
                                      .predict = o->predict,
                                      .forward_only = o->forward_only,
                                      .update = kit_update(o),
                                      .clip_norm = o->clip_norm,
                                      .ema_decay = o->ema_decay,
+                                     .loss_scale = o->loss_scale,
                                      .n_fields = 3,
                                      .fields = fields};
     KIT_OK(dl_plan_create(&options, &k->plan));

@@ -197,6 +197,7 @@ static void leave_out_refused(const dl_model *model, kit_options *o) {
 
 static void draw_options(dice *d, const dl_model *model, kit_options *o) {
     static const char *const backends[] = {"ref", "cpu", "ref:strict"};
+    static const dl_dtype precisions[] = {DL_F32, DL_F32, DL_BF16, DL_F16};
     *o = (kit_options){.backend = pick(d, backends, 3),
                        .n_threads = (int)draw(d, 1, 2),
                        .batch_size = draw(d, 0, 3) == 0 ? 1 : draw(d, 2, 40),
@@ -207,7 +208,9 @@ static void draw_options(dice *d, const dl_model *model, kit_options *o) {
                        .sgd = draw(d, 0, 1) == 1,
                        .rmsprop = draw(d, 0, 2) == 0,
                        .clip_norm = draw(d, 0, 1) ? 0 : 1,
-                       .ema_decay = draw(d, 0, 1) ? 0 : 0.9};
+                       .ema_decay = draw(d, 0, 1) ? 0 : 0.9,
+                       .half = precisions[draw(d, 0, 3)],
+                       .loss_scale = draw(d, 0, 2) == 0 ? 1024 : 0};
     while (o->reproducible && !dl_pieces_fit(o->n_ranks, o->accumulate)) {
         o->n_ranks = (int)draw(d, 1, 8);
         o->accumulate = (int)draw(d, 1, 4);
@@ -215,9 +218,9 @@ static void draw_options(dice *d, const dl_model *model, kit_options *o) {
     leave_out_refused(model, o);
     const size_t used = strlen(kit_context);
     (void)snprintf(kit_context + used, sizeof kit_context - used,
-                   "%s, batch %d, accumulate %d, %d ranks, %s, %s\n", o->backend, (int)o->batch_size,
+                   "%s, batch %d, accumulate %d, %d ranks, %s, %s, %s\n", o->backend, (int)o->batch_size,
                    o->accumulate, o->n_ranks, o->reproducible ? "reproducible" : "not reproducible",
-                   o->unfused ? "unfused" : "fused");
+                   o->unfused ? "unfused" : "fused", dl_dtype_name(o->half));
 }
 
 /* As if layouts and algorithms had been measured: each layer in the device's own layout or not. */

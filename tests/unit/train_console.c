@@ -91,10 +91,13 @@ static void the_banner(void **state) {
     banner.host_names = "h1 (1 rank), h2 (2 ranks)";
     banner.most_threads = 2;
     banner.n_memory = 0;
+    banner.precision = "bfloat16";
+    banner.precision_note = "slowly";
     dl_console_banner(console, &banner);
     expect_written("dltrain " DLTRAIN_VERSION
                    "  3 ranks on 2 hosts  cpu (oneDNN 2.6, 1 to 2 threads per rank)  grid data=2\n"
                    "hosts   h1 (1 rank), h2 (2 ranks)\n"
+                   "types   bfloat16: slowly\n"
                    "model   mnist_cnn   93,322 parameters   16.4 MFLOP per training sample\n"
                    "data    mnist       60,000 train, 10,000 test\n");
     banner = (dl_banner){.ranks = 1,

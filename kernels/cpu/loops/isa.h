@@ -46,6 +46,7 @@
     ENTRY(DL_OP_CHECK_FINITE, check_finite)                                                                  \
     ENTRY(DL_OP_SUM_SQUARES, sum_squares)                                                                    \
     ENTRY(DL_OP_RMSPROP_UPDATE, rmsprop_update)                                                              \
+    ENTRY(DL_OP_CAST, cast)                                                                                  \
     ENTRY(DL_OP_COMMIT, commit)                                                                              \
     ENTRY(DL_OP_SGD_UPDATE, sgd_update)                                                                      \
     ENTRY(DL_OP_ADAM_UPDATE, adam_update)

@@ -1,4 +1,5 @@
 /* Row by row: softmax and its cross entropy. */
+#include "kernels/common/loss.h"
 #include "kernels/cpu/loops/exponential.h"
 #include "kernels/cpu/loops/isa.h"
 #include "kernels/cpu/loops/lanes.h"
@@ -160,7 +161,7 @@ void DL_ISA(softmax_cross_entropy)(const dl_op_desc *desc, const dl_cpu_loop *lo
     const int64_t k = loop->row;
     const int32_t *labels = slots[1];
     float *losses = slots[2];
-    const dl_loss_attr *attr = &desc->attr.u.loss;
+    const dl_loss_attr attr = dl_scaled_loss(&desc->attr.u.loss, desc->slot[5].present ? slots[5] : NULL);
     for (int64_t n = items.begin; n < items.end; n++) {
         const float *x = (const float *)slots[0] + n * k;
         float *dx = desc->slot[3].present ? (float *)slots[3] + n * k : NULL;
@@ -168,7 +169,7 @@ void DL_ISA(softmax_cross_entropy)(const dl_op_desc *desc, const dl_cpu_loop *lo
         float *e = dx != NULL ? dx : p;
         const float most = largest(x, k);
         const bool valid = labels[n] >= 0 && labels[n] < k;
-        const double target = valid ? row_target(x, labels[n], attr->smoothing, most, k) : 0.0;
+        const double target = valid ? row_target(x, labels[n], attr.smoothing, most, k) : 0.0;
         const float sum = e != NULL ? exponentials(x, e, most, k) : exponential_sum(x, most, k);
         const float otherwise = labels[n] < 0 ? 0.0F : NAN;
         losses[n] = valid ? (float)(log((double)sum) - target) : otherwise;
@@ -176,7 +177,7 @@ void DL_ISA(softmax_cross_entropy)(const dl_op_desc *desc, const dl_cpu_loop *lo
             multiply(e, 1.0F / sum, p, k);
         }
         if (dx != NULL) {
-            row_gradient(dx, labels[n], attr, sum, k);
+            row_gradient(dx, labels[n], &attr, sum, k);
         }
     }
 }
