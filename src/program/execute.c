@@ -172,6 +172,18 @@ dl_status dl_execute_profiled(dl_plan *plan, int program, const dl_host_batch *b
     return finish_collectives(&r, r.program->n_instructions - 1); /* for the host */
 }
 
+dl_status dl_execute_observed(dl_plan *plan, int program, const dl_host_batch *batch,
+                              const dl_observer *observer) {
+    run r = {.plan = plan, .program = plan->program[program], .batch = batch};
+    for (int i = 0; i < r.program->n_instructions; i++) {
+        DL_RETURN_IF_ERROR(wait_for_events(&r, i));
+        DL_RETURN_IF_ERROR(observer->before(observer->context, i));
+        DL_RETURN_IF_ERROR(run_unordered(&r, i));
+        DL_RETURN_IF_ERROR(observer->after(observer->context, i));
+    }
+    return finish_collectives(&r, r.program->n_instructions - 1); /* for the host */
+}
+
 /* Is there a NaN or Inf among the floats an instruction wrote? Layouts do not matter: padding is finite. */
 static bool wrote_bad(const run *r, int at) {
     const dl_instruction *instruction = &r->program->instruction[at];

@@ -281,6 +281,16 @@ typedef struct dl_profile {
 DL_NODISCARD dl_status dl_execute_profiled(dl_plan *plan, int program, const dl_host_batch *batch,
                                            dl_profile *profile);
 
+/* Called around each instruction of a run: `before` when what it waits for has happened, `after` when it is
+ * done (an exchange: begun). A failure ends the run. */
+typedef struct dl_observer {
+    void *context;
+    dl_status (*before)(void *context, int instruction);
+    dl_status (*after)(void *context, int instruction);
+} dl_observer;
+DL_NODISCARD dl_status dl_execute_observed(dl_plan *plan, int program, const dl_host_batch *batch,
+                                           const dl_observer *observer);
+
 /* Address of a slot after dl_plan_finish. */
 void *dl_slot_address(const dl_plan *plan, const dl_program *program, int slot);
 
