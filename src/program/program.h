@@ -300,6 +300,11 @@ void *dl_slot_address(const dl_plan *plan, const dl_program *program, int slot);
  * instruction and slot. Takes some milliseconds for ten thousand instructions; dl_plan_seal calls it. */
 DL_NODISCARD dl_status dl_program_verify(const dl_program *program);
 
+/* The exchanges of all programs over the ranks of an axis (DL_N_AXES: over all), in the order in which this
+ * rank takes part in them: a line for each, for dl_comm_compare. Ranks whose orders differ would meet in the
+ * wrong exchange, or wait for ever. After dl_plan_seal. */
+DL_NODISCARD dl_status dl_plan_exchanges(const dl_plan *plan, dl_axis_name axis, dl_text *out);
+
 /* The list for a person: number, lane, phase, operation, layer, slots with layouts, implementation. */
 DL_NODISCARD dl_status dl_program_print(const dl_plan *plan, const dl_program *program, dl_text *out);
 

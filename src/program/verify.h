@@ -48,7 +48,8 @@ DL_NODISCARD dl_status dl_verify_slots(dl_verifier *verifier);
 DL_NODISCARD dl_status dl_verify_touches(const dl_verifier *verifier, int at, dl_touch *touches, int *n);
 
 /* Works out what is done before instruction `at` starts: its lane up to here, what it waits for, and what was
- * done before those. To be called for one instruction after the other. */
+ * done before those. Exchanges are on the comm lane, all of them. To be called for one instruction after
+ * the other. */
 DL_NODISCARD dl_status dl_verify_follow(dl_verifier *verifier, int at);
 
 /* Instruction `earlier` (DL_NOBODY: none) touched bytes that `at` touches with this slot, one of them
