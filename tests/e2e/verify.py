@@ -117,7 +117,8 @@ for model in models:
 # K is in the bound: 8 u sqrt(K)
 report, _ = verify(mnist)
 rows = {(row['name'], row['layer']): row for row in report['programs'][0]['instructions']}
-for key, terms in {('conv2d_forward+relu', 'conv2d'): 3 * 3 * 1 + 1, ('conv2d_forward+relu', 'conv2d_1'): 3 * 3 * 32 + 1,
+for key, terms in {('conv2d_forward+relu', 'conv2d'): 3 * 3 * 1 + 1,
+                   ('conv2d_forward+relu', 'conv2d_1'): 3 * 3 * 32 + 1,
                    ('conv2d_backward_weights', 'conv2d'): 6 * 26 * 26, ('dense_backward_data', 'dense_1'): 10,
                    ('max_pooling2d_forward', 'max_pooling2d'): 0}.items():
     row = rows[key]
@@ -128,7 +129,8 @@ for key, terms in {('conv2d_forward+relu', 'conv2d'): 3 * 3 * 1 + 1, ('conv2d_fo
 table = dltest.run('verify', *mnist, '--steps', '1').stdout
 if 'max error' not in table or 'conv2d_forward+relu' not in table or ' departs' in table:
     dltest.fail(table)
-for words, expected in ((['--perturb', 'conv2d_11=1e-2'], "did you mean 'conv2d_1'"), (['--perturb', 'conv2d'], 'LAYER=X'),
+for words, expected in ((['--perturb', 'conv2d_11=1e-2'], "did you mean 'conv2d_1'"),
+                        (['--perturb', 'conv2d'], 'LAYER=X'),
                         (['--against', 'cpu', 'backend=cpu'], 'backend of the configuration itself'),
                         (['--against', 'cuda'], 'must be ref or cpu')):
     done = dltest.run('verify', *mnist, *words, code=2)
