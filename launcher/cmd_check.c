@@ -117,12 +117,12 @@ static dl_status add_device(const dl_device_check *check, json_t *report) {
     (void)json_object_set_new(bytes, "context", json_integer((json_int_t)memory->context));
     (void)json_object_set_new(bytes, "total", json_integer((json_int_t)memory->total));
     json_t *added = json_pack(
-        "{s:{s:s, s:s, s:I, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f}, s:o, s:s, s:[s, s], s:b, s:I, s:I}",
+        "{s:{s:s, s:s, s:I, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f}, s:o, s:s, s:[s, s, s], s:b, s:I, s:I}",
         "device", "name", gpu->name, "full_name", gpu->full_name, "memory_bytes", (json_int_t)check->capacity,
         "compute_capability", gpu->capability, "multiprocessors", gpu->multiprocessors, "boost_mhz",
         gpu->boost_megahertz, "gb_per_s", gpu->bandwidth, "tflops_float32", gpu->tflops_f32, "tflops_tf32",
         gpu->tflops_tf32, "tflops_bfloat16", gpu->tflops_16, "watts", gpu->watts, "memory_bytes", bytes,
-        "workspace", "estimated", "estimated", "workspace", "context", "fits",
+        "workspace", "estimated", "estimated", "workspace", "copies", "context", "fits",
         memory->total <= check->capacity, "largest_batch", (json_int_t)check->largest_batch, "batch_step",
         (json_int_t)check->step);
     const bool made = added != NULL && json_object_update(report, added) == 0;
@@ -210,6 +210,10 @@ const dl_command dl_command_check = {
     .name = "check",
     .usage = "CONFIG [KEY.PATH=VALUE ...] [--np N] [--device GPU] [--program] [--json]",
     .doc = "check a configuration and show its layers, parameters, work and memory; takes nothing",
+    .help =
+        "--device compiles for plain layouts, as a GPU has them, and needs none: parameters, gradients, states and\n"
+        "activations are exact; what only a driver can tell (workspace, copies of LSTM weights, context) is\n"
+        "estimated and called so. The largest batch is the largest multiple of ranks x accumulate that fits.",
     .flags = flags,
     .takes_overrides = true,
     .min_positional = 1,

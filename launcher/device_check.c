@@ -35,6 +35,11 @@ dl_status dl_device_check_find(const char *name, const dl_gpu_spec **out) {
 
 /* --- memory --- */
 
+/* Only a driver knows them (device_check.h). */
+static bool is_estimated(dl_storage storage) {
+    return storage == DL_STORE_WORKSPACE || storage == DL_STORE_COPY;
+}
+
 static size_t workspace_of(const dl_program *program, const dl_instruction *instruction) {
     size_t tensors = 0;
     if (instruction->type != DL_DO_OPERATION) {
@@ -73,6 +78,14 @@ void dl_device_check_memory(const dl_session *session, dl_device_memory *out) {
         for (int i = 0; i < plan->program[p]->n_instructions; i++) {
             const size_t wanted = workspace_of(plan->program[p], &plan->program[p]->instruction[i]);
             *workspace = wanted > *workspace ? wanted : *workspace;
+        }
+    }
+    size_t *copies = &out->storage[DL_STORE_COPY];
+    *copies = 0;
+    for (int i = 0; i < plan->options.model->n_layers; i++) {
+        const dl_layer *layer = &plan->options.model->layer[i];
+        if (strcmp(layer->kind, "lstm") == 0) {
+            *copies += 2 * (size_t)layer->n_parameters * sizeof(float);
         }
     }
     out->total = out->context;
@@ -154,7 +167,7 @@ dl_status dl_device_check_print(const dl_device_check *check, dl_text *out) {
         if (memory->storage[s] > 0) {
             DL_RETURN_IF_ERROR(dl_text_append(out, " %s %.1f%s,", dl_storage_name((dl_storage)s),
                                               (double)memory->storage[s] / mebi,
-                                              s == DL_STORE_WORKSPACE ? " (estimated)" : ""));
+                                              is_estimated((dl_storage)s) ? " (estimated)" : ""));
         }
     }
     DL_RETURN_IF_ERROR(dl_text_append(out, " context %.1f (estimated); total %.1f: %s\n",

@@ -1,10 +1,11 @@
 /* What a configuration would take of a GPU that is not here: for `dltrain check --device`.
  *
- * The programs are compiled for `ref`, whose layouts are plain, as a GPU's are (NHWC at every boundary), so
- * the arenas and what liveness places are exact. Two things only a driver can tell, and these figures are
+ * The programs are compiled for `ref`, whose layouts are plain, as a GPU's are (NHWC at every boundary): the
+ * arenas and what liveness places are exact for this set of operations. What only a driver can tell is
  * estimated:
  *  - workspace: of a convolution as much as all its tensors, which a change of their layouts would take; of a
- *    product of matrices 32 MiB, as NVIDIA's documentation of cuBLAS advises for Hopper (cublasSetWorkspace);
+ * product of matrices 32 MiB, NVIDIA's advice for Hopper (cuBLAS reference, cublasSetWorkspace);
+ *  - copies: the weight spaces of cuDNN's LSTM, for weights and gradients, as large as the parameters;
  *  - context: what the driver and the libraries keep, 1 GiB, and with several ranks 0.5 GiB of NCCL's
  * buffers. */
 #ifndef DLTRAIN_LAUNCHER_DEVICE_CHECK_H
@@ -13,7 +14,7 @@
 #include "kernels/gpus.h"
 #include "launcher/setup.h"
 
-/* Bytes of one GPU, by storage; DL_STORE_WORKSPACE is the estimate. */
+/* Bytes of one GPU, by storage. Estimated: DL_STORE_WORKSPACE, DL_STORE_COPY, context. */
 typedef struct dl_device_memory {
     size_t storage[DL_N_STORAGES];
     size_t context;

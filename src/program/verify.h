@@ -1,6 +1,7 @@
 /* The parts of the checker. It takes a compiled program at its word: instructions, the storage, offset and
  * views of slots, the roles that kinds give their slots. It knows nothing of how the compiler came to them,
- * and does not look at the lifetimes that placement used. Internal to src/program. */
+ * and does not look at the lifetimes that placement used. It looks at one run: the next one begins when all
+ * lanes are done with this one. Internal to src/program. */
 #ifndef DLTRAIN_PROGRAM_VERIFY_H
 #define DLTRAIN_PROGRAM_VERIFY_H
 

@@ -28,10 +28,13 @@ for name, ranks in (('mnist_cnn.yaml', 1), ('models/resnet50.yaml', 8), ('ptb_me
     memory = r['memory_bytes']
     holds(KINDS <= memory.keys(), f'{name}: {memory}')
     holds(sum(memory.values()) == 2 * memory['total'], f'{name}: the kinds do not add up: {memory}')
-    holds(r['workspace'] == 'estimated' and r['estimated'] == ['workspace', 'context'], f'{name}: what is estimated')
+    estimated = ['workspace', 'copies', 'context']
+    holds(r['workspace'] == 'estimated' and r['estimated'] == estimated, f'{name}: what is estimated')
     arena = 4 * r['trainable']
     holds(arena <= memory['parameters'] == memory['gradients'] < arena + 64 * 4 * 100, f'{name}: {arena}, {memory}')
     plain = check(name, 'backend=ref', '--np', ranks)['memory']
+    lstm = sum(layer['parameters'] for layer in r['layers'] if layer['kind'] == 'lstm')
+    holds(memory.get('copies', 0) == 2 * 4 * lstm, f'{name}: copies of LSTM weights: {memory}')
     for kind in KINDS - {'workspace', 'context', 'total'}:
         holds(memory[kind] == plain[kind], f'{name}: {kind} is {memory[kind]}, on ref {plain[kind]}')
     # the edge

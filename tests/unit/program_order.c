@@ -2,6 +2,9 @@
  * the checker says of any instruction that is put on another lane what a search through all pairs says. */
 #include "program_kit.h"
 
+#include "program/compile.h"
+#include "program/verify.h"
+
 static const char cnn[] = "- conv2d: {filters: 8, kernel_size: 3, activation: relu}\n"
                           "- max_pooling2d: {pool_size: 2}\n"
                           "- conv2d: {filters: 8, kernel_size: 3, activation: relu}\n"
@@ -270,6 +273,59 @@ static void lanes_are_checked(void **state) {
     assert_true(n_reported > 1000 && n_harmless > 0);
 }
 
+/* --- three lanes --- */
+
+/* Three instructions on three lanes that touch one slot: copy, comm, compute. */
+static dl_program *three_lanes(void) {
+    static const dl_lane lanes[] = {DL_LANE_COPY, DL_LANE_COMM, DL_LANE_COMPUTE};
+    dl_program *program = NULL;
+    int slot = -1;
+    KIT_OK(dl_program_create(DL_PROGRAM_EVALUATE, &program));
+    KIT_OK(dl_add_slot(program, "word", -1, -1, DL_STORE_CONTROL, DL_F32, &DL_SHAPE(4), &slot));
+    for (int i = 0; i < 3; i++) {
+        dl_instruction load = {.type = DL_DO_LOAD, .lane = lanes[i], .layer = -1, .records = -1};
+        for (int s = 0; s <= DL_OP_MAX_SLOTS; s++) {
+            load.slot[s] = s == 0 ? slot : -1;
+        }
+        KIT_OK(dl_add_instruction(program, &load));
+    }
+    return program;
+}
+
+/* Who waits for one that has waited need not wait for the same. */
+static void what_is_implied_is_not_waited_for(void **state) {
+    (void)state;
+    dl_program *program = three_lanes();
+    const dl_instruction *list = program->instruction;
+    KIT_OK(dl_order_lanes(program));
+    assert_int_equal(program->n_events, 2);
+    assert_true(list[0].records >= 0 && list[1].records >= 0 && list[2].records < 0);
+    assert_true(list[1].n_waits == 1 && list[1].waits[0] == list[0].records);
+    assert_true(list[2].n_waits == 1 && list[2].waits[0] == list[1].records);
+    dl_program_destroy(&program);
+}
+
+/* A wait for one lane says nothing of a third that nobody has waited for. */
+static void a_wait_is_for_what_was_seen(void **state) {
+    (void)state;
+    dl_program *program = three_lanes();
+    int seen[3][DL_N_LANES], maker[1] = {DL_NOBODY};
+    dl_verifier v = {.program = program, .seen = seen, .maker = maker};
+    for (int lane = 0; lane < DL_N_LANES; lane++) {
+        v.last[lane] = DL_NOBODY;
+    }
+    program->n_events = 1;
+    program->instruction[1].records = 0;
+    program->instruction[2].waits[program->instruction[2].n_waits++] = 0;
+    for (int i = 0; i < 3; i++) {
+        KIT_OK(dl_verify_follow(&v, i));
+    }
+    KIT_OK(dl_verify_order(&v, 2, 0, 1));
+    assert_int_equal(dl_verify_order(&v, 2, 0, 0), DL_ERR_INTERNAL);
+    assert_non_null(strstr(dl_error_last()->message, "does not wait for it"));
+    dl_program_destroy(&program);
+}
+
 /* --- exchanges over ranks --- */
 
 static void text_of_rank(network which, int n_ranks, int rank, bool swapped, dl_text *out) {
@@ -310,8 +366,8 @@ static void ranks_exchange_in_one_order(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_wait_and_event_is_needed),
-        cmocka_unit_test(lanes_are_checked),
+        cmocka_unit_test(every_wait_and_event_is_needed),    cmocka_unit_test(lanes_are_checked),
+        cmocka_unit_test(what_is_implied_is_not_waited_for), cmocka_unit_test(a_wait_is_for_what_was_seen),
         cmocka_unit_test(ranks_exchange_in_one_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
