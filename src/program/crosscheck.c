@@ -116,8 +116,7 @@ static dl_status fetch_inputs(const dl_crosscheck *c, const dl_instruction *inst
             continue;
         }
         DL_RETURN_IF_ERROR(dl_alloc(dl_tensor_plain_bytes(&pair->op->desc.slot[i]), 1, &pair->in[i]));
-        DL_RETURN_IF_ERROR(dl_fetch_slot(c, instruction, pair, i, pair->in[i]));
-        dl_perturb_slot(c, instruction, pair, i, pair->in[i]);
+        DL_RETURN_IF_ERROR(dl_fetch_input(c, instruction, pair, i, pair->in[i]));
     }
     return DL_OK;
 }
@@ -192,7 +191,7 @@ static dl_status compute(dl_crosscheck *c, int at, int part, const results *r) {
     const int n = dl_op_info_of(instruction->kind)->n_slots;
     for (int i = 0; i < n; i++) {
         if (r->got[i] != NULL) {
-            DL_RETURN_IF_ERROR(dl_fetch_slot(c, instruction, pair, i, r->got[i]));
+            DL_RETURN_IF_ERROR(dl_fetch_slot(c, pair, i, r->got[i]));
         }
     }
     DL_RETURN_IF_ERROR(dl_run_other(c, instruction, part, pair->other, pair->in, r->expected));

@@ -27,12 +27,12 @@ bool dl_pair_reads(const dl_pair *pair, int i);
 bool dl_pair_writes(const dl_pair *pair, int i);
 
 /* The plain values of slot i as the first device has them, into host memory of dl_tensor_plain_bytes. */
-DL_NODISCARD dl_status dl_fetch_slot(const dl_crosscheck *crosscheck, const dl_instruction *instruction,
-                                     const dl_pair *pair, int i, void *out);
+DL_NODISCARD dl_status dl_fetch_slot(const dl_crosscheck *crosscheck, const dl_pair *pair, int i, void *out);
 
-/* Multiplies what of the perturbed parameter lies in slot i. */
-void dl_perturb_slot(const dl_crosscheck *crosscheck, const dl_instruction *instruction, const dl_pair *pair,
-                     int i, void *values);
+/* The same for what the other device is to read: in place of a copy of a parameter the parameter itself, in
+ * the copy's type; the perturbed one is perturbed. */
+DL_NODISCARD dl_status dl_fetch_input(const dl_crosscheck *crosscheck, const dl_instruction *instruction,
+                                      const dl_pair *pair, int i, void *out);
 
 /* Runs `op` on the other device: inputs from `in`, what is saved from and into where the pairs keep it, all
  * other outputs plain into out[i] on the host where that is not NULL. */

@@ -40,16 +40,11 @@ static const char *original_of(const dl_plan *plan, const dl_slot *slot) {
     return (const char *)plan->memory[parameter->trainable ? DL_STORE_PARAMETER : DL_STORE_FROZEN] + offset;
 }
 
-/* Changes the layout of a tensor on `device`, into memory of the same. */
-static dl_status make_plain(dl_device *device, const dl_tensor_desc *tensor, const dl_layout *layout,
-                            bool batched, void *from, void *to) {
-    dl_op_desc desc = {.kind = batched ? DL_OP_REORDER : DL_OP_UNPACK};
-    desc.slot[0] = desc.slot[1] = *tensor;
-    desc.slot[0].layout = layout;
-    desc.slot[1].layout = NULL;
+/* Runs an operation of two slots on `device`, in memory of the same. */
+static dl_status convert(dl_device *device, const dl_op_desc *desc, void *from, void *to) {
     dl_op *op = NULL;
     void *workspace = NULL;
-    DL_RETURN_IF_ERROR(dl_op_prepare(device, &desc, NULL, &op));
+    DL_RETURN_IF_ERROR(dl_op_prepare(device, desc, NULL, &op));
     dl_status status = DL_OK;
     const size_t n_bytes = op->workspace_bytes;
     if (n_bytes > 0) {
@@ -64,6 +59,14 @@ done:
     return status;
 }
 
+static dl_status make_plain(dl_device *device, const dl_pair *pair, int i, void *to) {
+    dl_op_desc desc = {.kind = info_of(pair, i)->batched ? DL_OP_REORDER : DL_OP_UNPACK};
+    desc.slot[0] = desc.slot[1] = pair->op->desc.slot[i];
+    desc.slot[0].layout = pair->op->layout[i];
+    desc.slot[1].layout = NULL;
+    return convert(device, &desc, pair->address[i], to);
+}
+
 static dl_status fetch_from(dl_device *device, const dl_pair *pair, int i, void *out) {
     const dl_tensor_desc *tensor = &pair->op->desc.slot[i];
     const size_t n_bytes = dl_tensor_plain_bytes(tensor);
@@ -74,10 +77,7 @@ static dl_status fetch_from(dl_device *device, const dl_pair *pair, int i, void 
     }
     if (pair->op->layout[i] != NULL) {
         DL_RETURN_IF_ERROR(device->backend->memory_create(device, n_bytes, &plain));
-        DL_GOTO_IF_ERROR(status,
-                         make_plain(device, tensor, pair->op->layout[i], info_of(pair, i)->batched,
-                                    pair->address[i], plain),
-                         done);
+        DL_GOTO_IF_ERROR(status, make_plain(device, pair, i, plain), done);
     }
     DL_GOTO_IF_ERROR(status, device->backend->download(device, out, plain, n_bytes, NULL), done);
 done:
@@ -87,46 +87,89 @@ done:
     return status;
 }
 
-dl_status dl_fetch_slot(const dl_crosscheck *crosscheck, const dl_instruction *instruction,
-                        const dl_pair *pair, int i, void *out) {
-    const dl_plan *plan = crosscheck->plan;
-    const dl_program *program = plan->program[crosscheck->number];
-    dl_device *device = plan->options.device;
-    const char *original = original_of(plan, &program->slot[instruction->slot[i]]);
-    if (original != NULL) {
-        return device->backend->download(device, out, original,
-                                         dl_tensor_plain_bytes(&pair->op->desc.slot[i]), NULL);
-    }
-    return fetch_from(device, pair, i, out);
+dl_status dl_fetch_slot(const dl_crosscheck *crosscheck, const dl_pair *pair, int i, void *out) {
+    return fetch_from(crosscheck->plan->options.device, pair, i, out);
 }
 
-/* --- the planted fault --- */
+/* --- parameters, and the planted fault --- */
 
-void dl_perturb_slot(const dl_crosscheck *crosscheck, const dl_instruction *instruction, const dl_pair *pair,
-                     int i, void *values) {
-    const dl_plan *plan = crosscheck->plan;
-    const dl_program *program = plan->program[crosscheck->number];
-    const dl_slot *slot = &program->slot[instruction->slot[i]];
-    const int row = crosscheck->perturbation.parameter;
-    if (row < 0) {
-        return;
-    }
-    const dl_parameter *parameter = &plan->options.model->table.parameter[row];
-    const dl_storage arena = parameter->trainable ? DL_STORE_PARAMETER : DL_STORE_FROZEN;
-    int64_t begin = parameter->offset; /* of the slot's first element, in the arena */
-    if (slot->storage == arena) {
-        const char *address = dl_slot_address(plan, program, instruction->slot[i]);
-        begin = (int64_t)((size_t)(address - (const char *)plan->memory[arena]) / sizeof(float));
-    } else if (slot->storage != DL_STORE_COPY || slot->parameter != row) {
-        return;
-    }
-    const int64_t n = dl_shape_elements(&pair->op->desc.slot[i].shape);
+/* Multiplies what of the perturbed parameter is among n values that begin at element `begin` of its arena. */
+static void perturb(const dl_crosscheck *crosscheck, int64_t begin, int64_t n, float *values) {
+    const dl_perturbation *fault = &crosscheck->perturbation;
+    const dl_parameter *parameter = &crosscheck->plan->options.model->table.parameter[fault->parameter];
     for (int64_t e = 0; e < parameter->n_elements; e++) {
         const int64_t at = parameter->offset + e - begin;
         if (at >= 0 && at < n) {
-            ((float *)values)[at] *= (float)(1 + crosscheck->perturbation.by);
+            values[at] *= (float)(1 + fault->by);
         }
     }
+}
+
+/* The other device packs parameters in its own way: plain, in the type that the operation reads. */
+static dl_status pack(dl_device *device, const dl_tensor_desc *tensor, float *values, void *out) {
+    dl_op_desc desc = {.kind = DL_OP_PACK};
+    desc.slot[0] = desc.slot[1] = *tensor;
+    desc.slot[0].dtype = DL_F32;
+    desc.slot[0].layout = desc.slot[1].layout = NULL;
+    const size_t n_bytes[2] = {dl_tensor_plain_bytes(&desc.slot[0]), dl_tensor_plain_bytes(&desc.slot[1])};
+    void *memory[2] = {NULL, NULL};
+    dl_status status = DL_OK;
+    for (int i = 0; i < 2; i++) {
+        DL_GOTO_IF_ERROR(status, device->backend->memory_create(device, n_bytes[i], &memory[i]), done);
+    }
+    DL_GOTO_IF_ERROR(status, device->backend->upload(device, memory[0], values, n_bytes[0], NULL), done);
+    DL_GOTO_IF_ERROR(status, convert(device, &desc, memory[0], memory[1]), done);
+    DL_GOTO_IF_ERROR(status, device->backend->download(device, out, memory[1], n_bytes[1], NULL), done);
+done:
+    for (int i = 0; i < 2; i++) {
+        if (memory[i] != NULL) {
+            device->backend->memory_destroy(device, memory[i], n_bytes[i]);
+        }
+    }
+    return status;
+}
+
+/* What slot i holds a copy of, from where it lies. */
+static dl_status fetch_original(const dl_crosscheck *crosscheck, const dl_slot *slot, const char *original,
+                                const dl_tensor_desc *tensor, void *out) {
+    dl_device *device = crosscheck->plan->options.device;
+    const int64_t n = dl_shape_elements(&tensor->shape);
+    const size_t n_bytes = (size_t)n * sizeof(float);
+    float *values = NULL;
+    DL_RETURN_IF_ERROR(dl_alloc((size_t)n, sizeof *values, &values));
+    dl_status status = device->backend->download(device, values, original, n_bytes, NULL);
+    if (crosscheck->perturbation.parameter == slot->parameter) {
+        perturb(crosscheck, crosscheck->plan->options.model->table.parameter[slot->parameter].offset, n,
+                values);
+    }
+    if (status == DL_OK && tensor->dtype != DL_F32) {
+        status = pack(crosscheck->other, tensor, values, out);
+    } else if (status == DL_OK) {
+        memcpy(out, values, n_bytes);
+    }
+    dl_free(&values);
+    return status;
+}
+
+dl_status dl_fetch_input(const dl_crosscheck *crosscheck, const dl_instruction *instruction,
+                         const dl_pair *pair, int i, void *out) {
+    const dl_plan *plan = crosscheck->plan;
+    const dl_program *program = plan->program[crosscheck->number];
+    const dl_slot *slot = &program->slot[instruction->slot[i]];
+    const dl_tensor_desc *tensor = &pair->op->desc.slot[i];
+    const char *original = original_of(plan, slot);
+    if (original != NULL) {
+        return fetch_original(crosscheck, slot, original, tensor, out);
+    }
+    DL_RETURN_IF_ERROR(dl_fetch_slot(crosscheck, pair, i, out));
+    const int row = crosscheck->perturbation.parameter;
+    const bool trainable = row >= 0 && plan->options.model->table.parameter[row].trainable;
+    if (row >= 0 && slot->storage == (trainable ? DL_STORE_PARAMETER : DL_STORE_FROZEN)) {
+        const char *begin = plan->memory[slot->storage], *address = pair->address[i];
+        perturb(crosscheck, (address - begin) / (int64_t)sizeof(float), dl_shape_elements(&tensor->shape),
+                out);
+    }
+    return DL_OK;
 }
 
 /* --- on the other device --- */
