@@ -113,6 +113,12 @@ static dl_status find_perturbation(verification *v, const char *text) {
 
 /* --- running --- */
 
+/* tf32 is a mode of GPUs' float32 products: their factors keep 11 bits. */
+static double product_roundoff(const dl_session *session) {
+    const bool tf32 = strcmp(dl_config_precisions[session->config->precision], "tf32") == 0;
+    return tf32 && strcmp(session->device->backend->name, "cuda") == 0 ? 0x1p-11 : 0;
+}
+
 static dl_status crosscheck_of(verification *v, int program, dl_crosscheck **out) {
     for (int i = 0; i < v->n_checks; i++) {
         if (v->check[i]->number == program) {
@@ -124,7 +130,9 @@ static dl_status crosscheck_of(verification *v, int program, dl_crosscheck **out
         dl_crosscheck_create(v->session->plan, program, v->other, v->perturbation, &v->check[v->n_checks]);
     *out = v->check[v->n_checks];
     v->n_checks += *out != NULL;
-    return status;
+    DL_RETURN_IF_ERROR(status);
+    (*out)->product_roundoff = product_roundoff(v->session);
+    return DL_OK;
 }
 
 static dl_status run_batch(verification *v, dl_program_kind kind, const dl_batch *batch,

@@ -216,7 +216,8 @@ static dl_status compare_pair(dl_crosscheck *c, int at, int part) {
     for (int i = 0; i < DL_OP_MAX_SLOTS && status == DL_OK; i++) {
         dl_comparison now;
         if (r.got[i] != NULL) {
-            status = dl_compare_slot(&pair->op->desc, i, r.got[i], r.expected[i], r.scale[i], &now);
+            status = dl_compare_slot(&pair->op->desc, i, r.got[i], r.expected[i], r.scale[i],
+                                     c->product_roundoff, &now);
             keep_worst(c, at, pair, &now);
         }
     }

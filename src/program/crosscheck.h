@@ -39,6 +39,9 @@ typedef struct dl_crosscheck {
     int number; /* of the program in the plan */
     dl_device *other;
     dl_perturbation perturbation;
+    /* Unit roundoff of what products are rounded to before they are summed, where that is more than their
+     * type's (2^-11 for tf32): the caller sets it. 0: nothing of the kind. */
+    double product_roundoff;
     dl_comparison *comparison; /* [n_instructions] */
     int first;                 /* the first instruction found to depart, in the order of running; -1 */
     int64_t first_step;        /* and in which step, from 1 */

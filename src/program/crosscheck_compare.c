@@ -113,14 +113,17 @@ static void compare_bytes(const dl_tensor_desc *tensor, const void *got, const v
 }
 
 dl_status dl_compare_slot(const dl_op_desc *desc, int i, const void *got, const void *expected,
-                          const void *scale, dl_comparison *out) {
-    const dl_op_rounding *rounding = dl_op_info_of(desc->kind)->rounding;
+                          const void *scale, double product_roundoff, dl_comparison *out) {
+    const dl_op_info *info = dl_op_info_of(desc->kind);
+    const dl_op_rounding *rounding = info->rounding;
     *out = (dl_comparison){.compared = true, .slot = i};
     if (unit_roundoff(desc->slot[i].dtype) == 0) {
         compare_bytes(&desc->slot[i], got, expected, out);
     } else {
         out->terms = rounding == NULL ? 0 : rounding->terms(desc, i);
-        out->bound = 8 * roundoff_of(desc) * sqrt((double)out->terms);
+        const double u = roundoff_of(desc);
+        out->bound = 8 * (info->flops != NULL && product_roundoff > u ? product_roundoff : u) *
+                     sqrt((double)out->terms);
         compare_floats(desc, i, got, expected, scale, out);
     }
     out->departs = !(out->error <= out->bound);

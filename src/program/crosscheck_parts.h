@@ -39,9 +39,10 @@ DL_NODISCARD dl_status dl_fetch_input(const dl_crosscheck *crosscheck, const dl_
 DL_NODISCARD dl_status dl_run_other(dl_crosscheck *crosscheck, const dl_instruction *instruction, int part,
                                     const dl_op *op, void *const *in, void *const *out);
 
-/* Compares slot i: `scale` are the sums of the terms' magnitudes, NULL where the result is the scale. */
+/* Compares slot i: `scale` are the sums of the terms' magnitudes, NULL where the result is the scale. u is at
+ * least product_roundoff where the kind counts FLOPs: where it multiplies matrices or convolves. */
 DL_NODISCARD dl_status dl_compare_slot(const dl_op_desc *desc, int i, const void *got, const void *expected,
-                                       const void *scale, dl_comparison *out);
+                                       const void *scale, double product_roundoff, dl_comparison *out);
 
 /* Makes the floats of slot i absolute, negated where the formula subtracts them. */
 void dl_make_positive(const dl_op_desc *desc, int i, void *values);

@@ -18,7 +18,7 @@ static dl_op_desc dense_desc(int64_t inputs) {
 static dl_comparison compare(const dl_op_desc *desc, int slot, const float *got, const float *expected,
                              const float *scale) {
     dl_comparison out;
-    KIT_OK(dl_compare_slot(desc, slot, got, expected, scale, &out));
+    KIT_OK(dl_compare_slot(desc, slot, got, expected, scale, 0, &out));
     return out;
 }
 
@@ -32,6 +32,8 @@ static void sums_are_judged_by_their_terms(void **state) {
     assert_float_equal(c.bound, 8 * 0x1p-24 * 10, 1e-9);
     assert_false(c.departs);
     assert_float_equal(c.error, 1e-7, 1e-9);
+    KIT_OK(dl_compare_slot(&desc, 3, got, expected, terms, 0x1p-11, &c)); /* as with tf32 */
+    assert_float_equal(c.bound, 8 * 0x1p-11 * 10, 1e-9);
     const float own[2] = {1.0F, 1.0F};
     c = compare(&desc, 3, got, expected, own);
     assert_true(c.departs && c.element == 0);
@@ -63,7 +65,7 @@ static void moved_values_are_equal(void **state) {
     assert_true(c.departs && c.element == 1);
     desc.slot[0].dtype = desc.slot[1].dtype = DL_I32;
     const int32_t a[2] = {1, 2}, b[2] = {1, 3};
-    KIT_OK(dl_compare_slot(&desc, 1, a, b, NULL, &c));
+    KIT_OK(dl_compare_slot(&desc, 1, a, b, NULL, 0, &c));
     assert_true(c.departs && c.element == 1 && c.bound == 0);
 }
 
@@ -80,10 +82,10 @@ static void short_floats_are_read(void **state) {
             desc.slot[i].dtype = half ? DL_F16 : DL_BF16;
         }
         dl_comparison c;
-        KIT_OK(dl_compare_slot(&desc, 2, values[half], values[half], values[half], &c));
+        KIT_OK(dl_compare_slot(&desc, 2, values[half], values[half], values[half], 0, &c));
         assert_true(fabs(c.bound - 8 * (half ? 0x1p-11 : 0x1p-8) * sqrt(2.0)) < 1e-9);
         uint16_t wrong[3] = {values[half][0], others[half], values[half][2]};
-        KIT_OK(dl_compare_slot(&desc, 2, wrong, values[half], NULL, &c));
+        KIT_OK(dl_compare_slot(&desc, 2, wrong, values[half], NULL, 0, &c));
         assert_int_equal(c.element, 1);
         assert_true(c.expected == -2.5 && c.got == 2.0);
         dl_make_positive(&desc, 0, wrong);
