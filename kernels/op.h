@@ -200,6 +200,25 @@ typedef struct dl_op_gradient {
     const char *of[DL_OP_MAX_GRADIENT_OF]; /* forward slots whose gradients it writes: "x", or "w", "b" */
 } dl_op_gradient;
 
+/* What rounding may do to the results of a kind: how far those of two right implementations may be apart
+ * (program/crosscheck.h judges by it). An element of slot i may be off by 8 u sqrt(K) times its scale. u is
+ * the unit roundoff of the least precise type among the tensors, K how many numbers are added up for the
+ * element: errors of a sum grow as sqrt(K) where roundings are independent (Higham and Mary, SIAM J. Sci.
+ * Comput. 41, 2019); 8 is for those that are not, and for the roundings of the terms. */
+typedef struct dl_op_rounding {
+    /* K; where sums feed sums, of the longest chain. */
+    int64_t (*terms)(const dl_op_desc *desc, int slot);
+    /* The results are sums of products of the inputs, and the scale of an element is the sum of the products'
+     * absolute values, so that cancellation is no error: the kind itself gives it, run on the absolute values
+     * of its floats. false: the scale is the result's own magnitude, or the root mean square of its slot
+     * where that is larger. */
+    bool of_terms;
+    /* of_terms, may be NULL: negates what the formula subtracts among the absolute values of a slot. */
+    void (*negate)(const dl_op_desc *desc, int slot, void *values);
+    /* May be NULL: the scale is at least this, the magnitude of what cancels within the formula. */
+    double (*least)(const dl_op_desc *desc, int slot);
+} dl_op_rounding;
+
 typedef struct dl_op_info {
     const char *name; /* "conv2d_backward_data" */
     const char *doc;  /* one line: the formula */
@@ -214,6 +233,7 @@ typedef struct dl_op_info {
      * message before this is asked). */
     dl_status (*check)(const dl_op_desc *desc);
     double (*flops)(const dl_op_desc *desc); /* multiply and add count as two; NULL: not counted */
+    const dl_op_rounding *rounding;          /* NULL: values are moved, nothing is rounded */
     /* Dtype and shape of the gradient of a slot; NULL: float32 in the slot's shape. */
     dl_tensor_desc (*gradient_tensor)(const dl_op_desc *desc, int slot);
 } dl_op_info;

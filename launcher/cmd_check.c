@@ -1,5 +1,6 @@
 /* dltrain check: what a configuration is, before anything is taken. */
 #include "base/text.h"
+#include "launcher/device_check.h"
 #include "launcher/report.h"
 #include "launcher/setup.h"
 
@@ -102,7 +103,35 @@ static json_t *json_of_memory(const dl_session *session) {
     return memory;
 }
 
-static dl_status print_json(const dl_session *session, dl_text *out) {
+/* Memory of a GPU that is not here; `estimated` names what only a driver can tell. */
+static dl_status add_device(const dl_device_check *check, json_t *report) {
+    const dl_gpu_spec *gpu = check->gpu;
+    const dl_device_memory *memory = &check->memory;
+    json_t *bytes = json_object();
+    for (int s = 0; s < DL_N_STORAGES; s++) {
+        if (memory->storage[s] > 0 || s == DL_STORE_WORKSPACE) {
+            (void)json_object_set_new(bytes, dl_storage_name((dl_storage)s),
+                                      json_integer((json_int_t)memory->storage[s]));
+        }
+    }
+    (void)json_object_set_new(bytes, "context", json_integer((json_int_t)memory->context));
+    (void)json_object_set_new(bytes, "total", json_integer((json_int_t)memory->total));
+    json_t *added = json_pack(
+        "{s:{s:s, s:s, s:I, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f}, s:o, s:s, s:[s, s, s], s:b, s:I, s:I}",
+        "device", "name", gpu->name, "full_name", gpu->full_name, "memory_bytes", (json_int_t)check->capacity,
+        "compute_capability", gpu->capability, "multiprocessors", gpu->multiprocessors, "boost_mhz",
+        gpu->boost_megahertz, "gb_per_s", gpu->bandwidth, "tflops_float32", gpu->tflops_f32, "tflops_tf32",
+        gpu->tflops_tf32, "tflops_bfloat16", gpu->tflops_16, "watts", gpu->watts, "memory_bytes", bytes,
+        "workspace", "estimated", "estimated", "workspace", "copies", "context", "fits",
+        memory->total <= check->capacity, "largest_batch", (json_int_t)check->largest_batch, "batch_step",
+        (json_int_t)check->step);
+    const bool made = added != NULL && json_object_update(report, added) == 0;
+    json_decref(added);
+    DL_RETURN_ERROR_IF(!made, DL_ERR_MEMORY, "cannot make the JSON report");
+    return DL_OK;
+}
+
+static dl_status print_json(const dl_session *session, const dl_device_check *device, dl_text *out) {
     const dl_config *config = session->config;
     json_t *report = json_pack(
         "{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:o, s:o}", "name", config->name, "backend",
@@ -111,7 +140,9 @@ static dl_status print_json(const dl_session *session, dl_text *out) {
         "trainable", (json_int_t)session->model->table.n_trainable, "mflop_per_sample",
         dl_model_training_flops(session->model) / 1e6, "layers", json_of_layers(session), "memory",
         json_of_memory(session));
-    char *text = report == NULL ? NULL : json_dumps(report, JSON_COMPACT | JSON_REAL_PRECISION(10));
+    const dl_status added = report == NULL || device == NULL ? DL_OK : add_device(device, report);
+    char *text =
+        report == NULL || added != DL_OK ? NULL : json_dumps(report, JSON_COMPACT | JSON_REAL_PRECISION(10));
     json_decref(report);
     DL_RETURN_ERROR_IF(text == NULL, DL_ERR_MEMORY, "cannot make the JSON report");
     const dl_status status = dl_text_append(out, "%s\n", text);
@@ -119,20 +150,39 @@ static dl_status print_json(const dl_session *session, dl_text *out) {
     return status;
 }
 
-static dl_status check(dl_setup *setup, const dl_arguments *arguments, dl_text *out) {
-    int64_t n_ranks = 0;
-    DL_RETURN_IF_ERROR(dl_arguments_int(arguments, "np", 1, 1 << 20, 0, &n_ranks));
-    const char *path = arguments->positional[0];
-    DL_RETURN_IF_ERROR(dl_setup_load(path, arguments->override, arguments->n_overrides, NULL, setup));
+/* `gpu` NULL: of the configuration's own backend. */
+static dl_status report(dl_setup *setup, const dl_arguments *arguments, int n_ranks, const dl_gpu_spec *gpu,
+                        dl_text *out) {
     dl_session *session = NULL;
-    dl_status status = dl_setup_session(setup, NULL, (int)n_ranks, 1, true, false, &session);
+    dl_device_check device;
+    const bool json = dl_arguments_flag(arguments, "json") != NULL;
+    dl_status status = dl_setup_session(setup, NULL, n_ranks, 1, true, false, &session);
+    if (status == DL_OK && gpu != NULL) {
+        status = dl_device_check_run(setup, n_ranks, session, gpu, &device);
+    }
     if (status == DL_OK) {
-        status = dl_arguments_flag(arguments, "json") != NULL
-                     ? print_json(session, out)
-                     : print_report(session, dl_arguments_flag(arguments, "program") != NULL, out);
+        status = json ? print_json(session, gpu != NULL ? &device : NULL, out)
+                      : print_report(session, dl_arguments_flag(arguments, "program") != NULL, out);
+    }
+    if (status == DL_OK && gpu != NULL && !json) {
+        status = dl_device_check_print(&device, out);
     }
     dl_session_close(&session);
     return status;
+}
+
+static dl_status check(dl_setup *setup, const dl_arguments *arguments, dl_text *out) {
+    int64_t n_ranks = 0;
+    const char *device = dl_arguments_flag(arguments, "device");
+    const dl_gpu_spec *gpu = NULL;
+    DL_RETURN_IF_ERROR(dl_arguments_int(arguments, "np", 1, 1 << 20, 0, &n_ranks));
+    const char *path = arguments->positional[0];
+    DL_RETURN_IF_ERROR(dl_setup_load(path, arguments->override, arguments->n_overrides, NULL, setup));
+    if (device != NULL) {
+        DL_RETURN_IF_ERROR(dl_device_check_find(device, &gpu));
+        setup->config->backend = DL_BACKEND_REF; /* plain layouts, as on a GPU */
+    }
+    return report(setup, arguments, (int)n_ranks, gpu, out);
 }
 
 static dl_status run(const dl_arguments *arguments) {
@@ -149,6 +199,8 @@ static dl_status run(const dl_arguments *arguments) {
 
 static const dl_flag flags[] = {
     {"np", "N", "as rank 0 of N ranks (default: as many as `parallel` asks for, else 1)"},
+    {"device", "GPU",
+     "for a GPU that need not be here (h200, h100, a100, ...): its memory, and the largest batch"},
     {"program", NULL, "print the list of instructions of every kind of step"},
     {"json", NULL, "print one JSON object instead; memory in bytes"},
     {NULL, NULL, NULL},
@@ -156,8 +208,12 @@ static const dl_flag flags[] = {
 
 const dl_command dl_command_check = {
     .name = "check",
-    .usage = "CONFIG [KEY.PATH=VALUE ...] [--np N] [--program] [--json]",
+    .usage = "CONFIG [KEY.PATH=VALUE ...] [--np N] [--device GPU] [--program] [--json]",
     .doc = "check a configuration and show its layers, parameters, work and memory; takes nothing",
+    .help =
+        "--device compiles for plain layouts, as a GPU has them, and needs none: parameters, gradients, states and\n"
+        "activations are exact; what only a driver can tell (workspace, copies of LSTM weights, context) is\n"
+        "estimated and called so. The largest batch is the largest multiple of ranks x accumulate that fits.",
     .flags = flags,
     .takes_overrides = true,
     .min_positional = 1,

@@ -83,6 +83,7 @@ const dl_op_info dl_op_info_activation_forward = {
     .n_gradients = 1,
     .gradients = {{DL_OP_ACTIVATION_BACKWARD, {"x", NULL}}},
     .check = check_activation,
+    .rounding = &dl_rounding_pointwise,
 };
 
 const dl_op_info dl_op_info_activation_backward = {
@@ -92,6 +93,7 @@ const dl_op_info dl_op_info_activation_backward = {
     .n_slots = DL_N_SLOTS(activation_backward_slots),
     .slots = activation_backward_slots,
     .check = check_activation,
+    .rounding = &dl_rounding_pointwise,
 };
 
 const dl_op_info dl_op_info_softmax_forward = {
@@ -103,6 +105,7 @@ const dl_op_info dl_op_info_softmax_forward = {
     .n_gradients = 1,
     .gradients = {{DL_OP_SOFTMAX_BACKWARD, {"x", NULL}}},
     .check = check_softmax,
+    .rounding = &dl_rounding_of_rows,
 };
 
 const dl_op_info dl_op_info_softmax_backward = {
@@ -112,6 +115,7 @@ const dl_op_info dl_op_info_softmax_backward = {
     .n_slots = DL_N_SLOTS(softmax_backward_slots),
     .slots = softmax_backward_slots,
     .check = check_softmax,
+    .rounding = &dl_rounding_of_rows,
 };
 
 const dl_op_info dl_op_info_dropout_forward = {
@@ -124,6 +128,7 @@ const dl_op_info dl_op_info_dropout_forward = {
     .n_gradients = 1,
     .gradients = {{DL_OP_DROPOUT_BACKWARD, {"x", NULL}}},
     .check = check_dropout,
+    .rounding = &dl_rounding_pointwise,
 };
 
 const dl_op_info dl_op_info_dropout_backward = {
@@ -133,4 +138,5 @@ const dl_op_info dl_op_info_dropout_backward = {
     .n_slots = DL_N_SLOTS(dropout_backward_slots),
     .slots = dropout_backward_slots,
     .check = check_dropout,
+    .rounding = &dl_rounding_pointwise,
 };

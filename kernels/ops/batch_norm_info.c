@@ -17,6 +17,8 @@
 #include "kernels/ops/info.h"
 #include "kernels/ops/sizes.h"
 
+#include <string.h>
+
 static const dl_slot_info sums_slots[] = {
     DL_SLOT_ROW("x", IN, DL_SLOT_IMAGE, -1),
     DL_SLOT_ROW("sums", OUT, 0, -1),
@@ -121,6 +123,48 @@ static dl_tensor_desc gradient_tensor(const dl_op_desc *desc, int slot) {
     return tensor;
 }
 
+/* Values of a channel in a group. */
+static int64_t sums_terms(const dl_op_desc *desc, int slot) {
+    (void)slot;
+    const dl_batch_norm_sizes z = dl_batch_norm_sizes_of(desc);
+    return z.group * z.cells;
+}
+
+static int64_t groups(const dl_op_desc *desc, int slot) {
+    (void)slot;
+    return dl_batch_norm_sizes_of(desc).groups;
+}
+
+static int64_t three(const dl_op_desc *desc, int slot) {
+    (void)desc;
+    (void)slot;
+    return 3;
+}
+
+/* The mean is subtracted from x; the sums from dy, where the kind reads them. */
+static void negate_subtracted(const dl_op_desc *desc, int slot, void *values) {
+    const dl_batch_norm_sizes z = dl_batch_norm_sizes_of(desc);
+    const char *name = dl_op_info_of(desc->kind)->slots[slot].name;
+    for (int64_t g = 0; strcmp(name, "stat") == 0 && g < z.groups; g++) {
+        for (int64_t c = 0; c < z.channels; c++) {
+            float *mean = (float *)values + g * 5 * z.channels + c;
+            *mean = -*mean;
+        }
+    }
+    for (int64_t i = 0; strcmp(name, "dstat") == 0 && i < z.groups * 2 * z.channels; i++) {
+        double *sum = (double *)values + i;
+        *sum = -*sum;
+    }
+}
+
+static const dl_op_rounding sums_rounding = {.terms = sums_terms, .of_terms = true};
+static const dl_op_rounding forward_rounding = {.terms = three, .of_terms = true};
+static const dl_op_rounding backward_sums_rounding = {
+    .terms = sums_terms, .of_terms = true, .negate = negate_subtracted};
+static const dl_op_rounding backward_data_rounding = {
+    .terms = three, .of_terms = true, .negate = negate_subtracted};
+static const dl_op_rounding over_groups_rounding = {.terms = groups, .of_terms = true};
+
 const dl_op_info dl_op_info_batch_norm_sums = {
     .name = "batch_norm_sums",
     .doc = "sums = for each group and channel sum of x, sum of x^2; number of values of a channel",
@@ -128,6 +172,7 @@ const dl_op_info dl_op_info_batch_norm_sums = {
     .n_slots = DL_N_SLOTS(sums_slots),
     .slots = sums_slots,
     .check = check,
+    .rounding = &sums_rounding,
 };
 
 const dl_op_info dl_op_info_batch_norm_statistics = {
@@ -140,6 +185,7 @@ const dl_op_info dl_op_info_batch_norm_statistics = {
     .n_gradients = 1,
     .gradients = {{DL_OP_BATCH_NORM_BACKWARD_WEIGHTS, {"gamma", "beta"}}},
     .check = check,
+    .rounding = &dl_rounding_pointwise,
     .gradient_tensor = gradient_tensor,
 };
 
@@ -150,6 +196,7 @@ const dl_op_info dl_op_info_batch_norm_moving = {
     .n_slots = DL_N_SLOTS(moving_slots),
     .slots = moving_slots,
     .check = check,
+    .rounding = &dl_rounding_pointwise,
 };
 
 const dl_op_info dl_op_info_batch_norm_forward = {
@@ -162,6 +209,7 @@ const dl_op_info dl_op_info_batch_norm_forward = {
     .gradients = {{DL_OP_BATCH_NORM_BACKWARD_DATA, {"x"}}, {DL_OP_BATCH_NORM_BACKWARD_SUMS, {"stat"}}},
     .fuses_activation = true,
     .check = check_relu,
+    .rounding = &forward_rounding,
     .gradient_tensor = gradient_tensor,
 };
 
@@ -173,6 +221,7 @@ const dl_op_info dl_op_info_batch_norm_backward_sums = {
     .slots = backward_sums_slots,
     .fuses_activation = true,
     .check = check_relu,
+    .rounding = &backward_sums_rounding,
 };
 
 const dl_op_info dl_op_info_batch_norm_backward_data = {
@@ -184,6 +233,7 @@ const dl_op_info dl_op_info_batch_norm_backward_data = {
     .slots = backward_data_slots,
     .fuses_activation = true,
     .check = check_relu,
+    .rounding = &backward_data_rounding,
 };
 
 const dl_op_info dl_op_info_batch_norm_backward_weights = {
@@ -193,6 +243,7 @@ const dl_op_info dl_op_info_batch_norm_backward_weights = {
     .n_slots = DL_N_SLOTS(backward_weights_slots),
     .slots = backward_weights_slots,
     .check = check,
+    .rounding = &over_groups_rounding,
 };
 
 const dl_op_info dl_op_info_batch_norm_moments = {
@@ -202,6 +253,7 @@ const dl_op_info dl_op_info_batch_norm_moments = {
     .n_slots = DL_N_SLOTS(moments_slots),
     .slots = moments_slots,
     .check = check,
+    .rounding = &dl_rounding_pointwise,
 };
 
 const dl_op_info dl_op_info_batch_norm_commit = {
@@ -212,4 +264,5 @@ const dl_op_info dl_op_info_batch_norm_commit = {
     .n_slots = DL_N_SLOTS(commit_slots),
     .slots = commit_slots,
     .check = check,
+    .rounding = &dl_rounding_pointwise,
 };

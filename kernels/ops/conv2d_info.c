@@ -83,6 +83,29 @@ static double flops(const dl_op_desc *desc) {
     return 2.0 * (double)(z.n * z.p * z.q * z.k) * (double)(z.c_group * z.r * z.s);
 }
 
+static int64_t forward_terms(const dl_op_desc *desc, int slot) {
+    (void)slot;
+    const dl_conv2d_sizes z = dl_conv2d_sizes_of(desc);
+    return z.c_group * z.r * z.s + 1;
+}
+
+/* Of a cell that every position of the window reaches. */
+static int64_t backward_data_terms(const dl_op_desc *desc, int slot) {
+    (void)slot;
+    const dl_conv2d_sizes z = dl_conv2d_sizes_of(desc);
+    return z.k_group * z.r * z.s;
+}
+
+static int64_t backward_weights_terms(const dl_op_desc *desc, int slot) {
+    (void)slot;
+    const dl_conv2d_sizes z = dl_conv2d_sizes_of(desc);
+    return z.n * z.p * z.q;
+}
+
+static const dl_op_rounding forward_rounding = {.terms = forward_terms, .of_terms = true};
+static const dl_op_rounding backward_data_rounding = {.terms = backward_data_terms, .of_terms = true};
+static const dl_op_rounding backward_weights_rounding = {.terms = backward_weights_terms, .of_terms = true};
+
 const dl_op_info dl_op_info_conv2d_forward = {
     .name = "conv2d_forward",
     .doc =
@@ -95,6 +118,7 @@ const dl_op_info dl_op_info_conv2d_forward = {
     .fuses_activation = true,
     .check = check_forward,
     .flops = flops,
+    .rounding = &forward_rounding,
 };
 
 const dl_op_info dl_op_info_conv2d_backward_data = {
@@ -105,6 +129,7 @@ const dl_op_info dl_op_info_conv2d_backward_data = {
     .slots = backward_data_slots,
     .check = check_backward_data,
     .flops = flops,
+    .rounding = &backward_data_rounding,
 };
 
 const dl_op_info dl_op_info_conv2d_backward_weights = {
@@ -115,4 +140,5 @@ const dl_op_info dl_op_info_conv2d_backward_weights = {
     .slots = backward_weights_slots,
     .check = check_backward_weights,
     .flops = flops,
+    .rounding = &backward_weights_rounding,
 };

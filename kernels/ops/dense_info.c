@@ -64,6 +64,25 @@ static double flops(const dl_op_desc *desc) {
     return 2.0 * (double)z.n * (double)(z.inputs * z.outputs);
 }
 
+static int64_t forward_terms(const dl_op_desc *desc, int slot) {
+    (void)slot;
+    return dl_dense_sizes_of(desc).inputs + 1;
+}
+
+static int64_t backward_data_terms(const dl_op_desc *desc, int slot) {
+    (void)slot;
+    return dl_dense_sizes_of(desc).outputs;
+}
+
+static int64_t backward_weights_terms(const dl_op_desc *desc, int slot) {
+    (void)slot;
+    return dl_dense_sizes_of(desc).n;
+}
+
+static const dl_op_rounding forward_rounding = {.terms = forward_terms, .of_terms = true};
+static const dl_op_rounding backward_data_rounding = {.terms = backward_data_terms, .of_terms = true};
+static const dl_op_rounding backward_weights_rounding = {.terms = backward_weights_terms, .of_terms = true};
+
 const dl_op_info dl_op_info_dense_forward = {
     .name = "dense_forward",
     .doc = "y[n,o] = activation(b[o] + sum over i of x[n,i] w[o,i])",
@@ -75,6 +94,7 @@ const dl_op_info dl_op_info_dense_forward = {
     .fuses_activation = true,
     .check = check_forward,
     .flops = flops,
+    .rounding = &forward_rounding,
 };
 
 const dl_op_info dl_op_info_dense_backward_data = {
@@ -85,6 +105,7 @@ const dl_op_info dl_op_info_dense_backward_data = {
     .slots = backward_data_slots,
     .check = check_backward_data,
     .flops = flops,
+    .rounding = &backward_data_rounding,
 };
 
 const dl_op_info dl_op_info_dense_backward_weights = {
@@ -95,4 +116,5 @@ const dl_op_info dl_op_info_dense_backward_weights = {
     .slots = backward_weights_slots,
     .check = check_backward_weights,
     .flops = flops,
+    .rounding = &backward_weights_rounding,
 };

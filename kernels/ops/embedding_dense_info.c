@@ -4,6 +4,8 @@
 #include "kernels/ops/info.h"
 #include "kernels/ops/sizes.h"
 
+#include <string.h>
+
 static const dl_slot_info forward_slots[] = {
     DL_SLOT_ROW("x", IN, DL_SLOT_BATCHED, -1), DL_SLOT_ROW("table", IN, 0, -1),
     DL_SLOT_ROW("w", IN, DL_SLOT_FREE, -1),    DL_SLOT_ROW("b", IN, DL_SLOT_OPTIONAL, -1),
@@ -53,6 +55,21 @@ static double backward_flops(const dl_op_desc *desc) {
     return 2.0 * forward_flops(desc);
 }
 
+static int64_t forward_terms(const dl_op_desc *desc, int slot) {
+    (void)slot;
+    return dl_embedding_dense_sizes_of(desc).inputs + 1;
+}
+
+/* All tokens may be one; then come the sum over outputs (dtable) and that over the vocabulary (dw). */
+static int64_t backward_weights_terms(const dl_op_desc *desc, int slot) {
+    const dl_embedding_dense_sizes z = dl_embedding_dense_sizes_of(desc);
+    const char *name = dl_op_info_of(desc->kind)->slots[slot].name;
+    return z.tokens + (strcmp(name, "dtable") == 0 ? z.outputs : strcmp(name, "dw") == 0 ? z.vocabulary : 0);
+}
+
+static const dl_op_rounding forward_rounding = {.terms = forward_terms, .of_terms = true};
+static const dl_op_rounding backward_weights_rounding = {.terms = backward_weights_terms, .of_terms = true};
+
 const dl_op_info dl_op_info_embedding_dense_forward = {
     .name = "embedding_dense_forward",
     .doc = "y[..,o] = b[o] + sum over i of table[x[..],i] w[o,i]; NaN where x is no row of table",
@@ -63,6 +80,7 @@ const dl_op_info dl_op_info_embedding_dense_forward = {
     .gradients = {{DL_OP_EMBEDDING_DENSE_BACKWARD_WEIGHTS, {"table", "w", "b"}}},
     .check = check_shapes,
     .flops = forward_flops,
+    .rounding = &forward_rounding,
 };
 
 const dl_op_info dl_op_info_embedding_dense_backward_weights = {
@@ -74,4 +92,5 @@ const dl_op_info dl_op_info_embedding_dense_backward_weights = {
     .slots = backward_weights_slots,
     .check = check_shapes,
     .flops = backward_flops,
+    .rounding = &backward_weights_rounding,
 };

@@ -33,4 +33,5 @@ const dl_op_info dl_op_info_normalize_images = {
     .n_slots = DL_N_SLOTS(slots),
     .slots = slots,
     .check = check,
+    .rounding = &dl_rounding_pointwise,
 };

@@ -1,6 +1,7 @@
 #include "kernels/ops/info.h"
 
 #include "kernels/common/blocks.h"
+#include "kernels/ops/sizes.h"
 
 static const dl_tensor_desc *tensor_of(const dl_op_desc *desc, const char *name) {
     const int i = dl_op_slot(dl_op_info_of(desc->kind), name);
@@ -63,3 +64,24 @@ dl_status dl_info_check_blocks(const dl_op_desc *desc) {
     DL_RETURN_IF_ERROR(dl_info_check_shape(desc, "control", DL_SHAPE(DL_N_CONTROLS)));
     return DL_OK;
 }
+
+static int64_t few(const dl_op_desc *desc, int slot) {
+    (void)desc;
+    (void)slot;
+    return 4;
+}
+
+static int64_t two(const dl_op_desc *desc, int slot) {
+    (void)desc;
+    (void)slot;
+    return 2;
+}
+
+static int64_t row_length(const dl_op_desc *desc, int slot) {
+    (void)slot;
+    return dl_row_sizes_of(desc).k;
+}
+
+const dl_op_rounding dl_rounding_pointwise = {.terms = few};
+const dl_op_rounding dl_rounding_of_rows = {.terms = row_length};
+const dl_op_rounding dl_rounding_of_two = {.terms = two, .of_terms = true};

@@ -48,4 +48,13 @@ DL_NODISCARD dl_status dl_info_check_same(const dl_op_desc *desc, const char *a,
 /* The step block, the totals, the norm, the loss scale, the control word: whichever of them the kind has. */
 DL_NODISCARD dl_status dl_info_check_blocks(const dl_op_desc *desc);
 
+/* Some roundings for each element, no sum: judged by the result. */
+extern const dl_op_rounding dl_rounding_pointwise;
+
+/* Judged by the result, a sum along the rows of slot 0: for each row K is its length. */
+extern const dl_op_rounding dl_rounding_of_rows;
+
+/* A product, or two numbers added, for each element. */
+extern const dl_op_rounding dl_rounding_of_two;
+
 #endif

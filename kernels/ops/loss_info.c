@@ -6,6 +6,8 @@
 
 #include "kernels/ops/sizes.h"
 
+#include <string.h>
+
 static const dl_slot_info cross_entropy_forward_slots[] = {
     DL_SLOT_ROW("p", IN, DL_SLOT_BATCHED, -1),
     DL_SLOT_ROW("labels", IN, DL_SLOT_BATCHED, -1),
@@ -96,6 +98,20 @@ static dl_status check_accuracy(const dl_op_desc *desc) {
     return DL_OK;
 }
 
+/* A loss is the logarithm of a sum that is about 1 where the model is sure, a gradient scale (p - t): what is
+ * lost there is of the size of 1, and of scale. */
+static double least(const dl_op_desc *desc, int slot) {
+    const char *name = dl_op_info_of(desc->kind)->slots[slot].name;
+    return strcmp(name, "loss") == 0 ? 1.0 : strcmp(name, "dx") == 0 ? desc->attr.u.loss.scale : 0.0;
+}
+
+static int64_t row_terms(const dl_op_desc *desc, int slot) {
+    (void)slot;
+    return dl_row_sizes_of(desc).k;
+}
+
+static const dl_op_rounding softmax_cross_entropy_rounding = {.terms = row_terms, .least = least};
+
 const dl_op_info dl_op_info_cross_entropy_forward = {
     .name = "cross_entropy_forward",
     .doc = "loss[n] = -sum over k of t[n,k] log(max(p[n,k], FLT_MIN)), t = 1 at the label, or smoothed",
@@ -105,6 +121,7 @@ const dl_op_info dl_op_info_cross_entropy_forward = {
     .n_gradients = 1,
     .gradients = {{DL_OP_CROSS_ENTROPY_BACKWARD, {"p", NULL}}},
     .check = check_cross_entropy,
+    .rounding = &dl_rounding_of_rows,
 };
 
 const dl_op_info dl_op_info_cross_entropy_backward = {
@@ -114,6 +131,7 @@ const dl_op_info dl_op_info_cross_entropy_backward = {
     .n_slots = DL_N_SLOTS(cross_entropy_backward_slots),
     .slots = cross_entropy_backward_slots,
     .check = check_cross_entropy,
+    .rounding = &dl_rounding_of_rows,
 };
 
 const dl_op_info dl_op_info_softmax_cross_entropy = {
@@ -123,6 +141,7 @@ const dl_op_info dl_op_info_softmax_cross_entropy = {
     .n_slots = DL_N_SLOTS(softmax_cross_entropy_slots),
     .slots = softmax_cross_entropy_slots,
     .check = check_cross_entropy,
+    .rounding = &softmax_cross_entropy_rounding,
 };
 
 const dl_op_info dl_op_info_accuracy = {
@@ -144,6 +163,7 @@ const dl_op_info dl_op_info_error_forward = {
     .n_gradients = 1,
     .gradients = {{DL_OP_ERROR_BACKWARD, {"x", NULL}}},
     .check = check_rows,
+    .rounding = &dl_rounding_of_rows,
 };
 
 const dl_op_info dl_op_info_error_backward = {
@@ -153,4 +173,5 @@ const dl_op_info dl_op_info_error_backward = {
     .n_slots = DL_N_SLOTS(error_backward_slots),
     .slots = error_backward_slots,
     .check = check_rows,
+    .rounding = &dl_rounding_of_rows,
 };

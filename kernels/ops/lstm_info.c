@@ -67,6 +67,29 @@ static double flops(const dl_op_desc *desc) {
     return 8.0 * (double)(s.n * s.t) * (double)(s.h * s.h);
 }
 
+/* A position's sum goes into the next one's through the cell and through h. */
+static int64_t forward_terms(const dl_op_desc *desc, int slot) {
+    (void)slot;
+    const dl_lstm_sizes s = dl_lstm_sizes_of(desc);
+    return s.t * (s.h + 1);
+}
+
+static int64_t backward_data_terms(const dl_op_desc *desc, int slot) {
+    (void)slot;
+    const dl_lstm_sizes s = dl_lstm_sizes_of(desc);
+    return s.t * (4 * s.h + 1);
+}
+
+static int64_t backward_weights_terms(const dl_op_desc *desc, int slot) {
+    (void)slot;
+    const dl_lstm_sizes s = dl_lstm_sizes_of(desc);
+    return s.n * s.t;
+}
+
+static const dl_op_rounding forward_rounding = {.terms = forward_terms};
+static const dl_op_rounding backward_data_rounding = {.terms = backward_data_terms};
+static const dl_op_rounding backward_weights_rounding = {.terms = backward_weights_terms, .of_terms = true};
+
 const dl_op_info dl_op_info_lstm_forward = {
     .name = "lstm_forward",
     .doc = "i,f,g,o = z[n,t] + h W_hh^T, sigmoid but for g: tanh; c = f c + i g; y[n,t] = h = o tanh(c); "
@@ -78,6 +101,7 @@ const dl_op_info dl_op_info_lstm_forward = {
     .gradients = {{DL_OP_LSTM_BACKWARD_WEIGHTS, {"w_hh", NULL}}, {DL_OP_LSTM_BACKWARD_DATA, {"z", NULL}}},
     .check = check,
     .flops = flops,
+    .rounding = &forward_rounding,
 };
 
 const dl_op_info dl_op_info_lstm_backward_data = {
@@ -88,6 +112,7 @@ const dl_op_info dl_op_info_lstm_backward_data = {
     .slots = backward_data_slots,
     .check = check,
     .flops = flops,
+    .rounding = &backward_data_rounding,
 };
 
 const dl_op_info dl_op_info_lstm_backward_weights = {
@@ -98,4 +123,5 @@ const dl_op_info dl_op_info_lstm_backward_weights = {
     .slots = backward_weights_slots,
     .check = check,
     .flops = flops,
+    .rounding = &backward_weights_rounding,
 };

@@ -100,4 +100,5 @@ const dl_op_info dl_op_info_unpack = {
     .n_slots = DL_N_SLOTS(unpack_slots),
     .slots = unpack_slots,
     .check = check_layout_change,
+    .rounding = &dl_rounding_of_two,
 };

@@ -76,6 +76,15 @@ static dl_status check_backward(const dl_op_desc *desc) {
     return DL_OK;
 }
 
+/* Windows that hold a cell, or cells of a window. */
+static int64_t window_terms(const dl_op_desc *desc, int slot) {
+    (void)slot;
+    const dl_pooling2d_sizes z = dl_pooling2d_sizes_of(desc);
+    return z.r * z.s;
+}
+
+static const dl_op_rounding window_rounding = {.terms = window_terms, .of_terms = true};
+
 const dl_op_info dl_op_info_max_pooling2d_forward = {
     .name = "max_pooling2d_forward",
     .doc = "y = largest x in the window; padding never wins, the first of equals does; index says which won",
@@ -95,6 +104,7 @@ const dl_op_info dl_op_info_max_pooling2d_backward = {
     .slots = backward_slots,
     .fuses_activation = true,
     .check = check_backward,
+    .rounding = &window_rounding,
 };
 
 const dl_op_info dl_op_info_average_pooling2d_forward = {
@@ -106,6 +116,7 @@ const dl_op_info dl_op_info_average_pooling2d_forward = {
     .n_gradients = 1,
     .gradients = {{DL_OP_AVERAGE_POOLING2D_BACKWARD, {"x"}}},
     .check = check_forward,
+    .rounding = &window_rounding,
 };
 
 const dl_op_info dl_op_info_average_pooling2d_backward = {
@@ -115,4 +126,5 @@ const dl_op_info dl_op_info_average_pooling2d_backward = {
     .n_slots = DL_N_SLOTS(average_backward_slots),
     .slots = average_backward_slots,
     .check = check_average_backward,
+    .rounding = &window_rounding,
 };

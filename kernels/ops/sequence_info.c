@@ -86,6 +86,13 @@ const dl_op_info dl_op_info_embedding_forward = {
     .check = check_embedding,
 };
 
+static int64_t embedding_terms(const dl_op_desc *desc, int slot) {
+    (void)slot;
+    return dl_embedding_sizes_of(desc).tokens;
+}
+
+static const dl_op_rounding embedding_rounding = {.terms = embedding_terms, .of_terms = true};
+
 const dl_op_info dl_op_info_embedding_backward_weights = {
     .name = "embedding_backward_weights",
     .doc = "dw[v,d] = sum of dy[..,d] where x[..] = v, in the order of x",
@@ -93,6 +100,7 @@ const dl_op_info dl_op_info_embedding_backward_weights = {
     .n_slots = DL_N_SLOTS(embedding_backward_weights_slots),
     .slots = embedding_backward_weights_slots,
     .check = check_embedding,
+    .rounding = &embedding_rounding,
 };
 
 const dl_op_info dl_op_info_reverse_by_length = {

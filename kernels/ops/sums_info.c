@@ -90,6 +90,20 @@ static dl_status check_gradient_norm(const dl_op_desc *desc) {
     return DL_OK;
 }
 
+static int64_t all_terms(const dl_op_desc *desc, int slot) {
+    (void)slot;
+    return dl_shape_elements(&desc->slot[0].shape) + 1;
+}
+
+static int64_t block_terms(const dl_op_desc *desc, int slot) {
+    const int64_t n = all_terms(desc, slot);
+    return n < DL_SQUARES_BLOCK ? n : DL_SQUARES_BLOCK;
+}
+
+static const dl_op_rounding sum_rounding = {.terms = all_terms, .of_terms = true};
+static const dl_op_rounding squares_rounding = {.terms = block_terms, .of_terms = true};
+static const dl_op_rounding norm_rounding = {.terms = all_terms};
+
 const dl_op_info dl_op_info_sum_squares = {
     .name = "sum_squares",
     .doc =
@@ -98,6 +112,7 @@ const dl_op_info dl_op_info_sum_squares = {
     .n_slots = DL_N_SLOTS(sum_squares_slots),
     .slots = sum_squares_slots,
     .check = check_sum_squares,
+    .rounding = &squares_rounding,
 };
 
 const dl_op_info dl_op_info_gradient_norm = {
@@ -107,6 +122,7 @@ const dl_op_info dl_op_info_gradient_norm = {
     .n_slots = DL_N_SLOTS(gradient_norm_slots),
     .slots = gradient_norm_slots,
     .check = check_gradient_norm,
+    .rounding = &norm_rounding,
 };
 
 const dl_op_info dl_op_info_sum_samples = {
@@ -116,6 +132,7 @@ const dl_op_info dl_op_info_sum_samples = {
     .n_slots = DL_N_SLOTS(sum_samples_slots),
     .slots = sum_samples_slots,
     .check = check_sum_samples,
+    .rounding = &sum_rounding,
 };
 
 const dl_op_info dl_op_info_add = {
@@ -126,6 +143,7 @@ const dl_op_info dl_op_info_add = {
     .slots = add_slots,
     .passes_gradient = true,
     .check = check_add,
+    .rounding = &dl_rounding_of_two,
 };
 
 const dl_op_info dl_op_info_tree_sum = {

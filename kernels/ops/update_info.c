@@ -99,6 +99,7 @@ const dl_op_info dl_op_info_sgd_update = {
     .n_slots = DL_N_SLOTS(sgd_slots),
     .slots = sgd_slots,
     .check = check_sgd,
+    .rounding = &dl_rounding_pointwise,
 };
 
 const dl_op_info dl_op_info_adam_update = {
@@ -109,6 +110,7 @@ const dl_op_info dl_op_info_adam_update = {
     .n_slots = DL_N_SLOTS(adam_slots),
     .slots = adam_slots,
     .check = check_adam,
+    .rounding = &dl_rounding_pointwise,
 };
 
 const dl_op_info dl_op_info_rmsprop_update = {
@@ -119,6 +121,7 @@ const dl_op_info dl_op_info_rmsprop_update = {
     .n_slots = DL_N_SLOTS(rmsprop_slots),
     .slots = rmsprop_slots,
     .check = check_rmsprop,
+    .rounding = &dl_rounding_pointwise,
 };
 
 const dl_op_info dl_op_info_commit = {
@@ -129,4 +132,5 @@ const dl_op_info dl_op_info_commit = {
     .n_slots = DL_N_SLOTS(commit_slots),
     .slots = commit_slots,
     .check = check_commit,
+    .rounding = &dl_rounding_pointwise,
 };

@@ -1,6 +1,8 @@
 /* The collectives that the instructions of a plan name by number, prepared once all addresses are known. */
 #include "program/compile.h"
 
+#include <inttypes.h>
+
 /* Over the ranks of this axis; DL_N_AXES: over all. */
 static dl_status prepare(dl_plan *plan, dl_axis_name axis, const dl_reduce_desc *desc) {
     const dl_grid *grid = plan->options.grid;
@@ -127,4 +129,28 @@ void dl_release_collectives(dl_plan *plan) {
         }
     }
     dl_free(&plan->collective);
+}
+
+static dl_status add_exchanges(const dl_program *program, int number, dl_axis_name axis, dl_text *out) {
+    int n = 0;
+    for (int i = 0; i < program->n_instructions; i++) {
+        const dl_instruction *instruction = &program->instruction[i];
+        if (instruction->type != DL_DO_ALL_REDUCE || instruction->axis != axis) {
+            continue;
+        }
+        const dl_slot *slot = instruction->slot[0] >= 0 ? &program->slot[instruction->slot[0]] : NULL;
+        DL_RETURN_IF_ERROR(dl_text_append(out, "exchange %d of program %d: %s, number %d, %" PRId64 " %s\n",
+                                          n++, number, slot == NULL ? "nothing" : slot->name,
+                                          instruction->collective,
+                                          slot == NULL ? 0 : dl_shape_elements(&slot->tensor.shape),
+                                          slot == NULL ? "" : dl_dtype_name(slot->tensor.dtype)));
+    }
+    return dl_text_append(out, "exchanges of program %d: %d\n", number, n);
+}
+
+dl_status dl_plan_exchanges(const dl_plan *plan, dl_axis_name axis, dl_text *out) {
+    for (int p = 0; p < plan->n_programs; p++) {
+        DL_RETURN_IF_ERROR(add_exchanges(plan->program[p], p, axis, out));
+    }
+    return DL_OK;
 }

@@ -222,6 +222,6 @@ dl_status dl_compile_finish(dl_plan *plan, dl_program *program) {
         DL_RETURN_IF_ERROR(emit_packs(&c));
     }
     DL_RETURN_IF_ERROR(dl_prepare_rest(&c));
-    DL_RETURN_IF_ERROR(dl_order_lanes(program));
-    return dl_place_slots(program, plan->options.device->backend->strict);
+    DL_RETURN_IF_ERROR(dl_place_slots(program, plan->options.device->backend->strict));
+    return dl_order_lanes(program);
 }

@@ -103,13 +103,13 @@ DL_NODISCARD dl_status dl_start_loss_scale(dl_plan *plan);
 DL_NODISCARD dl_status dl_emit_update(dl_compile *c);
 /* Prepares those of the instructions that are not prepared yet. */
 DL_NODISCARD dl_status dl_prepare_rest(dl_compile *c);
-/* Events and waits between lanes (lanes.c). */
+/* Events and waits between lanes, by the bytes that instructions touch: behind dl_place_slots (lanes.c). */
 DL_NODISCARD dl_status dl_order_lanes(dl_program *program);
 /* In-place rewriting, lifetimes, offsets (place.c). `strict`: nothing shares memory, every slot on its own
  * pages. */
 DL_NODISCARD dl_status dl_place_slots(dl_program *program, bool strict);
 
-/* The rest of a program once all of a plan's copies are known: packs, remaining operations, lanes, places. */
+/* The rest of a program once all of a plan's copies are known: packs, remaining operations, places, lanes. */
 DL_NODISCARD dl_status dl_compile_finish(dl_plan *plan, dl_program *program);
 
 /* --- collectives (collectives.c) --- */

@@ -279,6 +279,22 @@ dl_status dl_execute_profiled(dl_plan *plan, int program, const dl_host_batch *b
     return finish_collectives(&r, r.program->n_instructions - 1); /* for the host */
 }
 
+dl_status dl_execute_observed(dl_plan *plan, int program, const dl_host_batch *batch,
+                              const dl_observer *observer) {
+    run r = {.plan = plan, .program = plan->program[program], .batch = batch};
+    DL_RETURN_IF_ERROR(dl_device_synchronize(plan->options.device));
+    for (int i = 0; i < r.program->n_instructions; i++) {
+        if (!has_streams(plan)) {
+            DL_RETURN_IF_ERROR(wait_for_events(&r, i));
+        }
+        DL_RETURN_IF_ERROR(observer->before(observer->context, i));
+        DL_RETURN_IF_ERROR(run_alone(&r, i));
+        DL_RETURN_IF_ERROR(observer->after(observer->context, i));
+    }
+    return has_streams(plan) ? DL_OK
+                             : finish_collectives(&r, r.program->n_instructions - 1); /* for the host */
+}
+
 /* Is there a NaN or Inf among n_bytes of this type? */
 static bool has_bad(dl_dtype dtype, const void *values, size_t n_bytes) {
     const uint16_t exponent = dtype == DL_BF16 ? 0x7f80 : 0x7c00; /* all bits set: not a number of its own */
@@ -316,7 +332,8 @@ static dl_status wrote_bad(const run *r, int at, bool *bad) {
     *bad = false;
     for (int i = 0; i < info->n_slots && !*bad; i++) {
         const dl_slot *slot = instruction->slot[i] >= 0 ? &r->program->slot[instruction->slot[i]] : NULL;
-        const bool floats = slot != NULL && (slot->tensor.dtype == DL_F32 || dl_dtype_is_half(slot->tensor.dtype));
+        const bool floats =
+            slot != NULL && (slot->tensor.dtype == DL_F32 || dl_dtype_is_half(slot->tensor.dtype));
         if (!floats || info->slots[i].role == DL_SLOT_IN) {
             continue;
         }

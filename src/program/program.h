@@ -302,6 +302,16 @@ typedef struct dl_profile {
 DL_NODISCARD dl_status dl_execute_profiled(dl_plan *plan, int program, const dl_host_batch *batch,
                                            dl_profile *profile);
 
+/* Called around each instruction of a run: `before` when what it waits for has happened, `after` when it is
+ * done (an exchange: begun). A failure ends the run. */
+typedef struct dl_observer {
+    void *context;
+    dl_status (*before)(void *context, int instruction);
+    dl_status (*after)(void *context, int instruction);
+} dl_observer;
+DL_NODISCARD dl_status dl_execute_observed(dl_plan *plan, int program, const dl_host_batch *batch,
+                                           const dl_observer *observer);
+
 /* Address of a slot after dl_plan_finish. */
 void *dl_slot_address(const dl_plan *plan, const dl_program *program, int slot);
 
@@ -310,6 +320,11 @@ void *dl_slot_address(const dl_plan *plan, const dl_program *program, int slot);
  * lanes are ordered by their waits, what ranks sum is exchanged before it is used. DL_ERR_INTERNAL names
  * instruction and slot. Takes some milliseconds for ten thousand instructions; dl_plan_seal calls it. */
 DL_NODISCARD dl_status dl_program_verify(const dl_program *program);
+
+/* The exchanges of all programs over the ranks of an axis (DL_N_AXES: over all), in the order in which this
+ * rank takes part in them: a line for each, for dl_comm_compare. Ranks whose orders differ would meet in the
+ * wrong exchange, or wait for ever. After dl_plan_seal. */
+DL_NODISCARD dl_status dl_plan_exchanges(const dl_plan *plan, dl_axis_name axis, dl_text *out);
 
 /* The list for a person: number, lane, phase, operation, layer, slots with layouts, implementation. */
 DL_NODISCARD dl_status dl_program_print(const dl_plan *plan, const dl_program *program, dl_text *out);

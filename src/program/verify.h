@@ -1,6 +1,7 @@
 /* The parts of the checker. It takes a compiled program at its word: instructions, the storage, offset and
  * views of slots, the roles that kinds give their slots. It knows nothing of how the compiler came to them,
- * and does not look at the lifetimes that placement used. Internal to src/program. */
+ * and does not look at the lifetimes that placement used. It looks at one run: the next one begins when all
+ * lanes are done with this one. Internal to src/program. */
 #ifndef DLTRAIN_PROGRAM_VERIFY_H
 #define DLTRAIN_PROGRAM_VERIFY_H
 
@@ -48,7 +49,8 @@ DL_NODISCARD dl_status dl_verify_slots(dl_verifier *verifier);
 DL_NODISCARD dl_status dl_verify_touches(const dl_verifier *verifier, int at, dl_touch *touches, int *n);
 
 /* Works out what is done before instruction `at` starts: its lane up to here, what it waits for, and what was
- * done before those. To be called for one instruction after the other. */
+ * done before those. Exchanges are on the comm lane, all of them. To be called for one instruction after
+ * the other. */
 DL_NODISCARD dl_status dl_verify_follow(dl_verifier *verifier, int at);
 
 /* Instruction `earlier` (DL_NOBODY: none) touched bytes that `at` touches with this slot, one of them

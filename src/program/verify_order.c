@@ -1,6 +1,17 @@
 /* Order between lanes, by vector clocks: for each instruction, how far each lane is when it starts. */
 #include "program/verify.h"
 
+/* Ranks meet in their exchanges one after the other: one that another may overtake meets the wrong one of
+ * another rank, or none. So all are on one lane, and in the order of the list. */
+static dl_status check_lane(const dl_verifier *v, int at) {
+    const dl_lane lane = v->program->instruction[at].lane;
+    if (lane != DL_LANE_COMM) {
+        return dl_verify_fault(v->program, at, -1, "is an exchange on lane %s: others may overtake it",
+                               dl_lane_name(lane));
+    }
+    return DL_OK;
+}
+
 dl_status dl_verify_follow(dl_verifier *v, int at) {
     const dl_program *program = v->program;
     const dl_instruction *instruction = &program->instruction[at];
@@ -29,7 +40,7 @@ dl_status dl_verify_follow(dl_verifier *v, int at) {
         v->maker[records] = at;
     }
     seen[instruction->lane] = v->last[instruction->lane] = at;
-    return DL_OK;
+    return instruction->type == DL_DO_ALL_REDUCE ? check_lane(v, at) : DL_OK;
 }
 
 dl_status dl_verify_order(const dl_verifier *v, int at, int slot, int earlier) {

@@ -100,6 +100,22 @@ dl_status dl_session_check_division(dl_session *session, const dl_session_option
     return check_statistics(session);
 }
 
+/* Over each communicator the same exchanges in the same order. All axes are compared before anybody fails. */
+static dl_status compare_exchanges(const dl_session *session) {
+    dl_status first = DL_OK;
+    for (int axis = 0; axis <= DL_N_AXES; axis++) {
+        dl_comm *comm = axis == DL_N_AXES ? session->world : session->grid->axis[axis].comm;
+        dl_text text = {0};
+        dl_status status = dl_plan_exchanges(session->plan, (dl_axis_name)axis, &text);
+        if (status == DL_OK) {
+            status = dl_comm_compare(comm, "order of exchanges", text.data);
+        }
+        first = first == DL_OK ? status : first;
+        dl_text_free(&text);
+    }
+    return dl_comm_agree(session->world, first, NULL);
+}
+
 dl_status dl_session_make_plan(dl_session *session, const dl_session_options *options) {
     const dl_config *config = session->config;
     const bool dry = options->world == NULL, scores_alone = options->generate || options->apply;
@@ -141,7 +157,11 @@ dl_status dl_session_make_plan(dl_session *session, const dl_session_options *op
     DL_RETURN_IF_ERROR(dl_plan_create(&plan, &session->plan));
     DL_RETURN_IF_ERROR(add_programs(session, options));
     DL_RETURN_IF_ERROR(dl_plan_seal(session->plan));
-    return dry ? DL_OK : dl_plan_finish(session->plan);
+    if (dry) {
+        return DL_OK;
+    }
+    DL_RETURN_IF_ERROR(compare_exchanges(session));
+    return dl_plan_finish(session->plan);
 }
 
 int dl_session_ranks(const dl_session *session) {
