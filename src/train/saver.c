@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "train/state.h"
 
 #include <errno.h>
@@ -11,15 +12,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
-#include <unistd.h>
 
 /* The word of a rank: the largest of all decides. */
 enum { WORD_IDLE, WORD_DONE, WORD_WORKING, WORD_FAILED };
 
 enum { POLL_NANOSECONDS = 2000000 }; /* while ranks wait for each other's threads */
-enum { LESS_URGENT = 10 };           /* how much nicer than training the thread is */
 
 /* What a save is taken to need before the first was measured: a slow shared file system. */
 #define FIRST_SECONDS 0.5
@@ -119,15 +117,9 @@ static dl_status check_finite(const dl_saver *saver) {
 
 /* --- the thread --- */
 
-/* Where there is no core to spare, steps go first. On Linux a thread has a priority of its own. */
-static void give_way(void) {
-    const id_t self = (id_t)gettid();
-    (void)setpriority(PRIO_PROCESS, self, getpriority(PRIO_PROCESS, self) + LESS_URGENT);
-}
-
 static void *write_part(void *context) {
     dl_saver *saver = context;
-    give_way();
+    dl_thread_give_way();
     dl_status status = check_finite(saver);
     if (status == DL_OK && saver->full_disk) {
         status = dl_error_raise(DL_ERR_IO, __FILE__, __LINE__, __func__,
@@ -147,7 +139,7 @@ static void *write_part(void *context) {
 /* Rank 0: the checkpoint is there when the manifest is; then older ones may go. */
 static void *commit(void *context) {
     dl_saver *saver = context;
-    give_way();
+    dl_thread_give_way();
     dl_status status =
         dl_checkpoint_commit(saver->checkpoints, &saver->about, (const char *const *)saver->parts);
     if (status != DL_OK) {

@@ -1,4 +1,4 @@
-/* Memory, text, numbers, names, files, random numbers, digests, pieces. */
+/* Memory, text, numbers, names, files, random numbers, digests, pieces, threads. */
 #define _GNU_SOURCE
 #include "base/digest.h"
 #include "base/mem.h"
@@ -6,12 +6,15 @@
 #include "base/rng.h"
 #include "base/tensor.h"
 #include "base/text.h"
+#include "base/thread.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -174,6 +177,23 @@ static void aligned_blocks_cover_their_range(void **state) {
     assert_false(dl_pieces_fit(9, 1) || dl_pieces_fit(3, 3));
 }
 
+static void *give_way(void *context) {
+    dl_thread_give_way();
+    *(int *)context = getpriority(PRIO_PROCESS, 0);
+    return NULL;
+}
+
+static void a_thread_gives_way_alone(void **state) {
+    (void)state;
+    pthread_t thread;
+    int then = -99;
+    const int before = getpriority(PRIO_PROCESS, 0);
+    assert_int_equal(pthread_create(&thread, NULL, give_way, &then), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(then, before + 15 < 19 ? before + 15 : 19);
+    assert_int_equal(getpriority(PRIO_PROCESS, 0), before);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_that_overflow_are_refused),
@@ -186,6 +206,7 @@ int main(void) {
         cmocka_unit_test(the_digest_is_xxh3),
         cmocka_unit_test(shares_cover_a_batch_once),
         cmocka_unit_test(aligned_blocks_cover_their_range),
+        cmocka_unit_test(a_thread_gives_way_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
