@@ -1,14 +1,28 @@
 #define _GNU_SOURCE
 #include "base/thread.h"
 
+#include "base/clock.h"
+
 #include <sched.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Nicer by so much: 1/30 of the weight (kernel/sched/core.c, sched_prio_to_weight). */
 enum { NICER = 15, NICEST = 19, TURN_NANOSECONDS = 100000 };
+
+/* It sleeps when it has worked for so long; so many times as long; and looks at `hurry` every so often. */
+static const double turn_seconds = 40e-6, rest_per_work = 40, look_seconds = 2e-3;
+
+/* Of a thread that gives way; `hurry` is NULL in others. */
+static _Thread_local struct {
+    const atomic_bool *hurry;
+    double worked; /* its seconds on a core when it last slept */
+} giving_way;
 
 /* struct sched_attr of linux/sched/types.h, in its first version; that header is at odds with <sched.h>. */
 typedef struct attributes {
@@ -19,7 +33,18 @@ typedef struct attributes {
     uint64_t runtime, deadline, period;
 } attributes;
 
-void dl_thread_give_way(void) {
+static double seconds_on_a_core(void) {
+    struct timespec now = {0};
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static void doze(double seconds) {
+    (void)nanosleep(&(struct timespec){.tv_nsec = (long)(1e9 * seconds)}, NULL);
+}
+
+/* Turns of a tenth of a millisecond, where the system has them (Linux 6.12 and later). */
+void dl_thread_give_way(const atomic_bool *hurry) {
     const int nice_now = getpriority(PRIO_PROCESS, 0); /* on Linux that of the thread */
     const int nicer = nice_now + NICER < NICEST ? nice_now + NICER : NICEST;
     const attributes wanted = {
@@ -27,4 +52,22 @@ void dl_thread_give_way(void) {
     if (syscall(SYS_sched_setattr, 0, &wanted, 0U) != 0) {
         (void)setpriority(PRIO_PROCESS, 0, nicer);
     }
+    giving_way.hurry = hurry;
+    giving_way.worked = seconds_on_a_core();
+}
+
+void dl_thread_rest(void) {
+    if (giving_way.hurry == NULL || atomic_load(giving_way.hurry)) {
+        return;
+    }
+    const double worked = seconds_on_a_core() - giving_way.worked;
+    if (worked < turn_seconds) {
+        return;
+    }
+    const double end = dl_clock_seconds() + rest_per_work * worked;
+    for (double left = end - dl_clock_seconds(); left > 0 && !atomic_load(giving_way.hurry);
+         left = end - dl_clock_seconds()) {
+        doze(left < look_seconds ? left : look_seconds);
+    }
+    giving_way.worked = seconds_on_a_core();
 }

@@ -110,6 +110,9 @@ void dl_h5_writer_destroy(dl_h5_writer **writer);
 DL_NODISCARD dl_status dl_h5_writer_create_in_memory(const char *path, dl_h5_writer **out);
 /* Bytes of the laid-out file. */
 DL_NODISCARD dl_status dl_h5_writer_size(const dl_h5_writer *writer, int64_t *n_bytes);
+/* Gives an attribute that was declared, and laid out, another value. */
+DL_NODISCARD dl_status dl_h5_writer_change_int(const dl_h5_writer *writer, const char *object,
+                                               const char *name, int64_t value);
 /* Where a dataset's first byte belongs in the file; -1: it has no bytes. */
 int64_t dl_h5_writer_offset(const dl_h5_writer *writer, int index);
 /* Bytes first .. first + n_bytes of the laid-out file into out: metadata, and zeros where data belong. */

@@ -34,6 +34,31 @@ dl_status dl_h5_writer_size(const dl_h5_writer *writer, int64_t *n_bytes) {
     return DL_OK;
 }
 
+static bool change(const char *file_name, const char *object, const char *name, int64_t value) {
+    const hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    const hid_t file =
+        access >= 0 && H5Pset_fapl_stdio(access) >= 0 ? H5Fopen(file_name, H5F_ACC_RDWR, access) : -1;
+    const hid_t id = file >= 0 ? H5Aopen_by_name(file, object, name, H5P_DEFAULT, H5P_DEFAULT) : -1;
+    const bool good = id >= 0 && H5Awrite(id, H5T_NATIVE_INT64, &value) >= 0;
+    dl_h5_close_id(id);
+    dl_h5_close_id(access);
+    const bool closed = file >= 0 && H5Fclose(file) >= 0;
+    return good && closed;
+}
+
+dl_status dl_h5_writer_change_int(const dl_h5_writer *writer, const char *object, const char *name,
+                                  int64_t value) {
+    char reason[DL_H5_REASON_BYTES] = "";
+    dl_h5_lock();
+    const bool good = change(writer->temporary, object, name, value);
+    if (!good) {
+        (void)dl_h5_reason(reason);
+    }
+    dl_h5_unlock();
+    DL_RETURN_ERROR_IF(!good, DL_ERR_IO, "cannot lay %s out in memory: %s", writer->path, reason);
+    return DL_OK;
+}
+
 int64_t dl_h5_writer_offset(const dl_h5_writer *writer, int index) {
     return writer->dataset[index].dataset.offset;
 }

@@ -18,6 +18,7 @@
 enum { WORD_IDLE, WORD_DONE, WORD_WORKING, WORD_FAILED };
 
 enum { POLL_NANOSECONDS = 2000000 }; /* while ranks wait for each other's threads */
+enum { PIECE_ELEMENTS = 1 << 18 };   /* looked at between two rests of the thread */
 
 /* What a save is taken to need before the first was measured: a slow shared file system. */
 #define FIRST_SECONDS 0.5
@@ -34,6 +35,7 @@ struct dl_saver {
     dl_state *state;
     int n_slices;
     dl_checkpoint_slice *slice; /* into `copy` */
+    dl_checkpoint_layout *layout;
     char **device;
     char *copy;
     size_t n_bytes;
@@ -56,7 +58,8 @@ struct dl_saver {
     bool has_thread;
     pthread_t thread;
     atomic_int word;
-    atomic_bool stop; /* it is to give up: another rank has failed, or options.stop */
+    atomic_bool stop;  /* it is to give up: another rank has failed, or options.stop */
+    atomic_bool hurry; /* nothing is computed beside it: the main thread waits for it */
     dl_error error;
 };
 
@@ -77,7 +80,7 @@ static dl_status make_room(dl_saver *saver) {
         saver->slice[i].bytes = at;
         at += dl_state_slice_bytes(&saver->slice[i]);
     }
-    return DL_OK;
+    return dl_checkpoint_layout_create(saver->rank, saver->slice, saver->n_slices, &saver->layout);
 }
 
 static dl_status copy_state(dl_saver *saver) {
@@ -92,7 +95,7 @@ static dl_status copy_state(dl_saver *saver) {
 }
 
 /* Without an early end, so that it is vectors: as quick as memory. */
-static bool are_finite(const float *value, int64_t n) {
+static bool is_finite_piece(const float *value, int64_t n) {
     const uint32_t exponent = 0x7F800000U;
     uint32_t bad = 0;
 #pragma omp simd reduction(| : bad)
@@ -102,6 +105,15 @@ static bool are_finite(const float *value, int64_t n) {
         bad |= (bits & exponent) == exponent;
     }
     return bad == 0;
+}
+
+static bool are_finite(const float *value, int64_t n) {
+    bool good = true;
+    for (int64_t i = 0; i < n && good; i += PIECE_ELEMENTS) {
+        good = is_finite_piece(value + i, n - i < PIECE_ELEMENTS ? n - i : PIECE_ELEMENTS);
+        dl_thread_rest();
+    }
+    return good;
 }
 
 /* A model that is broken is not kept. */
@@ -119,15 +131,15 @@ static dl_status check_finite(const dl_saver *saver) {
 
 static void *write_part(void *context) {
     dl_saver *saver = context;
-    dl_thread_give_way();
+    dl_thread_give_way(&saver->hurry);
     dl_status status = check_finite(saver);
     if (status == DL_OK && saver->full_disk) {
         status = dl_error_raise(DL_ERR_IO, __FILE__, __LINE__, __func__,
                                 "cannot write to %s: %s (by --inject)", saver->checkpoints, strerror(ENOSPC));
     }
     if (status == DL_OK) {
-        status = dl_checkpoint_write_part(saver->checkpoints, saver->about.step, saver->rank, saver->slice,
-                                          saver->n_slices, &saver->stop, &saver->part);
+        status = dl_checkpoint_write_part(saver->checkpoints, saver->about.step, saver->layout, &saver->stop,
+                                          &saver->part);
     }
     if (status != DL_OK) {
         dl_error_take(&saver->error);
@@ -139,7 +151,7 @@ static void *write_part(void *context) {
 /* Rank 0: the checkpoint is there when the manifest is; then older ones may go. */
 static void *commit(void *context) {
     dl_saver *saver = context;
-    dl_thread_give_way();
+    dl_thread_give_way(&saver->hurry);
     dl_status status =
         dl_checkpoint_commit(saver->checkpoints, &saver->about, (const char *const *)saver->parts);
     if (status != DL_OK) {
@@ -273,6 +285,7 @@ static dl_status finish_commit(dl_saver *saver) {
 static dl_status advance(dl_saver *saver, int word) {
     if (word == WORD_FAILED) {
         atomic_store(&saver->stop, true);
+        atomic_store(&saver->hurry, true);
     }
     join(saver);
     if (word == WORD_FAILED) {
@@ -322,22 +335,27 @@ static dl_status agree_on_word(dl_saver *saver, int *word) {
 }
 
 dl_status dl_saver_finish(dl_saver *saver) {
-    while (saver->phase != PHASE_NONE) {
+    dl_status status = DL_OK;
+    atomic_store(&saver->hurry, true);
+    while (saver->phase != PHASE_NONE && status == DL_OK) {
         int word = WORD_IDLE;
         take_request(saver);
-        DL_RETURN_IF_ERROR(agree_on_word(saver, &word));
+        DL_GOTO_IF_ERROR(status, agree_on_word(saver, &word), done);
         if (word == WORD_WORKING) {
             (void)nanosleep(&(struct timespec){.tv_nsec = POLL_NANOSECONDS}, NULL);
         } else {
-            DL_RETURN_IF_ERROR(advance(saver, word));
+            status = advance(saver, word);
         }
     }
-    return DL_OK;
+done:
+    atomic_store(&saver->hurry, false);
+    return status;
 }
 
 dl_status dl_saver_begin(dl_saver *saver, const dl_saver_position *position) {
     DL_RETURN_ERROR_IF(saver->phase != PHASE_NONE, DL_ERR_INTERNAL, "a save is under way already");
     saver->began = dl_clock_seconds();
+    atomic_store(&saver->hurry, false);
     DL_RETURN_IF_ERROR(copy_state(saver));
     json_decref(saver->trainer);
     saver->trainer = json_deep_copy(position->trainer);
@@ -428,11 +446,13 @@ void dl_saver_destroy(dl_saver **saver) {
     if (*saver == NULL) {
         return;
     }
+    atomic_store(&(*saver)->hurry, true);
     join(*saver);
     dl_text_free(&(*saver)->part);
     dl_free(&(*saver)->gathered);
     dl_free(&(*saver)->parts);
     dl_free(&(*saver)->words);
+    dl_checkpoint_layout_destroy(&(*saver)->layout);
     dl_free(&(*saver)->slice);
     dl_free(&(*saver)->device);
     dl_free(&(*saver)->copy);

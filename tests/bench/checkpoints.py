@@ -151,14 +151,14 @@ def save_seconds(folder):
 
 
 def clear_disk():
-    """Both sides find the same free blocks: a virtual disk takes four times as long for blocks never written before."""
+    """Both sides begin with the same free space."""
     for folder in ('raw', 'runs/large'):
         shutil.rmtree(folder, ignore_errors=True)
     os.sync()
 
 
 def measure_write(pairs):
-    """The first pair, which makes the blocks, does not count."""
+    """The first pair does not count."""
     rehearse.write_config('large.yaml', LARGE)
     ratios, seconds = [], []
     for _ in range(1 + pairs):

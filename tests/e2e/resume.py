@@ -28,7 +28,6 @@ checkpoint: {every_steps: 10, every_minutes: 0}
 '''
 
 
-
 def train(folder, *words, ranks=0, code=0):
     return dltest.run('net.yaml', f'run.dir={folder}', *words, ranks=ranks, code=code, fresh=False,
                       DLTRAIN_THREADS='1')

@@ -5,7 +5,6 @@ end of a Slurm job: all ranks save at the same step and end with exit status 85.
 while it is saved, ends without the checkpoint (130). After SIGTERM to mpirun a save that takes too long is given up
 with the job: status.json says so, the earlier checkpoint stands, the same command goes on."""
 import glob
-import json
 import os
 import signal
 import subprocess
@@ -31,19 +30,6 @@ ENVIRONMENT = dict(os.environ, DLTRAIN_THREADS='1', DLTRAIN_INJECT='1', SLOW_DIS
                    LD_PRELOAD=os.path.join(dltest.BUILD, 'tests', 'tools', 'slow_disk.so'))
 
 
-def content(name):
-    with open(name) as f:
-        return f.read()
-
-
-def wait_until(what, condition, seconds=20):
-    until = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > until:
-            dltest.fail(f'waited {seconds} s for {what}')
-        time.sleep(0.01)
-
-
 def newest(folder):
     return max((int(name.split('/')[-2][5:]) for name in glob.glob(f'{folder}/checkpoints/step-*/manifest.json')),
                default=0)
@@ -59,7 +45,8 @@ class Job:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                         env=dict(ENVIRONMENT, SLOW_DISK_SECONDS=str(seconds)))
         if begun:
-            wait_until(f'{folder}: a checkpoint', lambda: newest(folder) > 0 or self.process.poll() is not None)
+            rehearse.wait_until(f'{folder}: a checkpoint',
+                                lambda: newest(folder) > 0 or self.process.poll() is not None)
 
     def pids(self):
         """Of the ranks, by rank."""
@@ -141,9 +128,9 @@ def check_second_while_saving(under_way):
     job = Job(f'runs/second-{under_way}', seconds=1.5)
     open(SLOW, 'w').close()
     if under_way:
-        wait_until('a save under way', lambda: glob.glob(f'{job.folder}/checkpoints/*/manifest.json.unfinished'))
+        rehearse.wait_until('a save under way', lambda: rehearse.unfinished(job.folder))
     job.signal(signal.SIGUSR1, 1)
-    wait_until('the save of the end', lambda: rehearse.status(job.folder)['state'] == 'stopped')
+    rehearse.wait_until('the save of the end', lambda: rehearse.status(job.folder)['state'] == 'stopped')
     job.signal(signal.SIGTERM, 1)
     took = job.end(130)
     now = rehearse.status(job.folder)
@@ -157,8 +144,8 @@ def check_second_while_saving(under_way):
 
 def check_second_before_saving():
     job = Job('runs/twice', '--inject', 'delay=1.5@rank=1,step=30', begun=False)
-    wait_until('step 29', lambda: os.path.exists('runs/twice/metrics.jsonl') and
-               any(m['step'] >= 29 for m in dltest.metrics('runs/twice', 'step')))
+    rehearse.wait_until('step 29', lambda: os.path.exists('runs/twice/metrics.jsonl') and
+                        any(m['step'] >= 29 for m in dltest.metrics('runs/twice', 'step')))
     job.signal(signal.SIGUSR1, 0)
     time.sleep(0.2)
     job.signal(signal.SIGUSR1, 0)
@@ -172,8 +159,8 @@ def check_failing_peer():
     """One rank cannot write: the other, which is slow, gives up at once, and the first one's reason is told."""
     open(SLOW, 'w').close()
     job = Job('runs/peer', '--inject', 'enospc@rank=1,step=1', 'train.max_steps=2000', begun=False)
-    wait_until('the failure', lambda: os.path.exists('runs/peer/log.txt') and
-               'was not saved' in content('runs/peer/log.txt'))
+    rehearse.wait_until('the failure', lambda: os.path.exists('runs/peer/log.txt') and
+                        b'was not saved' in rehearse.content('runs/peer/log.txt'))
     os.unlink(SLOW)
     job.signal(signal.SIGUSR1, 0)
     saved(job)
@@ -184,7 +171,7 @@ def check_failing_peer():
 def check_too_slow():
     job = Job('runs/slow', seconds=1.5)
     open(SLOW, 'w').close()
-    wait_until('a save under way', lambda: glob.glob(f'{job.folder}/checkpoints/*/manifest.json.unfinished'))
+    rehearse.wait_until('a save under way', lambda: rehearse.unfinished(job.folder))
     job.process.send_signal(signal.SIGTERM)
     took = job.end(None)
     now = rehearse.status(job.folder)

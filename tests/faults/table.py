@@ -61,8 +61,8 @@ def table(trials):
         cut = sum(1 for t in kills if t['save_cut'])
         stuck = sum(1 for t in kills if t['mpirun_stuck'])
         lines += [f'All ranks were gone {slowest:.1f} s after the kill at most; {cut} kills cut a save short. '
-                  f'mpirun itself hung {stuck} times, waiting for a mutex of its own after a rank was killed while it '
-                  'connected (Open MPI 4.1.4).']
+                  f'mpirun itself hung in {stuck} of them, waiting for a mutex of its own after a rank was killed '
+                  'while it connected (Open MPI 4.1.4).']
     return '\n'.join(lines + [f'Seeds: {seeds(trials)}.'])
 
 

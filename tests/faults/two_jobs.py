@@ -5,7 +5,6 @@
 works at once, goes on from its checkpoint, and ends with the bytes of a run that was never disturbed."""
 import os
 import socket
-import time
 
 import dltest
 import rehearse
@@ -14,21 +13,13 @@ WORDS = ['net.yaml', 'checkpoint.every_steps=10']
 STEPS = 60
 
 
-def wait_until(what, condition, seconds=20):
-    until = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > until:
-            dltest.fail(f'waited {seconds} s for {what}')
-        time.sleep(0.005)
-
-
 def refused(job, *words, ranks=2):
     before = rehearse.steps_told('runs/a')
     message = dltest.run(*words, ranks=ranks, code=2, fresh=False, DLTRAIN_THREADS='1').stderr
     holders = [f'process {pid} on host {socket.gethostname()}' for pid, rank in job.processes().items() if rank == 0]
     if not holders or 'another run is going on in runs/a' not in message or holders[0] not in message:
         dltest.fail(f'{words} beside a run of {holders}: {message}')
-    wait_until('the first job to go on', lambda: rehearse.steps_told('runs/a') > before or job.is_over())
+    rehearse.wait_until('the first job to go on', lambda: rehearse.steps_told('runs/a') > before or job.is_over())
     if job.is_over():
         dltest.fail(f'{words} ended the job that was there')
 
@@ -40,7 +31,7 @@ def main():
     # Each step takes some time, so that the job is there while the others are refused.
     slow = [word for step in range(STEPS - 15, STEPS) for word in ('--inject', f'delay=0.5@rank=0,step={step}')]
     job = rehearse.Job(2, [*WORDS, 'run.dir=runs/a', f'train.max_steps={STEPS}', *slow], DLTRAIN_INJECT='1')
-    wait_until('a checkpoint', lambda: rehearse.committed('runs/a') or job.is_over())
+    rehearse.wait_until('a checkpoint', lambda: rehearse.committed('runs/a') or job.is_over())
     again = [*WORDS, 'run.dir=runs/a', f'train.max_steps={STEPS}']
     refused(job, *again)
     refused(job, *again, '--fresh')

@@ -51,6 +51,15 @@ def content(name):
         return f.read()
 
 
+def wait_until(what, condition, seconds=20):
+    """Fails the test when the condition does not come true in that time."""
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            dltest.fail(f'waited {seconds} s for {what}')
+        time.sleep(0.005)
+
+
 # --- a job and its processes ---
 
 def command(ranks, words):

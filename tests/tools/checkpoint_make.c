@@ -23,7 +23,7 @@ static dl_status write_large(const char *folder, int64_t step, int64_t n_bytes, 
                                      .shape = DL_SHAPE(n_bytes),
                                      .bytes = bytes};
     const dl_status status =
-        memory != NULL ? dl_checkpoint_write_part(folder, step, 0, slice, n + 1, NULL, part) : DL_ERR_MEMORY;
+        memory != NULL ? write_slices(folder, step, 0, slice, n + 1, NULL, part) : DL_ERR_MEMORY;
     free(memory);
     dl_free(&bytes);
     return status;

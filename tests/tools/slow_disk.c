@@ -1,5 +1,5 @@
-/* Preloaded (LD_PRELOAD) into a program: while the file $SLOW_DISK exists, each write to a checkpoint's part
- * takes $SLOW_DISK_SECONDS (default 0.5). */
+/* Preloaded (LD_PRELOAD) into a program: while the file $SLOW_DISK exists, each MiB written to a checkpoint's
+ * part takes $SLOW_DISK_SECONDS (default 0.5). */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <limits.h>
@@ -25,7 +25,7 @@ ssize_t pwrite(int fd, const void *bytes, size_t n_bytes, off_t offset) {
     }
     const char *when = getenv("SLOW_DISK"), *seconds = getenv("SLOW_DISK_SECONDS");
     if (when != NULL && access(when, F_OK) == 0 && is_part(fd)) {
-        const double t = seconds != NULL ? atof(seconds) : 0.5;
+        const double t = (seconds != NULL ? atof(seconds) : 0.5) * (double)n_bytes / (1 << 20);
         struct timespec left = {.tv_sec = (time_t)t, .tv_nsec = (long)(1e9 * (t - (double)(time_t)t))};
         while (nanosleep(&left, &left) != 0) {
         }

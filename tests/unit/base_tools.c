@@ -1,5 +1,6 @@
 /* Memory, text, numbers, names, files, random numbers, digests, pieces, threads. */
 #define _GNU_SOURCE
+#include "base/clock.h"
 #include "base/digest.h"
 #include "base/mem.h"
 #include "base/pieces.h"
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -178,7 +180,8 @@ static void aligned_blocks_cover_their_range(void **state) {
 }
 
 static void *give_way(void *context) {
-    dl_thread_give_way();
+    static const atomic_bool hurry;
+    dl_thread_give_way(&hurry);
     *(int *)context = getpriority(PRIO_PROCESS, 0);
     return NULL;
 }
@@ -194,6 +197,52 @@ static void a_thread_gives_way_alone(void **state) {
     assert_int_equal(getpriority(PRIO_PROCESS, 0), before);
 }
 
+/* What a thread that works for some milliseconds, with rests, needs. */
+typedef struct working {
+    atomic_bool hurry;
+    bool gives_way;
+    double seconds, on_a_core;
+    long sleeps;
+} working;
+
+static double seconds_on_a_core(void) {
+    struct timespec now;
+    assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now), 0);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static void *work_with_rests(void *context) {
+    working *work = context;
+    struct rusage usage;
+    if (work->gives_way) {
+        dl_thread_give_way(&work->hurry);
+    }
+    (void)getrusage(RUSAGE_THREAD, &usage);
+    const long before = usage.ru_nvcsw;
+    const double start = dl_clock_seconds(), on_a_core = seconds_on_a_core();
+    while (seconds_on_a_core() < on_a_core + 2e-3) {
+        dl_thread_rest();
+    }
+    work->seconds = dl_clock_seconds() - start;
+    work->on_a_core = seconds_on_a_core() - on_a_core;
+    (void)getrusage(RUSAGE_THREAD, &usage);
+    work->sleeps = usage.ru_nvcsw - before;
+    return NULL;
+}
+
+static void rests_spread_the_work(void **state) {
+    (void)state;
+    working spread = {.gives_way = true}, hurried = {.gives_way = true, .hurry = true}, other = {0};
+    working *const all[] = {&spread, &hurried, &other};
+    for (int i = 0; i < 3; i++) {
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, work_with_rests, all[i]), 0);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+    }
+    assert_true(spread.sleeps >= 5 && spread.seconds > 10 * spread.on_a_core);
+    assert_true(hurried.sleeps == 0 && other.sleeps == 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_that_overflow_are_refused),
@@ -207,6 +256,7 @@ int main(void) {
         cmocka_unit_test(shares_cover_a_batch_once),
         cmocka_unit_test(aligned_blocks_cover_their_range),
         cmocka_unit_test(a_thread_gives_way_alone),
+        cmocka_unit_test(rests_spread_the_work),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -119,7 +119,7 @@ static dl_status save_large(const char *folder, int64_t step, const char *bytes,
     };
     const dl_checkpoint_about about = {.step = step, .ranks = 1, .config_digest = "", .data_digest = ""};
     dl_text part;
-    dl_status status = dl_checkpoint_write_part(folder, step, 0, slice, 3, stop, &part);
+    dl_status status = write_slices(folder, step, 0, slice, 3, stop, &part);
     if (status == DL_OK) {
         status = dl_checkpoint_commit(folder, &about, &(const char *){part.data});
     } else { /* other ranks may be about to write into the folder */
@@ -358,6 +358,35 @@ static void golden(void **state) {
     dl_text_free(&then);
 }
 
+/* One layout for all saves of a run: each part is what one of its own would be. */
+static void one_layout(void **state) {
+    dl_checkpoint_slice slice[SAMPLE_TENSORS];
+    char *memory = NULL, path[4096];
+    dl_checkpoint_layout *layout = NULL;
+    dl_text part[2] = {{0}}, bytes[2] = {{0}};
+    const int n = sample_slices(3, 0, 2, slice, &memory);
+    assert_non_null(memory);
+    assert_ok(dl_checkpoint_layout_create(0, slice, n, &layout));
+    for (int64_t step = 2; step <= 3; step++) {
+        dl_text_free(&part[0]);
+        assert_ok(dl_checkpoint_write_part(folder_of(state), step, layout, NULL, &part[0]));
+    }
+    assert_ok(dl_path_join(path, sizeof path, folder_of(state), "step-00000003/part-00000.h5"));
+    assert_ok(dl_file_read(path, 1 << 20, &bytes[0]));
+    dl_checkpoint_abandon(folder_of(state), 3, 0);
+    assert_ok(write_slices(folder_of(state), 3, 0, slice, n, NULL, &part[1]));
+    assert_ok(dl_file_read(path, 1 << 20, &bytes[1]));
+    assert_string_equal(part[0].data, part[1].data);
+    assert_int_equal(bytes[0].size, bytes[1].size);
+    assert_memory_equal(bytes[0].data, bytes[1].data, bytes[0].size);
+    for (int i = 0; i < 2; i++) {
+        dl_text_free(&part[i]);
+        dl_text_free(&bytes[i]);
+    }
+    dl_checkpoint_layout_destroy(&layout);
+    free(memory);
+}
+
 /* --- failing disks --- */
 
 /* Beyond the largest size a file may have: an error, no signal, and the older one stands. */
@@ -443,6 +472,7 @@ int main(void) {
         TEST(copies),
         TEST(links),
         TEST(golden),
+        TEST(one_layout),
         TEST(size_limit),
         TEST(beside_reading),
     };

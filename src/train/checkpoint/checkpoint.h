@@ -37,18 +37,29 @@ typedef struct dl_checkpoint_slice {
     dl_shape whole;
     int64_t offset[DL_MAX_DIMS]; /* of the slice's first element, in each of the tensor's dimensions */
     dl_shape shape;              /* as many dimensions as `whole` */
-    const void *bytes;           /* row-major, no gaps; must not change until the call returns */
+    const void *bytes;           /* row-major, no gaps */
 } dl_checkpoint_slice;
 
-/* Any rank: writes its part of the checkpoint of `step`, from memory to disk (fsync of file and folder). The
- * folders are made when they are missing. *part becomes the part's description, one line of text for rank 0;
- * release with dl_text_free. A tensor may have several slices in a part, and a part none at all. `stop` (may
- * be NULL) is looked at before each block of 1 MiB; when it is set the call returns DL_INTERRUPTED. After a
+/* What a rank's part looks like in all saves of a run: names, types and boxes stay, the bytes change. */
+typedef struct dl_checkpoint_layout dl_checkpoint_layout;
+
+/* Any rank: takes note of what its part holds; the first save lays it out. A tensor may have several slices
+ * in a part, and a part none at all. What the slices say is copied; their bytes are looked at by
+ * dl_checkpoint_write_part, and names and bytes must live as long as the layout. Not collective. Release with
+ * dl_checkpoint_layout_destroy. */
+DL_NODISCARD dl_status dl_checkpoint_layout_create(int rank, const dl_checkpoint_slice *slices, int n_slices,
+                                                   dl_checkpoint_layout **out);
+void dl_checkpoint_layout_destroy(dl_checkpoint_layout **layout); /* NULL-safe */
+
+/* Any rank: writes its part of the checkpoint of `step`, from memory to disk (fsync of file and folder); the
+ * slices' bytes must not change until the call returns. The folders are made when they are missing. *part
+ * becomes the part's description, one line of text for rank 0; release with dl_text_free. `stop` (may be
+ * NULL) is looked at before each block of 1 MiB; when it is set the call returns DL_INTERRUPTED. After a
  * failure this rank's part is gone; the folder stays until all ranks abandon. Not collective; blocks the
- * calling thread only. DL_ERR_USAGE when the step is committed already. */
-DL_NODISCARD dl_status dl_checkpoint_write_part(const char *checkpoints, int64_t step, int rank,
-                                                const dl_checkpoint_slice *slices, int n_slices,
-                                                const atomic_bool *stop, dl_text *part);
+ * calling thread only, one at a time for a layout. DL_ERR_USAGE when the step is committed already. */
+DL_NODISCARD dl_status dl_checkpoint_write_part(const char *checkpoints, int64_t step,
+                                                dl_checkpoint_layout *layout, const atomic_bool *stop,
+                                                dl_text *part);
 
 /* What the manifest says beside files and tensors. */
 typedef struct dl_checkpoint_about {

@@ -1,6 +1,7 @@
 /* Committing: the manifest, written under the name of the mark and renamed. What is written was parsed
  * before, by the code that will read it. */
 #define _GNU_SOURCE
+#include "base/thread.h"
 #include "train/checkpoint/checkpoint_private.h"
 #include "train/checkpoint/unfinished.h"
 
@@ -76,6 +77,7 @@ static dl_status collect(const char *const *part, int n, json_t *files, json_t *
         const bool good = each != NULL && json_array_append(files, json_object_get(each, "file")) == 0 &&
                           json_array_extend(tensors, json_object_get(each, "tensors")) == 0;
         json_decref(each);
+        dl_thread_rest();
         DL_RETURN_ERROR_IF(!good, DL_ERR_INTERNAL,
                            "the description of part %d is damaged, or memory is short", i);
     }
@@ -102,7 +104,9 @@ static dl_status make_text(const dl_checkpoint_about *about, const char *const *
                      sorted(files), "tensors", in_order != NULL ? joined(in_order) : NULL);
     DL_GOTO_ERROR_IF(status, root == NULL, done, DL_ERR_MEMORY,
                      "cannot write a manifest: out of memory, or a text that is not UTF-8");
+    dl_thread_rest();
     DL_GOTO_IF_ERROR(status, dl_checkpoint_manifest_text(root, out), done);
+    dl_thread_rest();
 done:
     json_decref(root);
     json_decref(in_order);
@@ -178,7 +182,9 @@ dl_status dl_checkpoint_commit(const char *checkpoints, const dl_checkpoint_abou
     DL_GOTO_IF_ERROR(status, dl_checkpoint_enter_existing(checkpoints, about->step, &folder), done);
     DL_GOTO_IF_ERROR(status, make_text(about, part, &text), done);
     DL_GOTO_IF_ERROR(status, check_text(folder.path, &text), done);
+    dl_thread_rest();
     DL_GOTO_IF_ERROR(status, write_manifest(&folder, &text), done);
+    dl_thread_rest();
     DL_GOTO_IF_ERROR(status, publish(&folder), done);
 done:
     dl_checkpoint_release_signals(&signals);

@@ -1,5 +1,6 @@
 /* Checked system calls, with messages that say what was wanted. */
 #define _GNU_SOURCE
+#include "base/thread.h"
 #include "train/checkpoint/checkpoint_private.h"
 
 #include <dirent.h>
@@ -22,6 +23,7 @@ dl_status dl_checkpoint_open_folder(const char *path, int *fd) {
 }
 
 static int sync_again(int fd) {
+    dl_thread_rest();
     int result = -1;
     do {
         result = fsync(fd);

@@ -2,6 +2,7 @@
  * digest; the checks behind it are for manifests that somebody made, with a fitting digest, by mistake or in
  * malice. */
 #define _GNU_SOURCE
+#include "base/thread.h"
 #include "train/checkpoint/checkpoint_private.h"
 
 #include <inttypes.h>
@@ -224,7 +225,9 @@ static dl_status parse_all(dl_checkpoint *c, const char *path, const char *text,
                        DL_CHECKPOINT_MAX_MANIFEST_BYTES);
     DL_RETURN_IF_ERROR(check_digest(path, text, n_bytes));
     DL_RETURN_IF_ERROR(check_size(path, text, n_bytes));
+    dl_thread_rest();
     DL_RETURN_IF_ERROR(parse_json(path, text, n_bytes, &c->root));
+    dl_thread_rest();
     DL_RETURN_IF_ERROR(parse_about(c, path));
     DL_RETURN_IF_ERROR(parse_files(c, path));
     DL_RETURN_IF_ERROR(dl_checkpoint_parse_tensors(c, path));

@@ -1,5 +1,6 @@
 /* The manifest's tensors and the slices that make them up. */
 #define _GNU_SOURCE
+#include "base/thread.h"
 #include "train/checkpoint/checkpoint_private.h"
 
 #include <inttypes.h>
@@ -125,6 +126,7 @@ dl_status dl_checkpoint_parse_tensors(dl_checkpoint *c, const char *path) {
                            DL_ERR_CORRUPT, "%s is damaged: tensors[%zu] is not in bytewise order of names",
                            path, i);
         c->n_tensors++;
+        dl_thread_rest();
     }
     return DL_OK;
 }

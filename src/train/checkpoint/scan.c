@@ -1,5 +1,6 @@
 /* Which checkpoints there are, and what may go. */
 #define _GNU_SOURCE
+#include "base/thread.h"
 #include "train/checkpoint/checkpoint_private.h"
 #include "train/checkpoint/unfinished.h"
 
@@ -126,6 +127,7 @@ static dl_status delete_checkpoint(const char *checkpoints, const dl_checkpoint 
     for (int i = 0; i < c->n_files; i++) {
         DL_GOTO_ERROR_IF(status, unlinkat(folder.fd, c->file[i].name, 0) != 0 && errno != ENOENT, done,
                          DL_ERR_IO, "cannot delete %s/%s: %s", folder.path, c->file[i].name, strerror(errno));
+        dl_thread_rest();
     }
     DL_GOTO_ERROR_IF(status, unlinkat(folder.fd, DL_CHECKPOINT_UNFINISHED, 0) != 0, done, DL_ERR_IO,
                      "cannot delete %s: %s", folder.path, strerror(errno));
@@ -172,6 +174,7 @@ static dl_status prune_one(const char *checkpoints, int64_t step, bool may_delet
         *gone = status == DL_OK;
     }
     dl_checkpoint_close(&c);
+    dl_thread_rest();
     return status;
 }
 

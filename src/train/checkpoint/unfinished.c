@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "train/checkpoint/unfinished.h"
 
+#include "base/thread.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -81,6 +83,7 @@ dl_status dl_checkpoint_enter(const char *checkpoints, int64_t step, dl_checkpoi
         DL_RETURN_IF_ERROR(sync_parent_of(out->parent_path));
     }
     DL_RETURN_IF_ERROR(make_folder(out->path, &made));
+    dl_thread_rest();
     DL_RETURN_IF_ERROR(open_folders(out));
     DL_RETURN_ERROR_IF(dl_checkpoint_has(out->fd, DL_CHECKPOINT_MANIFEST), DL_ERR_USAGE,
                        "%s is committed already; set it aside before this step is saved again", out->path);
