@@ -144,7 +144,7 @@ static dl_status copy_in(void *context, void *device, const void *host, size_t n
 static dl_status sum(void *context, dl_dtype dtype, const void *const leaf[DL_TREE_NODES], int64_t n_elements,
                      void *out, void *into) {
     (void)context;
-    return CUDA(dl_cuda_tree_sum(dtype == DL_F64, leaf, n_elements, out, handle_of(into)));
+    return CUDA(dl_launch_piece_sum(dtype == DL_F64, leaf, n_elements, out, handle_of(into)));
 }
 
 dl_status dl_comm_device_cuda(int index, dl_comm_device *out) {

@@ -2,9 +2,7 @@
 #include "comm/nccl/sum.h"
 #include "kernels/cuda/launch.cuh"
 
-namespace {
-
-constexpr int n_pieces = 8; /* DL_PIECES */
+static constexpr int n_pieces = 8; /* DL_PIECES */
 
 struct nodes {
     const void *leaf[2 * n_pieces]; /* by node: 1 the root, 2k and 2k+1 the halves of k; null: not a leaf */
@@ -23,16 +21,14 @@ template <typename T, int node> static __device__ __forceinline__ T value(const 
 }
 
 /* `out` may be a leaf: an element is read before it is written, by one thread. */
-template <typename T> __global__ void tree_sum(int64_t n, nodes tree, T *out) {
+template <typename T> static __global__ void tree_sum(int64_t n, nodes tree, T *out) {
     for (int64_t i = dl_first(); i < n; i += dl_stride()) {
         out[i] = value<T, 1>(tree, i);
     }
 }
 
-} // namespace
-
-extern "C" cudaError_t dl_cuda_tree_sum(int doubles, const void *const *leaf, int64_t n_elements, void *out,
-                                        cudaStream_t stream) {
+cudaError_t dl_launch_piece_sum(int doubles, const void *const *leaf, int64_t n_elements, void *out,
+                                cudaStream_t stream) {
     nodes tree = {};
     for (int node = 1; node < 2 * n_pieces; node++) {
         tree.leaf[node] = leaf[node];

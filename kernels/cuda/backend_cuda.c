@@ -112,18 +112,7 @@ static dl_status prepare_kernels(dl_device *device, const dl_op_desc *desc, cons
     return DL_OK;
 }
 
-static bool has_short_floats(const dl_op_desc *desc) {
-    for (int i = 0; i < dl_op_info_of(desc->kind)->n_slots; i++) {
-        const dl_dtype dtype = desc->slot[i].dtype;
-        if (desc->slot[i].present && (dtype == DL_BF16 || dtype == DL_F16)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Activations are plain (NHWC) here, weights have a layout of their own for those who say so. */
-static bool has_layouts(const dl_op_desc *desc, bool weights_may) {
+bool dl_cuda_has_layouts(const dl_op_desc *desc, bool weights_may) {
     for (int i = 0; i < DL_OP_MAX_SLOTS; i++) {
         const dl_layout *layout = desc->slot[i].present ? desc->slot[i].layout : NULL;
         if (layout != NULL && layout != &dl_layout_any &&
@@ -136,7 +125,7 @@ static bool has_layouts(const dl_op_desc *desc, bool weights_may) {
 
 /* What a kind without an opinion of its own takes. */
 static bool takes_plain(const dl_op_desc *desc) {
-    return !has_short_floats(desc) && !has_layouts(desc, false);
+    return !dl_op_has_half(desc) && !dl_cuda_has_layouts(desc, false);
 }
 
 /* Rows end with one that has neither run nor prepare. */
@@ -155,7 +144,7 @@ static const dl_cuda_kind *find(const dl_op_desc *desc) {
 #include "kernels/cuda/families.def"
 #undef DL_CUDA_FAMILY
     };
-    for (size_t i = 0; i < sizeof families / sizeof families[0] && !has_layouts(desc, true); i++) {
+    for (size_t i = 0; i < sizeof families / sizeof families[0] && !dl_cuda_has_layouts(desc, true); i++) {
         const dl_cuda_kind *kind = find_in(families[i], desc);
         if (kind != NULL) {
             return kind;

@@ -1,6 +1,6 @@
-/* Batch normalization (kernels/ops/batch_norm_info.c). Images are matrices of as many columns as channels; a block
- * has a strip of them, so that a thread stays with its channel and reads its statistics once. Groups of samples are
- * groups of rows. */
+/* Batch normalization (kernels/ops/batch_norm_info.c). Images are matrices of as many columns as channels; a
+ * block has a strip of them, so that a thread stays with its channel and reads its statistics once. Groups of
+ * samples are groups of rows. */
 #include "kernels/common/batch_norm_image.h"
 #include "kernels/common/update.h"
 #include "kernels/cuda/columns.cuh"
@@ -67,8 +67,8 @@ static __global__ void sum_runs(dl_batch_norm_sizes z, int64_t n_runs, Values va
 }
 
 /* out[group, 2, channel], groups `stride` apart; behind them, where there is room, the number of values. */
-static __global__ void add_runs(int64_t n, dl_batch_norm_sizes z, int64_t n_runs, const double *runs, int64_t stride,
-                                double *out) {
+static __global__ void add_runs(int64_t n, dl_batch_norm_sizes z, int64_t n_runs, const double *runs,
+                                int64_t stride, double *out) {
     const int64_t width = 2 * z.channels;
     for (int64_t i = dl_first(); i < n; i += dl_stride()) {
         const int64_t group = i / width, column = i % width;
@@ -84,32 +84,34 @@ static __global__ void add_runs(int64_t n, dl_batch_norm_sizes z, int64_t n_runs
 }
 
 template <typename Values>
-static cudaError_t sum(const dl_batch_norm_sizes *z, int64_t n_runs, Values values, double *runs, int64_t stride,
-                       double *out, cudaStream_t stream) {
+static cudaError_t sum(const dl_batch_norm_sizes *z, int64_t n_runs, Values values, double *runs,
+                       int64_t stride, double *out, cudaStream_t stream) {
     if (z->groups == 0) {
         return cudaSuccess;
     }
-    DL_LAUNCH(sum_runs<Values>, dl_strip_blocks(z->channels, n_runs, z->groups), DL_SUM_THREADS, stream, *z, n_runs,
-              values, runs);
-    return dl_launch(add_runs, z->groups * 2 * z->channels, stream, *z, n_runs, const_cast<const double *>(runs),
-                     stride, out);
+    DL_LAUNCH(sum_runs<Values>, dl_strip_blocks(z->channels, n_runs, z->groups), DL_SUM_THREADS, stream, *z,
+              n_runs, values, runs);
+    return dl_launch(add_runs, z->groups * 2 * z->channels, stream, *z, n_runs,
+                     const_cast<const double *>(runs), stride, out);
 }
 
 template <typename T>
-static cudaError_t sums(const dl_batch_norm_sizes *z, int64_t n_runs, const void *x, double *runs, double *out,
-                        cudaStream_t stream) {
+static cudaError_t sums(const dl_batch_norm_sizes *z, int64_t n_runs, const void *x, double *runs,
+                        double *out, cudaStream_t stream) {
     return sum(z, n_runs, moments_of<T>{static_cast<const T *>(x)}, runs, 2 * z->channels + 1, out, stream);
 }
 
-cudaError_t dl_launch_batch_norm_sums(const dl_batch_norm_sizes *z, int64_t n_runs, dl_dtype dtype, const void *x,
-                                      double *runs, double *out, cudaStream_t stream) {
+cudaError_t dl_launch_batch_norm_sums(const dl_batch_norm_sizes *z, int64_t n_runs, dl_dtype dtype,
+                                      const void *x, double *runs, double *out, cudaStream_t stream) {
     return DL_BY_DTYPE(dtype, sums, z, n_runs, x, runs, out, stream);
 }
 
 template <typename T>
-static cudaError_t backward_sums(const dl_batch_norm_sizes *z, int64_t n_runs, dl_activation activation, const void *dy,
-                                 const void *x, const float *stat, double *runs, double *dstat, cudaStream_t stream) {
-    const gradients_of<T> values = {static_cast<const T *>(x), static_cast<const T *>(dy), stat, activation, {}};
+static cudaError_t backward_sums(const dl_batch_norm_sizes *z, int64_t n_runs, dl_activation activation,
+                                 const void *dy, const void *x, const float *stat, double *runs,
+                                 double *dstat, cudaStream_t stream) {
+    const gradients_of<T> values = {
+        static_cast<const T *>(x), static_cast<const T *>(dy), stat, activation, {}};
     return sum(z, n_runs, values, runs, 2 * z->channels, dstat, stream);
 }
 
@@ -139,8 +141,8 @@ static __global__ void forward(dl_batch_norm_sizes z, int64_t n_runs, dl_activat
 }
 
 template <typename T>
-static __global__ void backward_data(dl_batch_norm_sizes z, int64_t n_runs, dl_activation activation, const T *dy,
-                                     const T *x, const float *stat, const double *dstat, T *dx) {
+static __global__ void backward_data(dl_batch_norm_sizes z, int64_t n_runs, dl_activation activation,
+                                     const T *dy, const T *x, const float *stat, const double *dstat, T *dx) {
     const dl_strip s = dl_strip_of(z.channels, n_runs);
     const int64_t rows = rows_of(z, s.group), end = dl_sum_run_begin(rows, n_runs, s.run + 1);
     if (s.column >= z.channels) {
@@ -169,15 +171,17 @@ static cudaError_t launch_forward(const dl_batch_norm_sizes *z, dl_activation ac
                                   const float *stat, const void *residual, void *y, cudaStream_t stream) {
     const int64_t n_runs = image_runs(z);
     DL_LAUNCH(forward<T>, dl_strip_blocks(z->channels, n_runs, z->groups), DL_SUM_THREADS, stream, *z, n_runs,
-              activation, static_cast<const T *>(x), stat, static_cast<const T *>(residual), static_cast<T *>(y));
+              activation, static_cast<const T *>(x), stat, static_cast<const T *>(residual),
+              static_cast<T *>(y));
     return cudaPeekAtLastError();
 }
 
-cudaError_t dl_launch_batch_norm_forward(const dl_batch_norm_sizes *z, dl_activation activation, dl_dtype dtype,
-                                         const void *x, const float *stat, const void *residual, void *y,
-                                         cudaStream_t stream) {
-    return z->n * z->cells == 0 ? cudaSuccess
-                                : DL_BY_DTYPE(dtype, launch_forward, z, activation, x, stat, residual, y, stream);
+cudaError_t dl_launch_batch_norm_forward(const dl_batch_norm_sizes *z, dl_activation activation,
+                                         dl_dtype dtype, const void *x, const float *stat,
+                                         const void *residual, void *y, cudaStream_t stream) {
+    return z->n * z->cells == 0
+               ? cudaSuccess
+               : DL_BY_DTYPE(dtype, launch_forward, z, activation, x, stat, residual, y, stream);
 }
 
 template <typename T>
@@ -185,22 +189,25 @@ static cudaError_t launch_backward(const dl_batch_norm_sizes *z, dl_activation a
                                    const void *x, const float *stat, const double *dstat, void *dx,
                                    cudaStream_t stream) {
     const int64_t n_runs = image_runs(z);
-    DL_LAUNCH(backward_data<T>, dl_strip_blocks(z->channels, n_runs, z->groups), DL_SUM_THREADS, stream, *z, n_runs,
-              activation, static_cast<const T *>(dy), static_cast<const T *>(x), stat, dstat, static_cast<T *>(dx));
+    DL_LAUNCH(backward_data<T>, dl_strip_blocks(z->channels, n_runs, z->groups), DL_SUM_THREADS, stream, *z,
+              n_runs, activation, static_cast<const T *>(dy), static_cast<const T *>(x), stat, dstat,
+              static_cast<T *>(dx));
     return cudaPeekAtLastError();
 }
 
-cudaError_t dl_launch_batch_norm_backward_data(const dl_batch_norm_sizes *z, dl_activation activation, dl_dtype dtype,
-                                               const void *dy, const void *x, const float *stat, const double *dstat,
-                                               void *dx, cudaStream_t stream) {
-    return z->n * z->cells == 0 ? cudaSuccess
-                                : DL_BY_DTYPE(dtype, launch_backward, z, activation, dy, x, stat, dstat, dx, stream);
+cudaError_t dl_launch_batch_norm_backward_data(const dl_batch_norm_sizes *z, dl_activation activation,
+                                               dl_dtype dtype, const void *dy, const void *x,
+                                               const float *stat, const double *dstat, void *dx,
+                                               cudaStream_t stream) {
+    return z->n * z->cells == 0
+               ? cudaSuccess
+               : DL_BY_DTYPE(dtype, launch_backward, z, activation, dy, x, stat, dstat, dx, stream);
 }
 
 /* --- channels --- */
 
-static __global__ void fold(int64_t n, int64_t channels, double epsilon, const double *sums, const float *gamma,
-                            const float *beta, float *stat) {
+static __global__ void fold(int64_t n, int64_t channels, double epsilon, const double *sums,
+                            const float *gamma, const float *beta, float *stat) {
     for (int64_t i = dl_first(); i < n; i += dl_stride()) {
         const int64_t group = i / channels, c = i % channels;
         const double *of = sums + group * (2 * channels + 1);
@@ -219,18 +226,19 @@ cudaError_t dl_launch_batch_norm_statistics(const dl_batch_norm_sizes *z, double
 static __global__ void fold_moving(int64_t n, double epsilon, const float *mean, const float *variance,
                                    const float *gamma, const float *beta, float *stat) {
     for (int64_t c = dl_first(); c < n; c += dl_stride()) {
-        dl_batch_norm_fold(dl_channel_moments{(double)mean[c], (double)variance[c]}, epsilon, (double)gamma[c],
-                           (double)beta[c], 0.0, stat + c, n);
+        dl_batch_norm_fold(dl_channel_moments{(double)mean[c], (double)variance[c]}, epsilon,
+                           (double)gamma[c], (double)beta[c], 0.0, stat + c, n);
     }
 }
 
 cudaError_t dl_launch_batch_norm_moving(const dl_batch_norm_sizes *z, double epsilon, const float *mean,
-                                        const float *variance, const float *gamma, const float *beta, float *stat,
-                                        cudaStream_t stream) {
+                                        const float *variance, const float *gamma, const float *beta,
+                                        float *stat, cudaStream_t stream) {
     return dl_launch(fold_moving, z->channels, stream, epsilon, mean, variance, gamma, beta, stat);
 }
 
-static __global__ void backward_weights(int64_t n, int64_t groups, const double *dstat, float *dgamma, float *dbeta) {
+static __global__ void backward_weights(int64_t n, int64_t groups, const double *dstat, float *dgamma,
+                                        float *dbeta) {
     for (int64_t c = dl_first(); c < n; c += dl_stride()) {
         double beta = 0.0, gamma = 0.0;
         for (int64_t g = 0; g < groups; g++) {
@@ -246,8 +254,8 @@ static __global__ void backward_weights(int64_t n, int64_t groups, const double 
     }
 }
 
-cudaError_t dl_launch_batch_norm_backward_weights(const dl_batch_norm_sizes *z, const double *dstat, float *dgamma,
-                                                  float *dbeta, cudaStream_t stream) {
+cudaError_t dl_launch_batch_norm_backward_weights(const dl_batch_norm_sizes *z, const double *dstat,
+                                                  float *dgamma, float *dbeta, cudaStream_t stream) {
     return dl_launch(backward_weights, z->channels, stream, z->groups, dstat, dgamma, dbeta);
 }
 
@@ -282,7 +290,8 @@ static __global__ void commit(int64_t n, double keep, const double *moments, flo
     }
 }
 
-cudaError_t dl_launch_batch_norm_commit(const dl_batch_norm_sizes *z, double keep, const double *moments, float *mean,
-                                        float *variance, const int32_t *control, cudaStream_t stream) {
+cudaError_t dl_launch_batch_norm_commit(const dl_batch_norm_sizes *z, double keep, const double *moments,
+                                        float *mean, float *variance, const int32_t *control,
+                                        cudaStream_t stream) {
     return dl_launch(commit, z->channels, stream, keep, moments, mean, variance, control);
 }

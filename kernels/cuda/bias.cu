@@ -6,8 +6,8 @@
 #include "kernels/cuda/launch.cuh"
 
 template <typename T>
-static __global__ void bias_activation(int64_t n, int64_t columns, dl_activation activation, const float *bias,
-                                       T *y) {
+static __global__ void bias_activation(int64_t n, int64_t columns, dl_activation activation,
+                                       const float *bias, T *y) {
     for (int64_t i = dl_first(); i < n; i += dl_stride()) {
         const float b = bias == NULL ? 0.0f : bias[i % columns];
         y[i] = dl_convert<T>(dl_activate(activation, dl_float_of(y[i]) + b));
@@ -17,11 +17,12 @@ static __global__ void bias_activation(int64_t n, int64_t columns, dl_activation
 template <typename T>
 static cudaError_t finish(int64_t rows, int64_t columns, dl_activation activation, const float *bias, void *y,
                           cudaStream_t stream) {
-    return dl_launch(bias_activation<T>, rows * columns, stream, columns, activation, bias, static_cast<T *>(y));
+    return dl_launch(bias_activation<T>, rows * columns, stream, columns, activation, bias,
+                     static_cast<T *>(y));
 }
 
-cudaError_t dl_launch_bias_activation(int64_t rows, int64_t columns, dl_activation activation, const float *bias,
-                                      dl_dtype dtype, void *y, cudaStream_t stream) {
+cudaError_t dl_launch_bias_activation(int64_t rows, int64_t columns, dl_activation activation,
+                                      const float *bias, dl_dtype dtype, void *y, cudaStream_t stream) {
     return DL_BY_DTYPE(dtype, finish, rows, columns, activation, bias, y, stream);
 }
 
@@ -31,7 +32,8 @@ static __global__ void sum_runs(int64_t rows, int64_t columns, int64_t n_runs, c
     const dl_strip s = dl_strip_of(columns, n_runs);
     const int64_t end = dl_sum_run_begin(rows, n_runs, s.run + 1);
     dl_channel_sums sum = {0.0, 0.0};
-    for (int64_t row = dl_sum_run_begin(rows, n_runs, s.run) + s.y; row < end && s.column < columns; row += s.height) {
+    for (int64_t row = dl_sum_run_begin(rows, n_runs, s.run) + s.y; row < end && s.column < columns;
+         row += s.height) {
         sum.first += (double)dl_float_of(x[row * columns + s.column]);
     }
     sum = dl_sum_block(s, sum);

@@ -1,6 +1,6 @@
-/* For .cu files: blocks over the columns of a matrix, and pairs of sums down them in a fixed order (kernels/common/
- * column_sums.h). Blocks and threads are numbered in one dimension: columns side by side first, then runs of
- * rows, then groups of runs. */
+/* For .cu files: blocks over the columns of a matrix, and pairs of sums down them in a fixed order
+ * (kernels/common/ column_sums.h). Blocks and threads are numbered in one dimension: columns side by side
+ * first, then runs of rows, then groups of runs. */
 #ifndef DLTRAIN_KERNELS_CUDA_COLUMNS_CUH
 #define DLTRAIN_KERNELS_CUDA_COLUMNS_CUH
 

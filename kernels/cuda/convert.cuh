@@ -1,5 +1,5 @@
-/* For .cu files: element types, and rounding between them (to nearest, ties to even). A kind's arithmetic is float32's
- * for all of them. */
+/* For .cu files: element types, and rounding between them (to nearest, ties to even). A kind's arithmetic is
+ * float32's for all of them. */
 #ifndef DLTRAIN_KERNELS_CUDA_CONVERT_CUH
 #define DLTRAIN_KERNELS_CUDA_CONVERT_CUH
 
@@ -33,7 +33,8 @@ template <> __device__ __forceinline__ __half dl_rounded<__half>(float x) {
     return __float2half_rn(x);
 }
 
-/* function<T>(arguments) for the type T of a dtype; cudaErrorInvalidValue for those that are no floats of a tensor. */
+/* function<T>(arguments) for the type T of a dtype; cudaErrorInvalidValue for those that are no floats of a
+ * tensor. */
 #define DL_BY_DTYPE(dtype, function, ...)                                                                    \
     ((dtype) == DL_F32    ? function<float>(__VA_ARGS__)                                                     \
      : (dtype) == DL_BF16 ? function<__nv_bfloat16>(__VA_ARGS__)                                             \

@@ -20,6 +20,9 @@ cudaError_t dl_launch_activation_forward(int64_t n, dl_activation activation, co
 cudaError_t dl_launch_activation_backward(int64_t n, dl_activation activation, const float *y,
                                           const float *dy, float *dx, cudaStream_t stream);
 cudaError_t dl_launch_add(int64_t n, const float *a, const float *b, float *y, cudaStream_t stream);
+/* y = x, one of them float32, the other of any type of a tensor. */
+cudaError_t dl_launch_cast(int64_t n, dl_dtype from, const void *x, dl_dtype to, void *y,
+                           cudaStream_t stream);
 
 /* filters.cu: [k, c, cells] in float32 becomes [k, cells, c] of a type; the other way round. */
 cudaError_t dl_launch_pack_weights(int64_t k, int64_t c, int64_t cells, const float *x, dl_dtype dtype,
@@ -87,26 +90,33 @@ cudaError_t dl_launch_commit_f32(int64_t n, const dl_op_attr *attr, float *state
                                  const int32_t *control, const dl_step_block *step, cudaStream_t stream);
 cudaError_t dl_launch_commit_f64(int64_t n, bool accumulate, double *state, const double *value,
                                  const int32_t *control, cudaStream_t stream);
+/* The loss scale of a step in the weight of its totals; the next one. */
+cudaError_t dl_launch_scale_weight(const double *totals, const double *scale, double *scaled,
+                                   cudaStream_t stream);
+cudaError_t dl_launch_commit_loss_scale(double *scale, const int32_t *control, cudaStream_t stream);
 
 /* rows.cu: softmax, losses and metrics, rows of k values; labels below 0: none. Loss and metric values go to
- * `narrow` or `wide`, the other one is NULL. dx may be x; dx and p may be NULL. */
+ * `narrow` or `wide`, the other one is NULL.  `scale`: the loss scale of gradients, NULL:
+ * none. dx may be x; dx and p may be NULL. */
 cudaError_t dl_launch_softmax_forward(dl_row_sizes rows, const float *x, float *y, cudaStream_t stream);
 cudaError_t dl_launch_softmax_backward(dl_row_sizes rows, const float *y, const float *dy, float *dx,
                                        cudaStream_t stream);
 cudaError_t dl_launch_softmax_cross_entropy(dl_row_sizes rows, const dl_loss_attr *attr, const float *x,
-                                            const int32_t *labels, float *narrow, double *wide, float *dx,
-                                            float *p, cudaStream_t stream);
+                                            const int32_t *labels, const double *scale, float *narrow,
+                                            double *wide, float *dx, float *p, cudaStream_t stream);
 cudaError_t dl_launch_cross_entropy_forward(dl_row_sizes rows, const dl_loss_attr *attr, const float *p,
                                             const int32_t *labels, float *narrow, double *wide,
                                             cudaStream_t stream);
 cudaError_t dl_launch_cross_entropy_backward(dl_row_sizes rows, const dl_loss_attr *attr, const float *p,
-                                             const int32_t *labels, float *dp, cudaStream_t stream);
+                                             const int32_t *labels, const double *scale, float *dp,
+                                             cudaStream_t stream);
 cudaError_t dl_launch_accuracy(dl_row_sizes rows, int64_t k, const float *x, const int32_t *labels,
                                float *narrow, double *wide, cudaStream_t stream);
 cudaError_t dl_launch_error_forward(dl_row_sizes rows, bool absolute, const float *x, const float *target,
                                     float *narrow, double *wide, cudaStream_t stream);
 cudaError_t dl_launch_error_backward(dl_row_sizes rows, const dl_loss_attr *attr, const float *x,
-                                     const float *target, float *dx, cudaStream_t stream);
+                                     const float *target, const double *scale, float *dx,
+                                     cudaStream_t stream);
 
 /* sums.cu: in orders that depend on n alone. */
 cudaError_t dl_launch_sum_samples(int64_t n, const float *narrow, const double *wide, bool accumulate,

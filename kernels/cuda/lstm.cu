@@ -18,7 +18,8 @@ static __global__ void lstm_backward(int64_t n, dl_lstm_backward_step step) {
     }
 }
 
-cudaError_t dl_launch_lstm_backward(int64_t n_samples, const dl_lstm_backward_step *step, cudaStream_t stream) {
+cudaError_t dl_launch_lstm_backward(int64_t n_samples, const dl_lstm_backward_step *step,
+                                    cudaStream_t stream) {
     return dl_launch(lstm_backward, n_samples * step->h, stream, *step);
 }
 
@@ -29,7 +30,7 @@ static __global__ void lstm_before(int64_t n, int64_t n_positions, int64_t h, co
     }
 }
 
-cudaError_t dl_launch_lstm_before(int64_t n_samples, int64_t n_positions, int64_t h, const float *y, const float *h0,
-                                  float *before, cudaStream_t stream) {
+cudaError_t dl_launch_lstm_before(int64_t n_samples, int64_t n_positions, int64_t h, const float *y,
+                                  const float *h0, float *before, cudaStream_t stream) {
     return dl_launch(lstm_before, n_samples * n_positions * h, stream, n_positions, h, y, h0, before);
 }

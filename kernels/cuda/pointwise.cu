@@ -1,5 +1,6 @@
 /* Element by element. */
 #include "kernels/common/activation.h"
+#include "kernels/cuda/convert.cuh"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/launch.cuh"
 
@@ -34,4 +35,24 @@ static __global__ void add(int64_t n, const float *a, const float *b, float *y) 
 
 cudaError_t dl_launch_add(int64_t n, const float *a, const float *b, float *y, cudaStream_t stream) {
     return dl_launch(add, n, stream, a, b, y);
+}
+
+template <typename From, typename To> static __global__ void cast(int64_t n, const From *x, To *y) {
+    for (int64_t i = dl_first(); i < n; i += dl_stride()) {
+        y[i] = dl_convert<To>(x[i]);
+    }
+}
+
+template <typename To> static cudaError_t narrow(int64_t n, const void *x, void *y, cudaStream_t stream) {
+    return dl_launch(cast<float, To>, n, stream, static_cast<const float *>(x), static_cast<To *>(y));
+}
+
+template <typename From> static cudaError_t widen(int64_t n, const void *x, void *y, cudaStream_t stream) {
+    return dl_launch(cast<From, float>, n, stream, static_cast<const From *>(x), static_cast<float *>(y));
+}
+
+cudaError_t dl_launch_cast(int64_t n, dl_dtype from, const void *x, dl_dtype to, void *y,
+                           cudaStream_t stream) {
+    return from == DL_F32 ? DL_BY_DTYPE(to, narrow, n, x, y, stream)
+                          : DL_BY_DTYPE(from, widen, n, x, y, stream);
 }

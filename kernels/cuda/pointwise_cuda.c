@@ -29,6 +29,17 @@ static cudaError_t copy(const dl_op *op, void *const *slots, cudaStream_t stream
     return cudaMemcpyAsync(slots[1], slots[0], dl_op_slot_bytes(op, 1), cudaMemcpyDeviceToDevice, stream);
 }
 
+static cudaError_t cast(const dl_op *op, void *const *slots, cudaStream_t stream) {
+    return dl_launch_cast(elements(op, 0), op->desc.slot[0].dtype, slots[0], op->desc.slot[1].dtype, slots[1],
+                          stream);
+}
+
+/* Between float32 and any other type, in plain layouts. */
+static bool takes_cast(const dl_op_desc *desc) {
+    return (desc->slot[0].dtype == DL_F32 || desc->slot[1].dtype == DL_F32) &&
+           !dl_cuda_has_layouts(desc, false);
+}
+
 static cudaError_t unpack(const dl_op *op, void *const *slots, cudaStream_t stream) {
     if (op->desc.attr.accumulate) {
         return dl_launch_add(elements(op, 1), slots[1], slots[0], slots[1], stream);
@@ -41,6 +52,7 @@ const dl_cuda_kind dl_cuda_kinds_pointwise[] = {
     {.kind = DL_OP_ACTIVATION_BACKWARD, .run = activation_backward},
     {.kind = DL_OP_ADD, .run = add},
     {.kind = DL_OP_FILL_ZERO, .run = fill_zero, .implementation = "memset"},
+    {.kind = DL_OP_CAST, .run = cast, .takes = takes_cast},
     {.kind = DL_OP_COPY, .run = copy, .implementation = "memcpy"},
     {.kind = DL_OP_REORDER, .run = copy, .implementation = "memcpy"},
     {.kind = DL_OP_PACK, .run = copy, .implementation = "memcpy"},

@@ -102,7 +102,9 @@ static __device__ double softmax_loss(int64_t k, const float *x, int32_t label, 
  * be x: every thread has read what it needs of other threads' elements before it writes its own. */
 template <int THREADS>
 static __global__ void softmax_cross_entropy(int64_t n, int64_t k, dl_loss_attr attr, const float *x,
-                                             const int32_t *labels, row_values loss, float *dx, float *p) {
+                                             const int32_t *labels, const double *scale, row_values loss,
+                                             float *dx, float *p) {
+    attr = dl_scaled_loss(&attr, scale);
     for (int64_t row = blockIdx.x; row < n; row += gridDim.x) {
         const int64_t first = row * k;
         const int32_t label = labels[row];
@@ -129,9 +131,9 @@ static __global__ void softmax_cross_entropy(int64_t n, int64_t k, dl_loss_attr 
 }
 
 cudaError_t dl_launch_softmax_cross_entropy(dl_row_sizes rows, const dl_loss_attr *attr, const float *x,
-                                            const int32_t *labels, float *narrow, double *wide, float *dx,
-                                            float *p, cudaStream_t stream) {
-    return LAUNCH_ROWS(softmax_cross_entropy, *attr, x, labels, row_values{narrow, wide}, dx, p);
+                                            const int32_t *labels, const double *scale, float *narrow,
+                                            double *wide, float *dx, float *p, cudaStream_t stream) {
+    return LAUNCH_ROWS(softmax_cross_entropy, *attr, x, labels, scale, row_values{narrow, wide}, dx, p);
 }
 
 template <int THREADS>
@@ -160,7 +162,8 @@ cudaError_t dl_launch_cross_entropy_forward(dl_row_sizes rows, const dl_loss_att
 }
 
 static __global__ void cross_entropy_backward(int64_t n, int64_t k, dl_loss_attr attr, const float *p,
-                                              const int32_t *labels, float *dp) {
+                                              const int32_t *labels, const double *scale, float *dp) {
+    attr = dl_scaled_loss(&attr, scale);
     for (int64_t i = dl_first(); i < n; i += dl_stride()) {
         const int32_t label = labels[i / k];
         const double target = dl_smoothed_target(i % k == label, attr.smoothing, k);
@@ -172,8 +175,9 @@ static __global__ void cross_entropy_backward(int64_t n, int64_t k, dl_loss_attr
 }
 
 cudaError_t dl_launch_cross_entropy_backward(dl_row_sizes rows, const dl_loss_attr *attr, const float *p,
-                                             const int32_t *labels, float *dp, cudaStream_t stream) {
-    return dl_launch(cross_entropy_backward, rows.n * rows.k, stream, rows.k, *attr, p, labels, dp);
+                                             const int32_t *labels, const double *scale, float *dp,
+                                             cudaStream_t stream) {
+    return dl_launch(cross_entropy_backward, rows.n * rows.k, stream, rows.k, *attr, p, labels, scale, dp);
 }
 
 /* Right when fewer than `best` of the row stand before the label: larger ones, and equal ones to the left.
@@ -222,15 +226,16 @@ cudaError_t dl_launch_error_forward(dl_row_sizes rows, bool absolute, const floa
     return LAUNCH_ROWS(error_forward, absolute, x, target, row_values{narrow, wide});
 }
 
-static __global__ void error_backward(int64_t n, double scale, bool absolute, const float *x,
-                                      const float *target, float *dx) {
+static __global__ void error_backward(int64_t n, int64_t k, dl_loss_attr attr, const float *x,
+                                      const float *target, const double *loss_scale, float *dx) {
+    const double scale = dl_scaled_loss(&attr, loss_scale).scale / (double)k;
     for (int64_t i = dl_first(); i < n; i += dl_stride()) {
-        dx[i] = (float)(scale * dl_deviation_backward((double)x[i] - (double)target[i], absolute));
+        dx[i] = (float)(scale * dl_deviation_backward((double)x[i] - (double)target[i], attr.absolute));
     }
 }
 
 cudaError_t dl_launch_error_backward(dl_row_sizes rows, const dl_loss_attr *attr, const float *x,
-                                     const float *target, float *dx, cudaStream_t stream) {
-    return dl_launch(error_backward, rows.n * rows.k, stream, attr->scale / (double)rows.k, attr->absolute, x,
-                     target, dx);
+                                     const float *target, const double *scale, float *dx,
+                                     cudaStream_t stream) {
+    return dl_launch(error_backward, rows.n * rows.k, stream, rows.k, *attr, x, target, scale, dx);
 }

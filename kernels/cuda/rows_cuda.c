@@ -21,8 +21,8 @@ static cudaError_t softmax_backward(const dl_op *op, void *const *slots, cudaStr
 
 static cudaError_t softmax_cross_entropy(const dl_op *op, void *const *slots, cudaStream_t stream) {
     return dl_launch_softmax_cross_entropy(dl_row_sizes_of(&op->desc), &op->desc.attr.u.loss, slots[0],
-                                           slots[1], narrow(op, slots, 2), wide(op, slots, 2), slots[3],
-                                           slots[4], stream);
+                                           slots[1], slots[5], narrow(op, slots, 2), wide(op, slots, 2),
+                                           slots[3], slots[4], stream);
 }
 
 static cudaError_t cross_entropy_forward(const dl_op *op, void *const *slots, cudaStream_t stream) {
@@ -32,7 +32,7 @@ static cudaError_t cross_entropy_forward(const dl_op *op, void *const *slots, cu
 
 static cudaError_t cross_entropy_backward(const dl_op *op, void *const *slots, cudaStream_t stream) {
     return dl_launch_cross_entropy_backward(dl_row_sizes_of(&op->desc), &op->desc.attr.u.loss, slots[0],
-                                            slots[1], slots[2], stream);
+                                            slots[1], slots[3], slots[2], stream);
 }
 
 static cudaError_t accuracy(const dl_op *op, void *const *slots, cudaStream_t stream) {
@@ -47,7 +47,7 @@ static cudaError_t error_forward(const dl_op *op, void *const *slots, cudaStream
 
 static cudaError_t error_backward(const dl_op *op, void *const *slots, cudaStream_t stream) {
     return dl_launch_error_backward(dl_row_sizes_of(&op->desc), &op->desc.attr.u.loss, slots[0], slots[1],
-                                    slots[2], stream);
+                                    slots[3], slots[2], stream);
 }
 
 const dl_cuda_kind dl_cuda_kinds_rows[] = {

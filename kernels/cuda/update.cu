@@ -1,6 +1,7 @@
 /* Optimizer steps, PyTorch's formulas (kernels/common/update.h), one kernel for a whole range of the arenas.
  * Each thread computes what is the same for all elements again: some fifty operations beside memory that it
  * waits for. */
+#include "kernels/common/loss_scale.h"
 #include "kernels/common/update.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/launch.cuh"
@@ -91,6 +92,26 @@ static __global__ void commit_f64(int64_t n, bool accumulate, double *state, con
     for (int64_t i = dl_first(); i < n; i += dl_stride()) {
         state[i] = accumulate ? state[i] + value[i] : value[i];
     }
+}
+
+static __global__ void scale_weight(const double *totals, const double *scale, double *scaled) {
+    const int i = (int)threadIdx.x;
+    scaled[i] = i == DL_TOTAL_WEIGHT ? totals[i] * scale[DL_SCALE_VALUE] : totals[i];
+}
+
+cudaError_t dl_launch_scale_weight(const double *totals, const double *scale, double *scaled,
+                                   cudaStream_t stream) {
+    DL_LAUNCH(scale_weight, 1, DL_N_TOTALS, stream, totals, scale, scaled);
+    return cudaPeekAtLastError();
+}
+
+static __global__ void commit_loss_scale(double *scale, const int32_t *control) {
+    dl_next_loss_scale(scale, control);
+}
+
+cudaError_t dl_launch_commit_loss_scale(double *scale, const int32_t *control, cudaStream_t stream) {
+    DL_LAUNCH(commit_loss_scale, 1, 1, stream, scale, control);
+    return cudaPeekAtLastError();
 }
 
 cudaError_t dl_launch_commit_f64(int64_t n, bool accumulate, double *state, const double *value,

@@ -29,10 +29,22 @@ static cudaError_t commit(const dl_op *op, void *const *slots, cudaStream_t stre
     return dl_launch_commit_f32(elements(op), &op->desc.attr, slots[0], slots[1], slots[2], slots[3], stream);
 }
 
+static cudaError_t scale_weight(const dl_op *op, void *const *slots, cudaStream_t stream) {
+    (void)op;
+    return dl_launch_scale_weight(slots[0], slots[1], slots[2], stream);
+}
+
+static cudaError_t commit_loss_scale(const dl_op *op, void *const *slots, cudaStream_t stream) {
+    (void)op;
+    return dl_launch_commit_loss_scale(slots[0], slots[1], stream);
+}
+
 const dl_cuda_kind dl_cuda_kinds_update[] = {
     {.kind = DL_OP_SGD_UPDATE, .run = sgd},
     {.kind = DL_OP_ADAM_UPDATE, .run = adam},
     {.kind = DL_OP_RMSPROP_UPDATE, .run = rmsprop},
     {.kind = DL_OP_COMMIT, .run = commit},
+    {.kind = DL_OP_SCALE_WEIGHT, .run = scale_weight},
+    {.kind = DL_OP_COMMIT_LOSS_SCALE, .run = commit_loss_scale},
     {.run = NULL},
 };
