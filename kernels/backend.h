@@ -39,6 +39,7 @@ struct dl_op {
     const dl_layout *layout[DL_OP_MAX_SLOTS]; /* the layouts it wants; NULL plain */
     size_t workspace_bytes;
     bool batch_invariant; /* rows of outputs do not depend on the number of samples, bit for bit */
+    bool rounds_sums;     /* float32 outputs of 16-bit inputs were rounded to those 16 bits on their way */
     char implementation[DL_LAYOUT_NAME_BYTES]; /* "brgconv:avx512_core", "ref": for --program and the tests */
 };
 

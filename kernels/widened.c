@@ -159,14 +159,15 @@ static size_t sample_bytes(const dl_op_desc *desc) {
 }
 
 /* Samples of a portion: what works sample by sample may run over some of them at a time. Products go whole,
- * for their rows share weights; so does what belongs to groups of samples, and what has layouts. */
+ * for their rows share weights; so does what belongs to groups of samples, and what has layouts; and all on
+ * devices with memory of their own, where a part is as many launches as the whole. */
 static int64_t portion_of(const dl_device *device, const dl_op_desc *desc) {
     const dl_op_info *info = dl_op_info_of(desc->kind);
     const int64_t n = dl_op_samples(desc);
     const bool normalizes =
         desc->kind == DL_OP_BATCH_NORM_FORWARD || desc->kind == DL_OP_BATCH_NORM_BACKWARD_DATA;
-    bool divides = info->batch == DL_BATCH_PER_SAMPLE && info->flops == NULL && n > 0 &&
-                   !(normalizes && desc->attr.u.norm.group > 0);
+    bool divides = !device->backend->own_memory && info->batch == DL_BATCH_PER_SAMPLE &&
+                   info->flops == NULL && n > 0 && !(normalizes && desc->attr.u.norm.group > 0);
     for (int i = 0; i < info->n_slots; i++) {
         divides = divides && (desc->slot[i].layout == NULL || is_half(desc, i));
     }

@@ -215,6 +215,7 @@ static dl_status fill(dl_device *device, const dl_op_desc *settled, conv2d_op *o
     DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *op->pack, &op->pack));
     DL_RETURN_IF_ERROR(choose_plan(device, settled, op));
     op->staging_bytes = staging_bytes_of(op);
+    op->base.rounds_sums = op->staging_bytes > 0; /* cuDNN has no engine that gives them in float32 */
     op->base.workspace_bytes = workspace_of(op);
     return DL_OK;
 }

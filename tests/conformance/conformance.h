@@ -104,7 +104,7 @@ bool dlc_apply_variant(dl_device *device, dl_op_desc *desc, int variant);
 /* What running showed beside the values. */
 typedef struct dlc_findings {
     char implementation[DL_LAYOUT_NAME_BYTES];
-    bool batch_invariant;
+    bool batch_invariant, rounds_sums;
     const char *broken; /* what was broken, NULL when nothing */
     char slot[32];      /* where */
 } dlc_findings;
@@ -121,8 +121,8 @@ bool dlc_is_result(const dl_op_desc *desc, int i);
  */
 double dlc_difference(const dl_tensor_desc *tensor, const void *a, const void *b);
 
-/* The largest allowed difference in a result. */
-double dlc_tolerance(const dl_op_desc *desc, int slot);
+/* The largest allowed difference in a result; rounds_sums as in dl_op. */
+double dlc_tolerance(const dl_op_desc *desc, int slot, bool rounds_sums);
 
 /* One run of the suite. */
 typedef struct dlc_suite {

@@ -280,6 +280,7 @@ dl_status dlc_execute(dl_device *device, const dlc_problem *problem, dlc_way way
         status, setup_create(device, &desc, &problem->in, problem->has_forward ? &forward : NULL, &s), done);
     (void)snprintf(findings->implementation, sizeof findings->implementation, "%s", s.op->implementation);
     findings->batch_invariant = s.op->batch_invariant;
+    findings->rounds_sums = s.op->rounds_sums;
     if (way.once) {
         DL_GOTO_IF_ERROR(status, run_once(&s, -1, findings), done);
         DL_GOTO_IF_ERROR(status, fetch(&s, out), done);

@@ -31,11 +31,18 @@ void dlc_fail(dlc_suite *suite, const char *what, const char *format, ...) {
     suite->failed++;
 }
 
+/* By itself, or as casts around float32 (kernels/widened.h). */
+static bool takes(const dl_device *device, const dl_op_desc *desc) {
+    const dl_op_desc wide = dl_op_widened(desc);
+    return device->backend->takes(device, desc) ||
+           (dl_op_has_half(desc) && device->backend->takes(device, &wide));
+}
+
 bool dlc_is_taken(dlc_suite *suite, const dlc_problem *problem) {
     const dl_device *device = suite->device;
-    const bool taken = device->fallback != NULL ||
-                       (device->backend->takes(device, &problem->desc) &&
-                        (!problem->has_forward || device->backend->takes(device, &problem->forward)));
+    const bool taken =
+        device->fallback != NULL ||
+        (takes(device, &problem->desc) && (!problem->has_forward || takes(device, &problem->forward)));
     suite->skipped += !taken;
     suite->refused[problem->desc.kind] += !taken;
     return taken;

@@ -60,8 +60,9 @@ static const kind_class classes[DL_N_OP_KINDS] = {
 
 /* 16-bit results: 8 u sqrt(K). What an LSTM carries out of a sequence comes from products of rounded outputs,
  * whatever its own type is. */
-double dlc_tolerance(const dl_op_desc *desc, int slot) {
-    const dl_dtype half = desc->kind == DL_OP_LSTM_FORWARD ? dlc_half_of_desc(desc) : desc->slot[slot].dtype;
+double dlc_tolerance(const dl_op_desc *desc, int slot, bool rounds_sums) {
+    const bool narrow = rounds_sums || desc->kind == DL_OP_LSTM_FORWARD;
+    const dl_dtype half = narrow ? dlc_half_of_desc(desc) : desc->slot[slot].dtype;
     if (classes[desc->kind] != CLASS_EXACT && dl_dtype_is_half(half)) {
         return 8.0 * dlc_unit_roundoff(half) * sqrt(dlc_sum_length(desc));
     }

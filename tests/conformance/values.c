@@ -36,7 +36,7 @@ static dl_status compare(dlc_suite *suite, const dlc_problem *problem, dlc_way w
     }
     for (int i = 0; i < info->n_slots; i++) {
         if (dlc_is_result(&problem->desc, i)) {
-            const double tolerance = dlc_tolerance(&problem->desc, i);
+            const double tolerance = dlc_tolerance(&problem->desc, i, findings.rounds_sums);
             const double difference = dlc_difference(&problem->desc.slot[i], got.slot[i], expected->slot[i]);
             if (!(difference <= tolerance)) {
                 dlc_fail(suite, label, "slot '%s' differs from ref by %.3g, allowed are %.3g (%s)",

@@ -16,7 +16,7 @@ typedef struct product {
 } product;
 
 typedef struct matrix {
-    bool bfloat16;
+    dl_dtype dtype;
     int64_t rows, columns, ld;
 } matrix;
 
@@ -58,12 +58,16 @@ cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *out, cudaDataT
                                           uint64_t columns, int64_t ld) {
     matrix *m = calloc(1, sizeof *m);
     *out = (cublasLtMatrixLayout_t)(void *)m;
-    if (m == NULL || (type != CUDA_R_32F && type != CUDA_R_16BF) || ld < (int64_t)rows) {
+    if (m == NULL || (type != CUDA_R_32F && type != CUDA_R_16BF && type != CUDA_R_16F) ||
+        ld < (int64_t)rows) {
         free(m);
         *out = NULL;
         return CUBLAS_STATUS_INVALID_VALUE;
     }
-    *m = (matrix){type == CUDA_R_16BF, (int64_t)rows, (int64_t)columns, ld};
+    *m = (matrix){type == CUDA_R_16BF  ? DL_BF16
+                  : type == CUDA_R_16F ? DL_F16
+                                       : DL_F32,
+                  (int64_t)rows, (int64_t)columns, ld};
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -126,13 +130,13 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
 static double element(const matrix *m, cublasOperation_t operation, const void *memory, int64_t i,
                       int64_t j) {
     const int64_t row = operation == CUBLAS_OP_N ? i : j, column = operation == CUBLAS_OP_N ? j : i;
-    return number_at(memory, row + column * m->ld, m->bfloat16);
+    return number_at(memory, row + column * m->ld, m->dtype);
 }
 
 static double finished(const product *p, const matrix *d, double sum, int64_t row) {
     const bool biased = p->epilogue == CUBLASLT_EPILOGUE_BIAS || p->epilogue == CUBLASLT_EPILOGUE_RELU_BIAS;
     const bool relu = p->epilogue == CUBLASLT_EPILOGUE_RELU || p->epilogue == CUBLASLT_EPILOGUE_RELU_BIAS;
-    sum += biased ? number_at(p->bias, row, d->bfloat16) : 0.0;
+    sum += biased ? number_at(p->bias, row, d->dtype) : 0.0;
     return relu && sum < 0.0 ? 0.0 : sum;
 }
 
@@ -143,17 +147,17 @@ static void multiply(const product *p, const matrix *ma, const void *a, const ma
         double gradient = 0.0;
         for (int64_t row = 0; row < md->rows; row++) {
             const int64_t at = row + column * md->ld;
-            double sum = beta != 0.0 ? beta * number_at(d, at, md->bfloat16) : 0.0;
+            double sum = beta != 0.0 ? beta * number_at(d, at, md->dtype) : 0.0;
             for (int64_t k = 0; k < inner; k++) {
                 sum += element(ma, p->operation[0], a, row, k) * element(mb, p->operation[1], b, k, column);
             }
-            set_number(d, at, md->bfloat16, finished(p, md, sum, row));
+            set_number(d, at, md->dtype, finished(p, md, sum, row));
         }
         for (int64_t k = 0; k < inner && p->epilogue == CUBLASLT_EPILOGUE_BGRADB; k++) {
             gradient += element(mb, p->operation[1], b, k, column);
         }
         if (p->epilogue == CUBLASLT_EPILOGUE_BGRADB) {
-            set_number(p->bias, column, md->bfloat16, gradient);
+            set_number(p->bias, column, md->dtype, gradient);
         }
     }
 }

@@ -150,7 +150,7 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const from, cudn
 /* A tensor as numbers, [n, c, h, w] without gaps. */
 typedef struct tensor {
     int64_t uid, dim[4], stride[4];
-    bool bfloat16;
+    dl_dtype dtype;
     double *numbers;
 } tensor;
 
@@ -184,14 +184,18 @@ static void move(const tensor *t, void *memory, bool store) {
                     const int64_t i = at[0] * t->stride[0] + at[1] * t->stride[1] + at[2] * t->stride[2] +
                                       at[3] * t->stride[3];
                     if (store) {
-                        set_number(memory, i, t->bfloat16, t->numbers[from]);
+                        set_number(memory, i, t->dtype, t->numbers[from]);
                     } else {
-                        t->numbers[from] = number_at(memory, i, t->bfloat16);
+                        t->numbers[from] = number_at(memory, i, t->dtype);
                     }
                 }
             }
         }
     }
+}
+
+static dl_dtype dtype_of(cudnnDataType_t type) {
+    return type == CUDNN_DATA_BFLOAT16 ? DL_BF16 : type == CUDNN_DATA_HALF ? DL_F16 : DL_F32;
 }
 
 /* The tensor of a descriptor: of memory when it is first met, then what was computed. */
@@ -204,7 +208,7 @@ static tensor *open_tensor(run *r, const descriptor *d, bool read) {
     }
     tensor *t = &r->tensor[r->n++];
     t->uid = uid;
-    t->bfloat16 = *(const cudnnDataType_t *)value(d, CUDNN_ATTR_TENSOR_DATA_TYPE) == CUDNN_DATA_BFLOAT16;
+    t->dtype = dtype_of(*(const cudnnDataType_t *)value(d, CUDNN_ATTR_TENSOR_DATA_TYPE));
     memcpy(t->dim, value(d, CUDNN_ATTR_TENSOR_DIMENSIONS), sizeof t->dim);
     memcpy(t->stride, value(d, CUDNN_ATTR_TENSOR_STRIDES), sizeof t->stride);
     t->numbers = calloc((size_t)(t->dim[0] * t->dim[1] * t->dim[2] * t->dim[3]) + 1, sizeof *t->numbers);
