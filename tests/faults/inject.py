@@ -27,7 +27,7 @@ run: {log_every: 1}
 checkpoint: {every_minutes: 0, every_steps: 10, keep: 9}
 '''
 # Steps are quicker than disks: a save goes on with the steps, so some are made to last.
-SAVED = [f'delay=0.1@rank=0,step={step}' for step in (11, 12, 13, 21, 22, 23)]
+SAVED = [f'delay=0.3@rank=0,step={step}' for step in (11, 12, 13, 21, 22, 23)]
 
 
 def train(folder, *words, code=0, allowed='1', ranks=2):
