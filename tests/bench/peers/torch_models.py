@@ -76,6 +76,35 @@ def residual(widths, blocks, projection):
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, 10))
 
 
+class Bottleneck(nn.Module):
+    """ResNet-50's block, its stride at the 3x3 convolution (v1.5)."""
+
+    def __init__(self, inputs, inner, stride):
+        super().__init__()
+        outputs = 4 * inner
+        sizes = ((inputs, inner, 1, 1), (inner, inner, 3, stride), (inner, outputs, 1, 1))
+        self.convolutions = nn.ModuleList(convolution(*size) for size in sizes)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(size[1]) for size in sizes)
+        self.shortcut = nn.Identity()
+        if inputs != outputs or stride != 1:
+            self.shortcut = nn.Sequential(convolution(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
+
+    def forward(self, x):
+        y = functional.relu(self.norms[0](self.convolutions[0](x)))
+        y = functional.relu(self.norms[1](self.convolutions[1](y)))
+        return functional.relu(self.norms[2](self.convolutions[2](y)) + self.shortcut(x))
+
+
+def resnet50():
+    layers = [convolution(3, 64, 7, 2), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)]
+    inputs = 64
+    for stage, (inner, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3))):
+        for number in range(blocks):
+            layers.append(Bottleneck(inputs, inner, 2 if stage > 0 and number == 0 else 1))
+            inputs = 4 * inner
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, 1000))
+
+
 PICTURE = (3, 32, 32)
 MODELS = {
     'mnist_cnn': Model(mnist_cnn, (1, 28, 28), 0, 10, 1, 128, 'adam'),
@@ -83,7 +112,9 @@ MODELS = {
     'word_lm': Model(lambda: WordModel(1000, 128, 128), (20,), 1000, 1000, 20, 64, 'adam'),
     'resnet20': Model(lambda: residual((16, 32, 64), 3, False), PICTURE, 0, 10, 1, 128, 'sgd'),
     'resnet18_cifar': Model(lambda: residual((64, 128, 256, 512), 2, True), PICTURE, 0, 10, 1, 32, 'sgd'),
+    'resnet50': Model(resnet50, (3, 224, 224), 0, 1000, 1, 256, 'sgd'),
     'ptb_medium': Model(lambda: WordModel(10000, 650, 650, 2, 0.5), (35,), 10000, 10000, 35, 20, 'sgd'),
+    'ptb_large': Model(lambda: WordModel(10000, 1500, 1500, 2, 0.65), (35,), 10000, 10000, 35, 20, 'sgd'),
 }
 
 
