@@ -15,12 +15,12 @@
 /* Nicer by so much: 1/30 of the weight (kernel/sched/core.c, sched_prio_to_weight). */
 enum { NICER = 15, NICEST = 19, TURN_NANOSECONDS = 100000 };
 
-/* It sleeps when it has worked for so long; so many times as long; and looks at `hurry` every so often. */
+/* It sleeps when it has worked for so long; so many times as long; and looks at its pace every so often. */
 static const double turn_seconds = 40e-6, rest_per_work = 40, look_seconds = 2e-3;
 
-/* Of a thread that gives way; `hurry` is NULL in others. */
+/* Of a thread that gives way; `pace` is NULL in others. */
 static _Thread_local struct {
-    const atomic_bool *hurry;
+    dl_thread_pace *pace;
     double worked; /* its seconds on a core when it last slept */
 } giving_way;
 
@@ -44,7 +44,7 @@ static void doze(double seconds) {
 }
 
 /* Turns of a tenth of a millisecond, where the system has them (Linux 6.12 and later). */
-void dl_thread_give_way(const atomic_bool *hurry) {
+void dl_thread_give_way(dl_thread_pace *pace) {
     const int nice_now = getpriority(PRIO_PROCESS, 0); /* on Linux that of the thread */
     const int nicer = nice_now + NICER < NICEST ? nice_now + NICER : NICEST;
     const attributes wanted = {
@@ -52,22 +52,23 @@ void dl_thread_give_way(const atomic_bool *hurry) {
     if (syscall(SYS_sched_setattr, 0, &wanted, 0U) != 0) {
         (void)setpriority(PRIO_PROCESS, 0, nicer);
     }
-    giving_way.hurry = hurry;
+    giving_way.pace = pace;
     giving_way.worked = seconds_on_a_core();
 }
 
 void dl_thread_rest(void) {
-    if (giving_way.hurry == NULL || atomic_load(giving_way.hurry)) {
+    dl_thread_pace *pace = giving_way.pace;
+    if (pace == NULL || atomic_load(&pace->hurry)) {
         return;
     }
     const double worked = seconds_on_a_core() - giving_way.worked;
     if (worked < turn_seconds) {
         return;
     }
-    const double end = dl_clock_seconds() + rest_per_work * worked;
-    for (double left = end - dl_clock_seconds(); left > 0 && !atomic_load(giving_way.hurry);
-         left = end - dl_clock_seconds()) {
+    const double start = dl_clock_seconds(), end = start + rest_per_work * worked;
+    for (double left = end - start; left > 0 && !atomic_load(&pace->hurry); left = end - dl_clock_seconds()) {
         doze(left < look_seconds ? left : look_seconds);
     }
+    atomic_store(&pace->rested, atomic_load(&pace->rested) + dl_clock_seconds() - start);
     giving_way.worked = seconds_on_a_core();
 }

@@ -4,10 +4,16 @@
 
 #include <stdatomic.h>
 
+/* How a thread that gives way is getting on; shared with those who wait for it. */
+typedef struct dl_thread_pace {
+    atomic_bool hurry;     /* set by others: the thread is waited for, and does not sleep any more */
+    _Atomic double rested; /* added to by the thread: seconds that it has slept in dl_thread_rest */
+} dl_thread_pace;
+
 /* The calling thread from now on leaves the cores to others: it gets some hundredths of one where none is to
- * spare, and dl_thread_rest makes it sleep. `hurry`: while it is set nobody works beside the thread, and it
- * does not sleep; it must live as long as the thread. Best effort; a thread cannot take it back. */
-void dl_thread_give_way(const atomic_bool *hurry);
+ * spare, and dl_thread_rest makes it sleep. `pace` must live as long as the thread, and is one thread's at a
+ * time. Best effort; a thread cannot take it back. */
+void dl_thread_give_way(dl_thread_pace *pace);
 
 /* Called every few hundredths of a millisecond of work that may run in a thread that gives way: such a thread
  * sleeps here for many times as long as it has worked since it last slept, so that its work spreads over many

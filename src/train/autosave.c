@@ -52,11 +52,15 @@ dl_status dl_autosave_step(dl_autosave *autosave, const dl_trainer_state *state,
         DL_RETURN_IF_ERROR(dl_saver_finish(autosave->saver));
     }
     autosave->wanted = autosave->wanted || best || is_due(autosave, state->step, control);
-    return autosave->wanted && !dl_saver_is_busy(autosave->saver) ? begin(autosave, state) : DL_OK;
+    if (autosave->wanted && dl_saver_is_busy(autosave->saver)) {
+        dl_saver_hurry(autosave->saver);
+        return DL_OK;
+    }
+    return autosave->wanted ? begin(autosave, state) : DL_OK;
 }
 
 double dl_autosave_cost(const dl_autosave *autosave) {
-    const dl_saver *saver = autosave->saver;
+    dl_saver *saver = autosave->saver;
     return saver == NULL ? 0 : dl_saver_cost(saver) * (dl_saver_is_busy(saver) ? 2 : 1);
 }
 

@@ -53,13 +53,13 @@ struct dl_saver {
     bool best;      /* the save under way is of the best epoch so far */
     int64_t pinned; /* rank 0: step of the best epoch's checkpoint, 0: none */
     double began;
-    double cost; /* seconds that the last one took, 0: there was none */
+    double cost; /* seconds that the last one took without its threads' rests, 0: there was none */
     /* the thread of the phase */
     bool has_thread;
     pthread_t thread;
     atomic_int word;
-    atomic_bool stop;  /* it is to give up: another rank has failed, or options.stop */
-    atomic_bool hurry; /* nothing is computed beside it: the main thread waits for it */
+    atomic_bool stop;    /* it is to give up: another rank has failed, or options.stop */
+    dl_thread_pace pace; /* it hurries while the main thread waits for it, or another save does */
     dl_error error;
 };
 
@@ -131,7 +131,7 @@ static dl_status check_finite(const dl_saver *saver) {
 
 static void *write_part(void *context) {
     dl_saver *saver = context;
-    dl_thread_give_way(&saver->hurry);
+    dl_thread_give_way(&saver->pace);
     dl_status status = check_finite(saver);
     if (status == DL_OK && saver->full_disk) {
         status = dl_error_raise(DL_ERR_IO, __FILE__, __LINE__, __func__,
@@ -151,7 +151,7 @@ static void *write_part(void *context) {
 /* Rank 0: the checkpoint is there when the manifest is; then older ones may go. */
 static void *commit(void *context) {
     dl_saver *saver = context;
-    dl_thread_give_way(&saver->hurry);
+    dl_thread_give_way(&saver->pace);
     dl_status status =
         dl_checkpoint_commit(saver->checkpoints, &saver->about, (const char *const *)saver->parts);
     if (status != DL_OK) {
@@ -270,13 +270,19 @@ static dl_status gather_parts(dl_saver *saver) {
     return status;
 }
 
+/* Of the save under way, as if it had hurried. */
+static double seconds_so_far(dl_saver *saver) {
+    return dl_clock_seconds() - saver->began - atomic_load(&saver->pace.rested);
+}
+
 static dl_status finish_commit(dl_saver *saver) {
     saver->phase = PHASE_NONE;
     saver->committed = saver->about.step;
-    saver->cost = dl_clock_seconds() - saver->began;
+    saver->cost = seconds_so_far(saver);
     if (saver->options.console != NULL) {
         dl_console_note(saver->options.console, "saved   checkpoint of step %" PRId64 "  %.1f MB in %.1f s",
-                        saver->about.step, 1e-6 * (double)saver->n_bytes * saver->n_ranks, saver->cost);
+                        saver->about.step, 1e-6 * (double)saver->n_bytes * saver->n_ranks,
+                        dl_clock_seconds() - saver->began);
     }
     return DL_OK;
 }
@@ -285,7 +291,7 @@ static dl_status finish_commit(dl_saver *saver) {
 static dl_status advance(dl_saver *saver, int word) {
     if (word == WORD_FAILED) {
         atomic_store(&saver->stop, true);
-        atomic_store(&saver->hurry, true);
+        atomic_store(&saver->pace.hurry, true);
     }
     join(saver);
     if (word == WORD_FAILED) {
@@ -336,7 +342,7 @@ static dl_status agree_on_word(dl_saver *saver, int *word) {
 
 dl_status dl_saver_finish(dl_saver *saver) {
     dl_status status = DL_OK;
-    atomic_store(&saver->hurry, true);
+    atomic_store(&saver->pace.hurry, true);
     while (saver->phase != PHASE_NONE && status == DL_OK) {
         int word = WORD_IDLE;
         take_request(saver);
@@ -348,14 +354,15 @@ dl_status dl_saver_finish(dl_saver *saver) {
         }
     }
 done:
-    atomic_store(&saver->hurry, false);
+    atomic_store(&saver->pace.hurry, false);
     return status;
 }
 
 dl_status dl_saver_begin(dl_saver *saver, const dl_saver_position *position) {
     DL_RETURN_ERROR_IF(saver->phase != PHASE_NONE, DL_ERR_INTERNAL, "a save is under way already");
     saver->began = dl_clock_seconds();
-    atomic_store(&saver->hurry, false);
+    atomic_store(&saver->pace.hurry, false);
+    atomic_store(&saver->pace.rested, 0);
     DL_RETURN_IF_ERROR(copy_state(saver));
     json_decref(saver->trainer);
     saver->trainer = json_deep_copy(position->trainer);
@@ -374,14 +381,18 @@ dl_status dl_saver_begin(dl_saver *saver, const dl_saver_position *position) {
     return start_thread(saver, write_part);
 }
 
+void dl_saver_hurry(dl_saver *saver) {
+    atomic_store(&saver->pace.hurry, true);
+}
+
 bool dl_saver_gave_up(const dl_saver *saver) {
     return saver->gave_up;
 }
 
-double dl_saver_cost(const dl_saver *saver) {
+double dl_saver_cost(dl_saver *saver) {
     const double guessed = FIRST_SECONDS + (double)saver->n_bytes * saver->n_ranks / SLOW_BYTES_PER_SECOND;
     const double cost = saver->cost > 0 ? saver->cost : guessed;
-    const double so_far = saver->phase != PHASE_NONE ? dl_clock_seconds() - saver->began : 0;
+    const double so_far = saver->phase != PHASE_NONE ? seconds_so_far(saver) : 0;
     return so_far > cost ? so_far : cost;
 }
 
@@ -446,7 +457,7 @@ void dl_saver_destroy(dl_saver **saver) {
     if (*saver == NULL) {
         return;
     }
-    atomic_store(&(*saver)->hurry, true);
+    atomic_store(&(*saver)->pace.hurry, true);
     join(*saver);
     dl_text_free(&(*saver)->part);
     dl_free(&(*saver)->gathered);

@@ -180,8 +180,8 @@ static void aligned_blocks_cover_their_range(void **state) {
 }
 
 static void *give_way(void *context) {
-    static const atomic_bool hurry;
-    dl_thread_give_way(&hurry);
+    static dl_thread_pace pace;
+    dl_thread_give_way(&pace);
     *(int *)context = getpriority(PRIO_PROCESS, 0);
     return NULL;
 }
@@ -199,7 +199,7 @@ static void a_thread_gives_way_alone(void **state) {
 
 /* What a thread that works for some milliseconds, with rests, needs. */
 typedef struct working {
-    atomic_bool hurry;
+    dl_thread_pace pace;
     bool gives_way;
     double seconds, on_a_core;
     long sleeps;
@@ -215,7 +215,7 @@ static void *work_with_rests(void *context) {
     working *work = context;
     struct rusage usage;
     if (work->gives_way) {
-        dl_thread_give_way(&work->hurry);
+        dl_thread_give_way(&work->pace);
     }
     (void)getrusage(RUSAGE_THREAD, &usage);
     const long before = usage.ru_nvcsw;
@@ -232,7 +232,7 @@ static void *work_with_rests(void *context) {
 
 static void rests_spread_the_work(void **state) {
     (void)state;
-    working spread = {.gives_way = true}, hurried = {.gives_way = true, .hurry = true}, other = {0};
+    working spread = {.gives_way = true}, hurried = {.gives_way = true, .pace = {.hurry = true}}, other = {0};
     working *const all[] = {&spread, &hurried, &other};
     for (int i = 0; i < 3; i++) {
         pthread_t thread;
@@ -240,6 +240,9 @@ static void rests_spread_the_work(void **state) {
         assert_int_equal(pthread_join(thread, NULL), 0);
     }
     assert_true(spread.sleeps >= 5 && spread.seconds > 10 * spread.on_a_core);
+    const double rested = atomic_load(&spread.pace.rested);
+    assert_true(rested > 0.5 * spread.seconds && rested < spread.seconds);
+    assert_true(atomic_load(&hurried.pace.rested) == 0);
     assert_true(hurried.sleeps == 0 && other.sleeps == 0);
 }
 
