@@ -16,3 +16,7 @@ double dl_clock_seconds(void) {
 double dl_clock_unix(void) {
     return read_clock(CLOCK_REALTIME);
 }
+
+double dl_clock_on_core(void) {
+    return read_clock(CLOCK_THREAD_CPUTIME_ID);
+}

@@ -33,12 +33,6 @@ typedef struct attributes {
     uint64_t runtime, deadline, period;
 } attributes;
 
-static double seconds_on_a_core(void) {
-    struct timespec now = {0};
-    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 static void doze(double seconds) {
     (void)nanosleep(&(struct timespec){.tv_nsec = (long)(1e9 * seconds)}, NULL);
 }
@@ -53,7 +47,7 @@ void dl_thread_give_way(dl_thread_pace *pace) {
         (void)setpriority(PRIO_PROCESS, 0, nicer);
     }
     giving_way.pace = pace;
-    giving_way.worked = seconds_on_a_core();
+    giving_way.worked = dl_clock_on_core();
 }
 
 void dl_thread_rest(void) {
@@ -61,7 +55,7 @@ void dl_thread_rest(void) {
     if (pace == NULL || atomic_load(&pace->hurry)) {
         return;
     }
-    const double worked = seconds_on_a_core() - giving_way.worked;
+    const double worked = dl_clock_on_core() - giving_way.worked;
     if (worked < turn_seconds) {
         return;
     }
@@ -70,5 +64,5 @@ void dl_thread_rest(void) {
         doze(left < look_seconds ? left : look_seconds);
     }
     atomic_store(&pace->rested, atomic_load(&pace->rested) + dl_clock_seconds() - start);
-    giving_way.worked = seconds_on_a_core();
+    giving_way.worked = dl_clock_on_core();
 }

@@ -15,10 +15,10 @@ typedef struct dl_thread_pace {
  * time. Best effort; a thread cannot take it back. */
 void dl_thread_give_way(dl_thread_pace *pace);
 
-/* Called every few hundredths of a millisecond of work that may run in a thread that gives way: such a thread
- * sleeps here for many times as long as it has worked since it last slept, so that its work spreads over many
- * steps of the computation. (Left to the scheduler it takes whole ticks of it, up to 4 or 10 ms at a time.)
- * Does nothing in other threads. */
+/* Called as often as calls of libraries allow, best every few hundredths of a millisecond of work that may
+ * run in a thread that gives way: such a thread sleeps here for many times as long as it has worked since it
+ * last slept, so that its work spreads over many steps of the computation. (Left to the scheduler it takes
+ * whole ticks of it, up to 4 or 10 ms at a time.) Does nothing in other threads. */
 void dl_thread_rest(void);
 
 #endif

@@ -60,7 +60,7 @@ dl_status dl_autosave_step(dl_autosave *autosave, const dl_trainer_state *state,
 }
 
 double dl_autosave_cost(const dl_autosave *autosave) {
-    dl_saver *saver = autosave->saver;
+    const dl_saver *saver = autosave->saver;
     return saver == NULL ? 0 : dl_saver_cost(saver) * (dl_saver_is_busy(saver) ? 2 : 1);
 }
 

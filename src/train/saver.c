@@ -271,7 +271,7 @@ static dl_status gather_parts(dl_saver *saver) {
 }
 
 /* Of the save under way, as if it had hurried. */
-static double seconds_so_far(dl_saver *saver) {
+static double seconds_so_far(const dl_saver *saver) {
     return dl_clock_seconds() - saver->began - atomic_load(&saver->pace.rested);
 }
 
@@ -291,7 +291,7 @@ static dl_status finish_commit(dl_saver *saver) {
 static dl_status advance(dl_saver *saver, int word) {
     if (word == WORD_FAILED) {
         atomic_store(&saver->stop, true);
-        atomic_store(&saver->pace.hurry, true);
+        dl_saver_hurry(saver);
     }
     join(saver);
     if (word == WORD_FAILED) {
@@ -341,21 +341,18 @@ static dl_status agree_on_word(dl_saver *saver, int *word) {
 }
 
 dl_status dl_saver_finish(dl_saver *saver) {
-    dl_status status = DL_OK;
-    atomic_store(&saver->pace.hurry, true);
-    while (saver->phase != PHASE_NONE && status == DL_OK) {
+    dl_saver_hurry(saver);
+    while (saver->phase != PHASE_NONE) {
         int word = WORD_IDLE;
         take_request(saver);
-        DL_GOTO_IF_ERROR(status, agree_on_word(saver, &word), done);
+        DL_RETURN_IF_ERROR(agree_on_word(saver, &word));
         if (word == WORD_WORKING) {
             (void)nanosleep(&(struct timespec){.tv_nsec = POLL_NANOSECONDS}, NULL);
         } else {
-            status = advance(saver, word);
+            DL_RETURN_IF_ERROR(advance(saver, word));
         }
     }
-done:
-    atomic_store(&saver->pace.hurry, false);
-    return status;
+    return DL_OK;
 }
 
 dl_status dl_saver_begin(dl_saver *saver, const dl_saver_position *position) {
@@ -389,7 +386,7 @@ bool dl_saver_gave_up(const dl_saver *saver) {
     return saver->gave_up;
 }
 
-double dl_saver_cost(dl_saver *saver) {
+double dl_saver_cost(const dl_saver *saver) {
     const double guessed = FIRST_SECONDS + (double)saver->n_bytes * saver->n_ranks / SLOW_BYTES_PER_SECOND;
     const double cost = saver->cost > 0 ? saver->cost : guessed;
     const double so_far = saver->phase != PHASE_NONE ? seconds_so_far(saver) : 0;
@@ -457,7 +454,7 @@ void dl_saver_destroy(dl_saver **saver) {
     if (*saver == NULL) {
         return;
     }
-    atomic_store(&(*saver)->pace.hurry, true);
+    dl_saver_hurry(*saver);
     join(*saver);
     dl_text_free(&(*saver)->part);
     dl_free(&(*saver)->gathered);

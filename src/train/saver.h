@@ -56,9 +56,8 @@ DL_NODISCARD dl_status dl_saver_begin(dl_saver *saver, const dl_saver_position *
  * checkpoint.on_error is `stop`; one that was given up by options.stop never does. */
 DL_NODISCARD dl_status dl_saver_step(dl_saver *saver, int word);
 
-/* What is under way is to be over soon, at the cost of the steps beside it: the next save is due. Not
- * collective.
- */
+/* What is under way is to be over soon, at the cost of the steps beside it. Until the next save begins. Not
+ * collective. */
 void dl_saver_hurry(dl_saver *saver);
 
 /* Waits until nothing is under way any more. Collective over the world. */
@@ -70,7 +69,7 @@ bool dl_saver_gave_up(const dl_saver *saver);
 
 /* Seconds until a checkpoint that is begun now, and waited for, will be there, as the last one took, or by
  * its size. */
-double dl_saver_cost(dl_saver *saver);
+double dl_saver_cost(const dl_saver *saver);
 
 /* The step of the newest checkpoint that was committed here, 0: none. */
 int64_t dl_saver_committed(const dl_saver *saver);

@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -205,12 +204,6 @@ typedef struct working {
     long sleeps;
 } working;
 
-static double seconds_on_a_core(void) {
-    struct timespec now;
-    assert_int_equal(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now), 0);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 static void *work_with_rests(void *context) {
     working *work = context;
     struct rusage usage;
@@ -219,12 +212,12 @@ static void *work_with_rests(void *context) {
     }
     (void)getrusage(RUSAGE_THREAD, &usage);
     const long before = usage.ru_nvcsw;
-    const double start = dl_clock_seconds(), on_a_core = seconds_on_a_core();
-    while (seconds_on_a_core() < on_a_core + 2e-3) {
+    const double start = dl_clock_seconds(), on_a_core = dl_clock_on_core();
+    while (dl_clock_on_core() < on_a_core + 2e-3) {
         dl_thread_rest();
     }
     work->seconds = dl_clock_seconds() - start;
-    work->on_a_core = seconds_on_a_core() - on_a_core;
+    work->on_a_core = dl_clock_on_core() - on_a_core;
     (void)getrusage(RUSAGE_THREAD, &usage);
     work->sleeps = usage.ru_nvcsw - before;
     return NULL;

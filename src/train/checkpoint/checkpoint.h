@@ -54,7 +54,7 @@ void dl_checkpoint_layout_destroy(dl_checkpoint_layout **layout); /* NULL-safe *
 /* Any rank: writes its part of the checkpoint of `step`, from memory to disk (fsync of file and folder); the
  * slices' bytes must not change until the call returns. The folders are made when they are missing. *part
  * becomes the part's description, one line of text for rank 0; release with dl_text_free. `stop` (may be
- * NULL) is looked at before each block of 1 MiB; when it is set the call returns DL_INTERRUPTED. After a
+ * NULL) is looked at before each 64 KiB; when it is set the call returns DL_INTERRUPTED. After a
  * failure this rank's part is gone; the folder stays until all ranks abandon. Not collective; blocks the
  * calling thread only, one at a time for a layout. DL_ERR_USAGE when the step is committed already. */
 DL_NODISCARD dl_status dl_checkpoint_write_part(const char *checkpoints, int64_t step,

@@ -43,6 +43,10 @@ DL_NODISCARD dl_status dl_checkpoint_finish_file(int fd, const char *path);
  */
 DL_NODISCARD dl_status dl_checkpoint_write_at(int fd, const char *path, const void *bytes, size_t n_bytes,
                                               int64_t offset, int64_t n_wanted);
+/* Reads and writes of blocks go in such pieces, with a rest of the thread behind each (base/thread.h). */
+enum { DL_CHECKPOINT_PIECE_BYTES = 1 << 16 };
+/* Digests a block by itself, into hex, and as the next one of its file. */
+void dl_checkpoint_digest_block(dl_digest *file, const void *bytes, size_t n, char hex[DL_DIGEST_TEXT_BYTES]);
 /* True when there is something of this name in the folder. */
 bool dl_checkpoint_has(int folder, const char *name);
 /* Calls visit(name, context) for every entry of a folder but . and .. until it returns false. */

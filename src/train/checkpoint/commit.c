@@ -182,9 +182,7 @@ dl_status dl_checkpoint_commit(const char *checkpoints, const dl_checkpoint_abou
     DL_GOTO_IF_ERROR(status, dl_checkpoint_enter_existing(checkpoints, about->step, &folder), done);
     DL_GOTO_IF_ERROR(status, make_text(about, part, &text), done);
     DL_GOTO_IF_ERROR(status, check_text(folder.path, &text), done);
-    dl_thread_rest();
     DL_GOTO_IF_ERROR(status, write_manifest(&folder, &text), done);
-    dl_thread_rest();
     DL_GOTO_IF_ERROR(status, publish(&folder), done);
 done:
     dl_checkpoint_release_signals(&signals);

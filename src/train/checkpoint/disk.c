@@ -77,6 +77,14 @@ dl_status dl_checkpoint_write_at(int fd, const char *path, const void *bytes, si
     return DL_OK;
 }
 
+void dl_checkpoint_digest_block(dl_digest *file, const void *bytes, size_t n,
+                                char hex[DL_DIGEST_TEXT_BYTES]) {
+    dl_digest_of(bytes, n, hex);
+    dl_thread_rest();
+    dl_digest_add(file, bytes, n);
+    dl_thread_rest();
+}
+
 bool dl_checkpoint_has(int folder, const char *name) {
     struct stat info;
     return fstatat(folder, name, &info, AT_SYMLINK_NOFOLLOW) == 0;

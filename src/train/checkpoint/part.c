@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 enum { BYTES_AHEAD = 8 * DL_CHECKPOINT_BLOCK_BYTES };
-enum { PIECE_BYTES = 1 << 16 }; /* handed to the system between two rests of the thread */
 
 typedef struct part_writer {
     const dl_checkpoint_layout *layout;
@@ -60,8 +59,8 @@ static void begin_writing_back(const part_writer *w, int64_t written) {
 }
 
 static dl_status write_block(const part_writer *w, const char *bytes, size_t n, int64_t first) {
-    for (size_t done = 0; done < n; done += PIECE_BYTES) {
-        const size_t piece = n - done < PIECE_BYTES ? n - done : PIECE_BYTES;
+    for (size_t done = 0; done < n; done += DL_CHECKPOINT_PIECE_BYTES) {
+        const size_t piece = n - done < DL_CHECKPOINT_PIECE_BYTES ? n - done : DL_CHECKPOINT_PIECE_BYTES;
         const int64_t at = first + (int64_t)done, left = w->layout->n_bytes - at;
         DL_RETURN_ERROR_IF(w->stop != NULL && atomic_load(w->stop), DL_INTERRUPTED,
                            "writing %s was stopped after %lld of %lld bytes", w->path, (long long)at,
@@ -81,10 +80,7 @@ static dl_status write_blocks(part_writer *w) {
         DL_RETURN_IF_ERROR(take_block(w, first, n, &bytes));
         DL_RETURN_IF_ERROR(write_block(w, bytes, n, first));
         begin_writing_back(w, first + (int64_t)n);
-        dl_digest_of(bytes, n, hex);
-        dl_thread_rest();
-        dl_digest_add(w->digest, bytes, n);
-        dl_thread_rest();
+        dl_checkpoint_digest_block(w->digest, bytes, n, hex);
         DL_RETURN_ERROR_IF(json_array_append_new(w->blocks, json_string(hex)) != 0, DL_ERR_MEMORY,
                            "cannot describe %s: out of memory", w->path);
     }
@@ -103,7 +99,6 @@ static dl_status write_file(part_writer *w) {
     const int fd = w->fd;
     w->fd = -1;
     DL_RETURN_IF_ERROR(dl_checkpoint_finish_file(fd, w->path));
-    dl_thread_rest();
     return dl_checkpoint_sync_folder(w->folder.fd, w->folder.path);
 }
 

@@ -13,8 +13,6 @@
 /* Messages have room for so much. */
 enum { MAX_DAMAGE_BYTES = 1500 };
 
-enum { PIECE_BYTES = 1 << 16 }; /* read between two rests of the thread */
-
 typedef struct scan {
     const dl_checkpoint_file *file;
     int fd;
@@ -38,7 +36,7 @@ static dl_status add_damage(dl_text *damage, const char *file, int64_t first, in
 static size_t read_block(int fd, char *out, size_t n, int64_t at) {
     size_t done = 0;
     while (done < n) {
-        const size_t piece = n - done < PIECE_BYTES ? n - done : PIECE_BYTES;
+        const size_t piece = n - done < DL_CHECKPOINT_PIECE_BYTES ? n - done : DL_CHECKPOINT_PIECE_BYTES;
         const ssize_t got = pread(fd, out + done, piece, at + (int64_t)done);
         if (got < 0 && errno == EINTR) {
             continue;
@@ -66,11 +64,7 @@ static dl_status compare_blocks(scan *s) {
         const int64_t first = (int64_t)i * DL_CHECKPOINT_BLOCK_BYTES, left = s->file->n_bytes - first;
         const size_t n = left < DL_CHECKPOINT_BLOCK_BYTES ? (size_t)left : DL_CHECKPOINT_BLOCK_BYTES;
         const size_t got = read_block(s->fd, s->buffer, n, first);
-        dl_thread_rest();
-        dl_digest_of(s->buffer, got, hex);
-        dl_thread_rest();
-        dl_digest_add(s->digest, s->buffer, got);
-        dl_thread_rest();
+        dl_checkpoint_digest_block(s->digest, s->buffer, got, hex);
         if (got != n || strcmp(hex, json_string_value(json_array_get(s->file->blocks, (size_t)i))) != 0) {
             s->bad_first = s->bad_first < 0 ? first : s->bad_first;
         } else {
