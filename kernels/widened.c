@@ -42,7 +42,8 @@ static dl_status run_portion(const widened_op *op, const portion *p, void *const
     const int n_slots = dl_op_info_of(op->base.desc.kind)->n_slots;
     void *inner[DL_OP_MAX_SLOTS + 1] = {0};
     for (int i = 0; i < n_slots; i++) {
-        inner[i] = is_half(&op->base.desc, i) ? workspace + op->image[i] : slots[i];
+        /* no workspace: no elements either */
+        inner[i] = is_half(&op->base.desc, i) && workspace != NULL ? workspace + op->image[i] : slots[i];
         if (p->widen[i] != NULL) {
             DL_RETURN_IF_ERROR(run_cast(p->widen[i], slots[i], inner[i], stream));
         }

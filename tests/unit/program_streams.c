@@ -55,7 +55,9 @@ static void train(kit *k, int program, outcome *o) {
     kit_batch b;
     kit_batch_create(&b, k->model, BATCH, 0.1);
     kit_init_parameters(k);
-    memset(k->plan->memory[DL_STORE_OPTIMIZER], 0, k->plan->bytes[DL_STORE_OPTIMIZER]);
+    if (k->plan->bytes[DL_STORE_OPTIMIZER] > 0) {
+        memset(k->plan->memory[DL_STORE_OPTIMIZER], 0, k->plan->bytes[DL_STORE_OPTIMIZER]);
+    }
     for (int step = 0; step < STEPS; step++) {
         change_batch(&b, k->model, step);
         kit_run(k, program, &b);
