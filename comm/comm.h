@@ -49,8 +49,9 @@ typedef struct dl_comm_functions {
     void (*collective_destroy)(dl_collective *collective);
     /* Starts it; nobody may touch the buffer until it is done. Waits neither for other ranks nor for a
      * device. Host memory: the buffer is full, `stream` is NULL. On a device: the buffer is full when the
-     * device comes to this place of `stream`. With in_stream the result is there for everything put into
-     * `stream` afterwards. */
+     * device comes to this place of `stream`, which is the same for all collectives of a communicator. With
+     * in_stream the result is there for everything put into `stream` afterwards, and a start can be captured
+     * (kernels/backend.h). */
     dl_status (*start)(dl_collective *collective, void *stream);
     /* All ranks wait for the started collectives of a communicator in one order, which need not be that of
      * start(). Host memory: returns when `buffer` holds the result.

@@ -12,6 +12,7 @@ typedef struct dl_device dl_device;
 typedef struct dl_op dl_op;
 typedef struct dl_stream dl_stream; /* NULL on backends that run an operation before run() returns */
 typedef struct dl_event dl_event;
+typedef struct dl_capture dl_capture; /* work kept as one piece */
 
 enum { DL_MAX_LAYOUTS = 4, DL_LAYOUT_NAME_BYTES = 48 };
 
@@ -76,6 +77,20 @@ typedef struct dl_stream_functions {
     dl_status (*event_synchronize)(dl_device *device, dl_event *event);
     /* Has the event's last record happened? Optional: for waits in which other ranks are looked after. */
     dl_status (*event_query)(dl_device *device, dl_event *event, bool *happened);
+    /* Host memory, zeroed, that a download in a stream goes to while the host does other things. */
+    dl_status (*host_create)(dl_device *device, size_t n_bytes, void **out);
+    void (*host_destroy)(dl_device *device, void *memory, size_t n_bytes);
+    /* Work as one piece that can be done again and again (a CUDA graph). Optional: all four or none.
+     * From capture_begin on what is put into `stream` is kept, not done, and so is what is put into others
+     * behind a wait for an event that was recorded since; before capture_end `stream` must wait for an event
+     * at the end of each of those. In between the host waits for nothing, nothing is uploaded or downloaded,
+     * and only events recorded since are waited for, which mean nothing afterwards until they are recorded
+     * anew. capture_end with out == NULL forgets what was kept; so does a failure. */
+    dl_status (*capture_begin)(dl_device *device, dl_stream *stream);
+    dl_status (*capture_end)(dl_device *device, dl_stream *stream, dl_capture **out);
+    /* Puts the piece into a stream: it does the same to the same memory each time. */
+    dl_status (*capture_launch)(dl_device *device, dl_capture *capture, dl_stream *stream);
+    void (*capture_destroy)(dl_device *device, dl_capture *capture);
 } dl_stream_functions;
 
 struct dl_backend {

@@ -174,8 +174,7 @@ static dl_status init(dl_nccl *comm) {
 static dl_status create(dl_comm *host, const dl_comm_device *device, dl_nccl **out) {
     DL_RETURN_IF_ERROR(dl_alloc(1, sizeof **out, out));
     dl_device_comm_init(&(*out)->base, &nccl_functions, host, device);
-    DL_RETURN_IF_ERROR(read_timeout(&(*out)->timeout));
-    return device->event_create(device->context, &(*out)->scratch_is_free);
+    return read_timeout(&(*out)->timeout);
 }
 
 /* Waits for the others to let go, not for long; without them it is cut off. The GPU may still work for it. */
@@ -196,7 +195,6 @@ static void nccl_destroy(dl_comm *comm) {
     if (nccl->scratch != NULL) {
         device->memory_destroy(device->context, nccl->scratch, nccl->scratch_bytes);
     }
-    device->event_destroy(device->context, nccl->scratch_is_free);
     dl_device_comm_release(&nccl->base);
     dl_free(&nccl);
 }

@@ -9,11 +9,10 @@
 
 typedef struct dl_nccl {
     dl_device_comm base;
-    ncclComm_t nccl;       /* NULL: aborted */
-    double timeout;        /* seconds that a call may stay under way */
-    void *scratch;         /* on the GPU: blocks of other ranks, a chunk at a time */
-    size_t scratch_bytes;  /* shared by all collectives, which take turns: */
-    void *scratch_is_free; /* event behind the last use */
+    ncclComm_t nccl;      /* NULL: aborted */
+    double timeout;       /* seconds that a call may stay under way */
+    void *scratch;        /* on the GPU: blocks of other ranks, a chunk at a time */
+    size_t scratch_bytes; /* shared by all collectives, which take turns in their one stream */
 } dl_nccl;
 
 /* The struct at a stream's address begins with CUDA's own. */

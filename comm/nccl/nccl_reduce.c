@@ -67,7 +67,8 @@ static int64_t chunk_elements(const dl_collective *collective) {
     return GATHER_CHUNK_BYTES / (int64_t)dl_dtype_bytes(collective->desc.dtype);
 }
 
-/* Room for a chunk of every leaf (its own rank's are not used). Not in a step: nobody is using it. */
+/* Room for a chunk of every leaf (its own rank's are not used). Not in a step, and freeing memory of a GPU
+ * waits for whoever uses it. */
 static dl_status grow_scratch(dl_collective *collective) {
     dl_nccl *comm = collective->comm;
     const dl_comm_device *device = &comm->base.device;
@@ -78,7 +79,6 @@ static dl_status grow_scratch(dl_collective *collective) {
         return DL_OK;
     }
     if (comm->scratch != NULL) {
-        DL_RETURN_IF_ERROR(device->synchronize(device->context, comm->scratch_is_free));
         device->memory_destroy(device->context, comm->scratch, comm->scratch_bytes);
         comm->scratch = NULL;
         comm->scratch_bytes = 0;
@@ -175,16 +175,13 @@ static dl_status sum_chunk(const dl_collective *collective, int64_t at, int64_t 
 }
 
 static dl_status start_blocks(const dl_collective *collective, void *stream) {
-    const dl_nccl *comm = collective->comm;
-    const dl_comm_device *device = &comm->base.device;
     const int64_t per_chunk = chunk_elements(collective), n_elements = collective->desc.n_elements;
-    DL_RETURN_IF_ERROR(device->stream_wait(device->context, stream, comm->scratch_is_free));
     for (int64_t at = 0; at < n_elements; at += per_chunk) {
         const int64_t n = n_elements - at < per_chunk ? n_elements - at : per_chunk;
         DL_RETURN_IF_ERROR(gather_chunk(collective, at, n, dl_nccl_stream(stream)));
         DL_RETURN_IF_ERROR(sum_chunk(collective, at, n, stream));
     }
-    return device->record(device->context, comm->scratch_is_free, stream);
+    return DL_OK;
 }
 
 dl_status dl_nccl_reduce_start(dl_collective *collective, void *stream) {

@@ -11,6 +11,7 @@ typedef struct dl_step_block {
     double weight; /* samples (unmasked tokens) of this rank in this step */
     double learning_rate;
     int32_t control[8]; /* this rank's requests: stop, save, ... (DL_CONTROL_...) */
+    int64_t unseen;     /* not 0: handed over before the host knew how the step before ended */
 } dl_step_block;
 
 /* Sums over the global batch, in double. Reduced by sum over the data axis. */
@@ -29,6 +30,7 @@ enum {
     DL_CONTROL_PART,      /* how far the rank is with the checkpoint under way (train/saver.h) */
     DL_CONTROL_BAD_DATA,
     DL_CONTROL_ERROR,
+    DL_CONTROL_VOID, /* an unseen step before changed nothing: nor does this one, which the host makes anew */
     DL_N_CONTROLS = 8
 };
 

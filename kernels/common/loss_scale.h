@@ -16,7 +16,8 @@
 
 /* The scale behind a step with this control word. A step that failed otherwise says nothing about it. */
 DL_SHARED void dl_next_loss_scale(double *scale, const int32_t *control) {
-    if (control[DL_CONTROL_BAD_DATA] != 0 || control[DL_CONTROL_ERROR] != 0) {
+    if (control[DL_CONTROL_BAD_DATA] != 0 || control[DL_CONTROL_ERROR] != 0 ||
+        control[DL_CONTROL_VOID] != 0) {
         return;
     }
     if (control[DL_CONTROL_NONFINITE] != 0) {

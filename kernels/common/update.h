@@ -3,17 +3,11 @@
 #ifndef DLTRAIN_KERNELS_COMMON_UPDATE_H
 #define DLTRAIN_KERNELS_COMMON_UPDATE_H
 
-#include "kernels/common/blocks.h"
+#include "kernels/common/control.h"
 #include "kernels/common/pointwise.h"
 #include "kernels/op.h"
 
 #include <math.h>
-
-/* Whether the control word lets a step change parameters and state. */
-DL_SHARED bool dl_step_is_ok(const int32_t *control) {
-    return control[DL_CONTROL_NONFINITE] == 0 && control[DL_CONTROL_BAD_DATA] == 0 &&
-           control[DL_CONTROL_ERROR] == 0;
-}
 
 /* Gradients come scaled by 1 / capacity of the global batch; this makes them means over its true weight. */
 DL_SHARED double dl_mean_factor(double capacity, const double *totals) {

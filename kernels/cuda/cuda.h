@@ -69,6 +69,12 @@ struct dl_event {
 
 extern const dl_stream_functions dl_cuda_streams;
 
+/* Captures for dl_stream_functions (capture_cuda.c). */
+dl_status dl_cuda_capture_begin(dl_device *device, dl_stream *stream);
+dl_status dl_cuda_capture_end(dl_device *device, dl_stream *stream, dl_capture **out);
+dl_status dl_cuda_capture_launch(dl_device *device, dl_capture *capture, dl_stream *stream);
+void dl_cuda_capture_destroy(dl_device *device, dl_capture *capture);
+
 /* The stream that an operation is put into; without one CUDA's default stream. */
 static inline cudaStream_t dl_cuda_handle(const dl_stream *stream) {
     return stream == NULL ? NULL : stream->handle;

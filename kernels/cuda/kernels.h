@@ -93,6 +93,7 @@ cudaError_t dl_launch_commit_f64(int64_t n, bool accumulate, double *state, cons
 /* The loss scale of a step in the weight of its totals; the next one. */
 cudaError_t dl_launch_scale_weight(const double *totals, const double *scale, double *scaled,
                                    cudaStream_t stream);
+cudaError_t dl_launch_begin_control(int32_t *control, const dl_step_block *step, cudaStream_t stream);
 cudaError_t dl_launch_commit_loss_scale(double *scale, const int32_t *control, cudaStream_t stream);
 
 /* rows.cu: softmax, losses and metrics, rows of k values; labels below 0: none. Loss and metric values go to

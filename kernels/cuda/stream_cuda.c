@@ -98,6 +98,19 @@ static dl_status event_query(dl_device *device, dl_event *event, bool *happened)
     return DL_CUDA(code);
 }
 
+static dl_status host_create(dl_device *device, size_t n_bytes, void **out) {
+    DL_RETURN_IF_ERROR(use(device));
+    DL_RETURN_IF_ERROR(DL_CUDA(cudaHostAlloc(out, n_bytes, cudaHostAllocDefault)));
+    memset(*out, 0, n_bytes);
+    return DL_OK;
+}
+
+static void host_destroy(dl_device *device, void *memory, size_t n_bytes) {
+    (void)device;
+    (void)n_bytes;
+    (void)cudaFreeHost(memory);
+}
+
 const dl_stream_functions dl_cuda_streams = {
     .create = stream_create,
     .destroy = stream_destroy,
@@ -108,6 +121,12 @@ const dl_stream_functions dl_cuda_streams = {
     .event_wait = event_wait,
     .event_synchronize = event_synchronize,
     .event_query = event_query,
+    .host_create = host_create,
+    .host_destroy = host_destroy,
+    .capture_begin = dl_cuda_capture_begin,
+    .capture_end = dl_cuda_capture_end,
+    .capture_launch = dl_cuda_capture_launch,
+    .capture_destroy = dl_cuda_capture_destroy,
 };
 
 /* ---- copies ---- */

@@ -94,6 +94,15 @@ static __global__ void commit_f64(int64_t n, bool accumulate, double *state, con
     }
 }
 
+static __global__ void begin_control(int32_t *control, const dl_step_block *step) {
+    dl_begin_control(control, step);
+}
+
+cudaError_t dl_launch_begin_control(int32_t *control, const dl_step_block *step, cudaStream_t stream) {
+    DL_LAUNCH(begin_control, 1, 1, stream, control, step);
+    return cudaPeekAtLastError();
+}
+
 static __global__ void scale_weight(const double *totals, const double *scale, double *scaled) {
     const int i = (int)threadIdx.x;
     scaled[i] = i == DL_TOTAL_WEIGHT ? totals[i] * scale[DL_SCALE_VALUE] : totals[i];

@@ -1,4 +1,4 @@
-/* Optimizer steps and commits. */
+/* The control word, optimizer steps, commits. */
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/kernels.h"
 
@@ -29,6 +29,11 @@ static cudaError_t commit(const dl_op *op, void *const *slots, cudaStream_t stre
     return dl_launch_commit_f32(elements(op), &op->desc.attr, slots[0], slots[1], slots[2], slots[3], stream);
 }
 
+static cudaError_t begin_control(const dl_op *op, void *const *slots, cudaStream_t stream) {
+    (void)op;
+    return dl_launch_begin_control(slots[1], slots[0], stream);
+}
+
 static cudaError_t scale_weight(const dl_op *op, void *const *slots, cudaStream_t stream) {
     (void)op;
     return dl_launch_scale_weight(slots[0], slots[1], slots[2], stream);
@@ -44,6 +49,7 @@ const dl_cuda_kind dl_cuda_kinds_update[] = {
     {.kind = DL_OP_ADAM_UPDATE, .run = adam},
     {.kind = DL_OP_RMSPROP_UPDATE, .run = rmsprop},
     {.kind = DL_OP_COMMIT, .run = commit},
+    {.kind = DL_OP_BEGIN_CONTROL, .run = begin_control},
     {.kind = DL_OP_SCALE_WEIGHT, .run = scale_weight},
     {.kind = DL_OP_COMMIT_LOSS_SCALE, .run = commit_loss_scale},
     {.run = NULL},

@@ -6,16 +6,6 @@
 #include <stddef.h>
 #include <string.h>
 
-/* On pages of their own, for the fences of ref:strict; but the moments come right behind the totals, so that
- * one exchange sums both. */
-enum {
-    STEP_OFFSET = 0,
-    CONTROL_OFFSET = DL_PAGE_BYTES,
-    NORM_OFFSET = 2 * DL_PAGE_BYTES,
-    TOTALS_OFFSET = 3 * DL_PAGE_BYTES,
-    MOMENTS_OFFSET = TOTALS_OFFSET + DL_N_TOTALS * sizeof(double)
-};
-
 static dl_status control_slot(dl_program *program, const char *name, dl_dtype dtype, int64_t n, size_t offset,
                               int *slot) {
     DL_RETURN_IF_ERROR(dl_add_slot(program, name, -1, -1, DL_STORE_CONTROL, dtype, &DL_SHAPE(n), slot));
@@ -44,9 +34,22 @@ static dl_status clear_totals(dl_program *program) {
                           DL_TOTAL_WEIGHT * sizeof(double), DL_F64, 1);
 }
 
+/* Where steps are handed over before the one before them was seen, its word says what becomes of this one. */
+static dl_status begin_control(const dl_compile *c) {
+    dl_program *program = c->program;
+    const int slots[] = {program->step, program->control};
+    if (program->kind == DL_PROGRAM_TRAIN && c->plan->options.device->backend->steps_in_flight > 0) {
+        return dl_add_operation(program, DL_OP_BEGIN_CONTROL, &(dl_op_attr){0}, DL_PHASE_LOAD, -1, -1, slots,
+                                2, NULL);
+    }
+    return copy_from_step(program, offsetof(dl_step_block, control), program->control, 0, DL_I32,
+                          DL_N_CONTROLS);
+}
+
 /* What every step begins with: the step block from the host, cleared totals. Scores alone need neither, but
  * what they carry to the next batch is committed by the control word. */
-static dl_status emit_prelude(dl_program *program, bool scores_alone) {
+static dl_status emit_prelude(const dl_compile *c, bool scores_alone) {
+    dl_program *program = c->program;
     dl_instruction load = {.type = DL_DO_LOAD,
                            .collective = -1,
                            .load = DL_LOAD_STEP,
@@ -61,8 +64,7 @@ static dl_status emit_prelude(dl_program *program, bool scores_alone) {
     }
     DL_RETURN_IF_ERROR(dl_add_instruction(program, &load));
     DL_RETURN_IF_ERROR(scores_alone ? DL_OK : clear_totals(program));
-    return copy_from_step(program, offsetof(dl_step_block, control), program->control, 0, DL_I32,
-                          DL_N_CONTROLS);
+    return begin_control(c);
 }
 
 static dl_status start_micro(dl_compile *c, int micro) {
@@ -93,7 +95,7 @@ static dl_status emit_all(dl_compile *c) {
     const int n_micro = training ? c->plan->options.accumulate : 1;
     const bool scores_alone = c->plan->options.forward_only;
     if (!scores_alone || c->model->stateful) {
-        DL_RETURN_IF_ERROR(emit_prelude(c->program, scores_alone));
+        DL_RETURN_IF_ERROR(emit_prelude(c, scores_alone));
     }
     for (int micro = 0; micro < n_micro; micro++) {
         DL_RETURN_IF_ERROR(start_micro(c, micro));
@@ -112,10 +114,11 @@ static dl_status emit_all(dl_compile *c) {
 static dl_status run_passes(dl_compile *c) {
     dl_program *program = c->program;
     DL_RETURN_IF_ERROR(
-        control_slot(program, "step", DL_U8, sizeof(dl_step_block), STEP_OFFSET, &program->step));
-    DL_RETURN_IF_ERROR(control_slot(program, "totals", DL_F64, DL_N_TOTALS, TOTALS_OFFSET, &program->totals));
+        control_slot(program, "step", DL_U8, sizeof(dl_step_block), DL_STEP_OFFSET, &program->step));
     DL_RETURN_IF_ERROR(
-        control_slot(program, "control", DL_I32, DL_N_CONTROLS, CONTROL_OFFSET, &program->control));
+        control_slot(program, "totals", DL_F64, DL_N_TOTALS, DL_TOTALS_OFFSET, &program->totals));
+    DL_RETURN_IF_ERROR(
+        control_slot(program, "control", DL_I32, DL_N_CONTROLS, DL_CONTROL_OFFSET, &program->control));
     if (program->kind == DL_PROGRAM_REFRESH) {
         return DL_OK;
     }
@@ -123,10 +126,10 @@ static dl_status run_passes(dl_compile *c) {
         dl_n_moments(c->model); /* in evaluation none are added; the totals' exchange is one */
     if (n_moments > 0) {
         DL_RETURN_IF_ERROR(
-            control_slot(program, "moments", DL_F64, n_moments, MOMENTS_OFFSET, &program->moments));
+            control_slot(program, "moments", DL_F64, n_moments, DL_MOMENTS_OFFSET, &program->moments));
     }
     if (program->kind == DL_PROGRAM_TRAIN && c->plan->options.clip_norm > 0) {
-        DL_RETURN_IF_ERROR(control_slot(program, "norm", DL_F64, DL_N_NORMS, NORM_OFFSET, &program->norm));
+        DL_RETURN_IF_ERROR(control_slot(program, "norm", DL_F64, DL_N_NORMS, DL_NORM_OFFSET, &program->norm));
     }
     DL_RETURN_IF_ERROR(dl_loss_scale_slot(c));
     set_shares(c);

@@ -128,6 +128,9 @@ typedef struct dl_program {
     int loss_scale; /* slot of the state, -1: losses are not scaled */
     dl_pool *pool;  /* names, parts */
     void **pointer; /* addresses, (DL_OP_MAX_SLOTS + 1) for each instruction; set by bind */
+    /* On backends with streams. */
+    int64_t n_runs;
+    dl_capture *capture; /* the list as one piece behind its loads, NULL: not made */
 } dl_program;
 
 /* The optimizer as the compiler sees it: an operation over arena ranges. */
@@ -158,6 +161,7 @@ typedef struct dl_plan_options {
     bool reproducible;
     bool measure;  /* choose layouts and algorithms by measurement; otherwise by rule */
     bool fuse;     /* the fusion pass (tests switch it off) */
+    bool capture;  /* hand over whole runs in one piece where the backend can keep one (CUDA graphs) */
     dl_dtype half; /* DL_BF16 or DL_F16: of activations and of weights as kernels read them; others: none */
     bool predict;  /* evaluation programs keep the scores of their samples for the host */
     /* They compute nothing else: no loss, no metric, nothing that needs labels or other ranks. With `predict`
@@ -196,9 +200,27 @@ typedef struct dl_plan_collective {
     dl_collective *collective;
 } dl_plan_collective;
 
+/* What a run leaves for the host to read. */
+typedef struct dl_outcome {
+    double totals[DL_N_TOTALS];
+    int32_t control[DL_N_CONTROLS];
+    double norm[DL_N_NORMS];   /* of the mean gradient; training with train.clip_norm only, else 0 */
+    double scale[DL_N_SCALES]; /* the loss scale behind the run; where losses are scaled, else 0 */
+} dl_outcome;
+
 /* DL_STORE_STATE: the samples seen, and from here on the averaged parameters, in the order of their arena;
  * then the loss scale (dl_loss_scale_offset), then what layers carry. */
 #define DL_EMA_OFFSET ((size_t)DL_PAGE_BYTES)
+
+/* DL_STORE_CONTROL: on pages of their own, for the fences of ref:strict; but the moments come right behind
+ * the totals, so that one exchange sums both. */
+enum {
+    DL_STEP_OFFSET = 0,
+    DL_CONTROL_OFFSET = DL_PAGE_BYTES,
+    DL_NORM_OFFSET = 2 * DL_PAGE_BYTES,
+    DL_TOTALS_OFFSET = 3 * DL_PAGE_BYTES,
+    DL_MOMENTS_OFFSET = DL_TOTALS_OFFSET + DL_N_TOTALS * sizeof(double)
+};
 
 enum { DL_MAX_PROGRAMS = 64 };
 
@@ -228,6 +250,7 @@ typedef struct dl_plan {
     int n_events;        /* of the program that has the most: programs run one after the other */
     dl_event **event;    /* [n_events] by the numbers of the list */
     dl_event **end;      /* ends of the last runs, in turns */
+    dl_outcome *outcome; /* what they leave, on the host, where the device puts it by itself */
     dl_event **lane_end; /* [DL_N_LANES] */
     int64_t n_runs;
     dl_plan_collective *collective; /* buckets, then totals, control, exchanges, those of the tensor axis */
@@ -280,8 +303,12 @@ void dl_plan_destroy(dl_plan **plan);
 
 /* Runs a program once. Collective over all ranks when it has collectives. Everything is done on return on
  * backends that run operations at once. On those with streams it has been handed over: the batch may be used
- * again, and a download without stream waits for the results. */
+ * again, and a download without stream waits for the results, as dl_plan_outcome does. */
 DL_NODISCARD dl_status dl_execute(dl_plan *plan, int program, const dl_host_batch *batch);
+
+/* What run number `run` has left, waiting for it; dl_plan.n_runs counts them. The last are kept: one more
+ * than the backend has steps in flight. */
+DL_NODISCARD dl_status dl_plan_outcome(const dl_plan *plan, int64_t run, dl_outcome *out);
 
 /* The host waits until the runs handed over are done, looking meanwhile whether another rank has failed
  * (DL_ERR_PEER). On backends that run operations at once there is nothing to wait for. */

@@ -13,6 +13,10 @@ static int n_ends(const dl_plan *plan) {
     return plan->options.device->backend->steps_in_flight + 1;
 }
 
+static size_t outcome_bytes(const dl_plan *plan) {
+    return (size_t)n_ends(plan) * sizeof *plan->outcome;
+}
+
 static dl_status create_events(dl_plan *plan, int n, dl_event ***out) {
     DL_RETURN_IF_ERROR(dl_pool_alloc(plan->pool, (size_t)n, sizeof **out, out));
     for (int i = 0; i < n; i++) {
@@ -33,6 +37,9 @@ dl_status dl_streams_create(dl_plan *plan) {
     DL_RETURN_IF_ERROR(create_events(plan, plan->n_events, &plan->event));
     DL_RETURN_IF_ERROR(create_events(plan, n_ends(plan), &plan->end));
     DL_RETURN_IF_ERROR(create_events(plan, DL_N_LANES, &plan->lane_end));
+    void *outcomes = NULL;
+    DL_RETURN_IF_ERROR(functions->host_create(plan->options.device, outcome_bytes(plan), &outcomes));
+    plan->outcome = outcomes;
     for (int lane = 0; lane < DL_N_LANES; lane++) {
         /* exchanges first: other ranks wait for them */
         DL_RETURN_IF_ERROR(
@@ -53,6 +60,12 @@ void dl_streams_destroy(dl_plan *plan) {
     if (plan->options.device == NULL || functions_of(plan) == NULL) {
         return;
     }
+    for (int i = 0; i < plan->n_programs; i++) {
+        if (plan->program[i]->capture != NULL) {
+            functions_of(plan)->capture_destroy(plan->options.device, plan->program[i]->capture);
+            plan->program[i]->capture = NULL;
+        }
+    }
     for (int lane = 0; lane < DL_N_LANES; lane++) {
         functions_of(plan)->destroy(plan->options.device, plan->stream[lane]);
         plan->stream[lane] = NULL;
@@ -61,6 +74,10 @@ void dl_streams_destroy(dl_plan *plan) {
     destroy_events(plan, plan->end, n_ends(plan));
     destroy_events(plan, plan->lane_end, DL_N_LANES);
     plan->event = plan->end = plan->lane_end = NULL;
+    if (plan->outcome != NULL) {
+        functions_of(plan)->host_destroy(plan->options.device, plan->outcome, outcome_bytes(plan));
+        plan->outcome = NULL;
+    }
 }
 
 /* A device that waits for other ranks does not notice that one has failed, so the host looks. */
@@ -93,6 +110,10 @@ static dl_status wait_for_event(const dl_plan *plan, dl_event *event) {
                                                  event); /* tells failures of the work */
 }
 
+dl_status dl_streams_wait_for_end(const dl_plan *plan, int number) {
+    return wait_for_event(plan, plan->end[number]);
+}
+
 dl_status dl_plan_wait(const dl_plan *plan) {
     if (functions_of(plan) == NULL || plan->n_runs == 0) {
         return DL_OK;
@@ -121,21 +142,25 @@ dl_status dl_streams_end(dl_plan *plan) {
     dl_stream *compute = plan->stream[DL_LANE_COMPUTE];
     for (int lane = 0; lane < DL_N_LANES; lane++) {
         if (lane != DL_LANE_COMPUTE) {
-            DL_RETURN_IF_ERROR(functions->event_record(device, plan->lane_end[lane], plan->stream[lane]));
-            DL_RETURN_IF_ERROR(functions->event_wait(device, plan->lane_end[lane], compute));
+            DL_RETURN_IF_ERROR(dl_streams_order(plan, (dl_lane)lane, DL_LANE_COMPUTE));
         }
     }
-    DL_RETURN_IF_ERROR(functions->event_record(device, plan->end[plan->n_runs % n_ends(plan)], compute));
+    const int number = (int)(plan->n_runs % n_ends(plan));
+    DL_RETURN_IF_ERROR(dl_streams_send_outcome(plan, number));
+    DL_RETURN_IF_ERROR(functions->event_record(device, plan->end[number], compute));
     plan->n_runs++;
     return DL_OK;
 }
 
-dl_status dl_streams_wait(dl_plan *plan, const dl_instruction *instruction) {
-    for (int w = 0; w < instruction->n_waits; w++) {
-        DL_RETURN_IF_ERROR(functions_of(plan)->event_wait(
-            plan->options.device, plan->event[instruction->waits[w]], plan->stream[instruction->lane]));
-    }
-    return DL_OK;
+dl_status dl_streams_order(dl_plan *plan, dl_lane before, dl_lane after) {
+    const dl_stream_functions *functions = functions_of(plan);
+    dl_device *device = plan->options.device;
+    DL_RETURN_IF_ERROR(functions->event_record(device, plan->lane_end[before], plan->stream[before]));
+    return functions->event_wait(device, plan->lane_end[before], plan->stream[after]);
+}
+
+dl_status dl_streams_wait(dl_plan *plan, int event, dl_lane lane) {
+    return functions_of(plan)->event_wait(plan->options.device, plan->event[event], plan->stream[lane]);
 }
 
 dl_status dl_streams_record(dl_plan *plan, const dl_instruction *instruction) {

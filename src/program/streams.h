@@ -13,11 +13,19 @@ void dl_streams_destroy(dl_plan *plan);
 /* Before a run: the host waits while more runs than the backend's steps_in_flight are under way; all lanes
  * wait for the run before, whose memory this one uses again. */
 DL_NODISCARD dl_status dl_streams_begin(dl_plan *plan);
-/* Behind a run: where it ends, on all lanes. */
+/* Behind a run: what it leaves goes to the host; where it ends, on all lanes. */
 DL_NODISCARD dl_status dl_streams_end(dl_plan *plan);
 
-/* What an instruction waits for and records, in its lane's stream. */
-DL_NODISCARD dl_status dl_streams_wait(dl_plan *plan, const dl_instruction *instruction);
+/* The host waits for the event behind one of the last runs, plan->end[number]. */
+DL_NODISCARD dl_status dl_streams_wait_for_end(const dl_plan *plan, int number);
+/* Puts what the run leaves on its way to plan->outcome[number] (outcome.c). */
+DL_NODISCARD dl_status dl_streams_send_outcome(dl_plan *plan, int number);
+
+/* What is put into lane `after` from now on waits for what is in lane `before`. */
+DL_NODISCARD dl_status dl_streams_order(dl_plan *plan, dl_lane before, dl_lane after);
+
+/* An event of the list that a lane waits for; what an instruction records, in its lane's stream. */
+DL_NODISCARD dl_status dl_streams_wait(dl_plan *plan, int event, dl_lane lane);
 DL_NODISCARD dl_status dl_streams_record(dl_plan *plan, const dl_instruction *instruction);
 
 #endif

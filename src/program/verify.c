@@ -83,7 +83,8 @@ static dl_status check_read(const dl_verifier *v, int at, const dl_touch *touch,
         return check_age(v, at, touch, extent);
     }
     if (extent->writer < 0) {
-        if (storage == DL_STORE_GRADIENT && is_gap(v, extent)) {
+        if ((storage == DL_STORE_GRADIENT && is_gap(v, extent)) ||
+            (program->instruction[at].kind == DL_OP_BEGIN_CONTROL && touch->writes)) { /* the run before */
             return DL_OK;
         }
         return dl_verify_fault(program, at, touch->slot,

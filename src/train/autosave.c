@@ -34,15 +34,19 @@ static dl_status begin(dl_autosave *autosave, const dl_trainer_state *state) {
     return status;
 }
 
-static bool is_due(const dl_autosave *autosave, int64_t step, const int32_t control[DL_N_CONTROLS]) {
+static bool is_due(const dl_autosave *autosave, int64_t step) {
     const dl_checkpoint_config *when = &autosave->session->config->checkpoint;
     const int64_t per_epoch = autosave->session->steps_per_epoch;
-    return (when->every_steps > 0 && step % when->every_steps == 0) || control[DL_CONTROL_SAVE] != 0 ||
+    return (when->every_steps > 0 && step % when->every_steps == 0) ||
            (when->every_epochs > 0 && step % (per_epoch * when->every_epochs) == 0);
 }
 
+bool dl_autosave_comes_behind(const dl_autosave *autosave, int64_t step) {
+    return autosave->saver != NULL && (is_due(autosave, step) || autosave->waits_for_steps);
+}
+
 dl_status dl_autosave_step(dl_autosave *autosave, const dl_trainer_state *state,
-                           const int32_t control[DL_N_CONTROLS]) {
+                           const int32_t control[DL_N_CONTROLS], bool settled) {
     if (autosave->saver == NULL) {
         return DL_OK;
     }
@@ -51,12 +55,14 @@ dl_status dl_autosave_step(dl_autosave *autosave, const dl_trainer_state *state,
     if (best) { /* later it would not be that epoch's any more */
         DL_RETURN_IF_ERROR(dl_saver_finish(autosave->saver));
     }
-    autosave->wanted = autosave->wanted || best || is_due(autosave, state->step, control);
+    autosave->wanted =
+        autosave->wanted || best || control[DL_CONTROL_SAVE] != 0 || is_due(autosave, state->step);
     if (autosave->wanted && dl_saver_is_busy(autosave->saver)) {
         dl_saver_hurry(autosave->saver);
         return DL_OK;
     }
-    return autosave->wanted ? begin(autosave, state) : DL_OK;
+    autosave->waits_for_steps = autosave->wanted && !settled;
+    return autosave->wanted && settled ? begin(autosave, state) : DL_OK;
 }
 
 double dl_autosave_cost(const dl_autosave *autosave) {

@@ -11,7 +11,8 @@ typedef struct dl_autosave {
     dl_saver *saver; /* NULL: nothing is saved */
     bool soon;       /* one is due at once: the job's time ends, and what a checkpoint takes must be known */
     bool wanted;     /* a checkpoint is due, but one is under way still */
-    double begun_at; /* clock: the last checkpoint was begun */
+    bool waits_for_steps; /* it can begin, but for later steps that the device has been given */
+    double begun_at;      /* clock: the last checkpoint was begun */
 } dl_autosave;
 
 /* The minutes between two checkpoints count from here; `soon`: one is due at once. Session and saver are
@@ -23,9 +24,13 @@ dl_autosave dl_autosave_start(const dl_session *session, dl_saver *saver, bool s
 void dl_autosave_ask(const dl_autosave *autosave, dl_step_block *block);
 
 /* After each step, with what all ranks have agreed on: goes on with the save under way, begins one of `state`
- * when one is due. Collective over the world. */
+ * when one is due and that is what the device's memory holds: `settled`, no later step has been given to it.
+ * Collective over the world. */
 DL_NODISCARD dl_status dl_autosave_step(dl_autosave *autosave, const dl_trainer_state *state,
-                                        const int32_t control[DL_N_CONTROLS]);
+                                        const int32_t control[DL_N_CONTROLS], bool settled);
+
+/* Does a checkpoint come behind step `step`, so that the next one must not be given to the device yet? */
+bool dl_autosave_comes_behind(const dl_autosave *autosave, int64_t step);
 
 /* Seconds that saving takes from now on: what is under way, and a checkpoint after it. 0: nothing is saved.
  */

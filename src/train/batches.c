@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+/* Beside those that training has given to the device and not seen the end of. */
 enum { BUFFERS = 3 };
 
 struct dl_batches {
@@ -21,8 +22,10 @@ static dl_view_reading reading_of(const dl_session *session, dl_batches *shares)
     shares->n_ranks = options->n_ranks;
     shares->rank = options->rank;
     shares->pieces = options->reproducible;
-    return (dl_view_reading){
-        .seed = (uint64_t)session->config->seed, .n_buffers = BUFFERS, .share = share, .context = shares};
+    return (dl_view_reading){.seed = (uint64_t)session->config->seed,
+                             .n_buffers = BUFFERS + session->device->backend->steps_in_flight,
+                             .share = share,
+                             .context = shares};
 }
 
 size_t dl_batches_bytes(const dl_session *session) {

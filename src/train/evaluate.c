@@ -4,8 +4,8 @@
 
 #include <string.h>
 
-static dl_status evaluate_batch(const dl_evaluation *e, const dl_batch *batch, int64_t number,
-                                double sums[DL_N_TOTALS]) {
+/* Hands a batch over; what becomes of it is added later (add_run). */
+static dl_status evaluate_batch(const dl_evaluation *e, const dl_batch *batch, int64_t number) {
     const int program = dl_session_program(e->session, DL_PROGRAM_EVALUATE, &batch->global);
     DL_RETURN_ERROR_IF(program < 0, DL_ERR_INTERNAL,
                        "there is no program for an evaluation batch of %lld samples",
@@ -13,13 +13,8 @@ static dl_status evaluate_batch(const dl_evaluation *e, const dl_batch *batch, i
     const dl_step_block step = {.weight = (double)batch->weight};
     const dl_host_batch host = {.field = (const void *const *)batch->field, .ids = batch->ids, .step = &step};
     DL_RETURN_IF_ERROR(dl_execute(e->session->plan, program, &host));
-    double totals[DL_N_TOTALS];
-    int32_t control[DL_N_CONTROLS];
-    DL_RETURN_IF_ERROR(dl_session_read_control(e->session, program, totals, control));
-    for (int i = 0; i < DL_N_TOTALS; i++) {
-        sums[i] += totals[i];
-    }
     if (e->predictions != NULL) {
+        DL_RETURN_IF_ERROR(dl_plan_wait(e->session->plan));
         DL_RETURN_IF_ERROR(dl_predictions_add(e->predictions, program, batch, batch->global.n_samples));
     }
     if (e->audit == NULL) {
@@ -29,19 +24,38 @@ static dl_status evaluate_batch(const dl_evaluation *e, const dl_batch *batch, i
                             batch->n_samples);
 }
 
+static dl_status add_run(const dl_evaluation *e, int64_t run, double sums[DL_N_TOTALS]) {
+    dl_outcome outcome;
+    DL_RETURN_IF_ERROR(dl_plan_outcome(e->session->plan, run, &outcome));
+    for (int i = 0; i < DL_N_TOTALS; i++) {
+        sums[i] += outcome.totals[i];
+    }
+    return DL_OK;
+}
+
+/* Where the device works by itself it is a batch ahead of the host. */
 static dl_status evaluate_all(const dl_evaluation *e, dl_batches *batches, double sums[DL_N_TOTALS]) {
     const int64_t n_batches = e->session->view_info[e->split].n_batches;
+    const int ahead = e->session->device->backend->steps_in_flight > 0;
     DL_RETURN_IF_ERROR(dl_plan_clear_state(e->session->plan, DL_PROGRAM_EVALUATE));
+    int64_t next = e->session->plan->n_runs; /* the run to be added */
     for (int64_t number = 1;; number++) {
         const dl_batch *batch = NULL;
         DL_RETURN_IF_ERROR(dl_batches_next(batches, &batch));
         if (batch == NULL) {
-            return DL_OK;
+            break;
         }
-        DL_RETURN_IF_ERROR(evaluate_batch(e, batch, number, sums));
+        DL_RETURN_IF_ERROR(evaluate_batch(e, batch, number));
         dl_batches_release(batches, batch);
+        for (; next + ahead < e->session->plan->n_runs; next++) {
+            DL_RETURN_IF_ERROR(add_run(e, next, sums));
+        }
         dl_console_progress(e->console, dl_split_name(e->split), number, n_batches);
     }
+    for (; next < e->session->plan->n_runs; next++) {
+        DL_RETURN_IF_ERROR(add_run(e, next, sums));
+    }
+    return DL_OK;
 }
 
 dl_score dl_score_of(const dl_model *model, const double totals[DL_N_TOTALS]) {

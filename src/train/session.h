@@ -104,18 +104,6 @@ DL_NODISCARD dl_status dl_session_fetch_parameters(dl_session *session);
 /* Runs the refresh program: copies of parameters for evaluation. */
 DL_NODISCARD dl_status dl_session_refresh(dl_session *session);
 
-/* Totals and control word of the program that ran last. */
-DL_NODISCARD dl_status dl_session_read_control(const dl_session *session, int program,
-                                               double totals[DL_N_TOTALS], int32_t control[DL_N_CONTROLS]);
-
-/* The norm of the gradient of the training program that ran last, before it was clipped; *measured tells
- * whether the program computes it (train.clip_norm). */
-DL_NODISCARD dl_status dl_session_read_norm(const dl_session *session, int program, double *norm,
-                                            bool *measured);
-
-/* The loss scale as it is now, behind the step that ran last; *scaled: whether losses are scaled at all. */
-DL_NODISCARD dl_status dl_session_read_loss_scale(const dl_session *session, double *scale, bool *scaled);
-
 /* Bytes this rank takes beside the plan's storages: host copies of the parameters, batches read ahead. */
 size_t dl_session_host_bytes(const dl_session *session);
 

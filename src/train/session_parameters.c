@@ -145,45 +145,6 @@ dl_status dl_session_refresh(dl_session *session) {
     return dl_execute(session->plan, refresh, NULL);
 }
 
-dl_status dl_session_read_control(const dl_session *session, int number, double totals[DL_N_TOTALS],
-                                  int32_t control[DL_N_CONTROLS]) {
-    const dl_program *program = session->plan->program[number];
-    const dl_backend *backend = session->device->backend;
-    DL_RETURN_IF_ERROR(dl_plan_wait(session->plan));
-    DL_RETURN_IF_ERROR(backend->download(session->device, totals,
-                                         dl_slot_address(session->plan, program, program->totals),
-                                         DL_N_TOTALS * sizeof *totals, NULL));
-    return backend->download(session->device, control,
-                             dl_slot_address(session->plan, program, program->control),
-                             DL_N_CONTROLS * sizeof *control, NULL);
-}
-
-dl_status dl_session_read_norm(const dl_session *session, int number, double *norm, bool *measured) {
-    const dl_program *program = session->plan->program[number];
-    double norms[DL_N_NORMS];
-    *measured = program->norm >= 0;
-    if (!*measured) {
-        return DL_OK;
-    }
-    DL_RETURN_IF_ERROR(session->device->backend->download(
-        session->device, norms, dl_slot_address(session->plan, program, program->norm), sizeof norms, NULL));
-    *norm = norms[DL_NORM_VALUE];
-    return DL_OK;
-}
-
-dl_status dl_session_read_loss_scale(const dl_session *session, double *scale, bool *scaled) {
-    const dl_plan *plan = session->plan;
-    double state[DL_N_SCALES] = {0};
-    *scaled = dl_plan_scales(plan);
-    if (*scaled) {
-        const char *from = (const char *)plan->memory[DL_STORE_STATE] + dl_loss_scale_offset(plan);
-        DL_RETURN_IF_ERROR(
-            session->device->backend->download(session->device, state, from, sizeof state, NULL));
-    }
-    *scale = state[DL_SCALE_VALUE];
-    return DL_OK;
-}
-
 size_t dl_session_host_bytes(const dl_session *session) {
     const dl_parameter_table *table = &session->model->table;
     int64_t elements = session->plan->options.ema_decay > 0 ? table->trainable_elements : 0;

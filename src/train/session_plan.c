@@ -5,6 +5,9 @@
 #include "optim/optim.h"
 #include "train/views.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 static dl_status add_split(dl_session *session, dl_program_kind kind, dl_split split) {
     const dl_view_info *info = &session->view_info[split];
     for (int i = 0; i < info->n_shapes; i++) {
@@ -116,6 +119,12 @@ static dl_status compare_exchanges(const dl_session *session) {
     return dl_comm_agree(session->world, first, NULL);
 }
 
+/* DLTRAIN_CUDA_GRAPH=0 hands operations over one by one, for comparing. */
+static bool wants_cuda_graph(void) {
+    const char *word = getenv("DLTRAIN_CUDA_GRAPH");
+    return word == NULL || strcmp(word, "0") != 0;
+}
+
 dl_status dl_session_make_plan(dl_session *session, const dl_session_options *options) {
     const dl_config *config = session->config;
     const bool dry = options->world == NULL, scores_alone = options->generate || options->apply;
@@ -137,6 +146,7 @@ dl_status dl_session_make_plan(dl_session *session, const dl_session_options *op
                             .reproducible = session->reproducible,
                             .measure = !session->reproducible && !scores_alone,
                             .fuse = true,
+                            .capture = wants_cuda_graph(),
                             .half = half_of(config),
                             .predict = options->predict || scores_alone,
                             .forward_only = scores_alone,

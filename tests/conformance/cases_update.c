@@ -89,6 +89,12 @@ static dlc_case *average(dlc_list *list, const char *name, int flags, int64_t n,
     return test;
 }
 
+static void begin_control(dlc_list *list, const char *name, int flags) {
+    dlc_case *test = dlc_add(list, DL_OP_BEGIN_CONTROL, name, flags, DLC_UNIFORM);
+    dlc_slot(test, "step", DL_U8, DL_SHAPE((int64_t)sizeof(dl_step_block)));
+    dlc_slot(test, "control", DL_I32, DL_SHAPE(DL_N_CONTROLS));
+}
+
 static void loss_scales(dlc_list *list) {
     dlc_case *weight = dlc_add(list, DL_OP_SCALE_WEIGHT, "totals", 0, DLC_PROBABILITY);
     dlc_slot(weight, "totals", DL_F64, DL_SHAPE(DL_N_TOTALS));
@@ -103,6 +109,8 @@ static void loss_scales(dlc_list *list) {
 }
 
 void dlc_cases_update(dlc_list *list) {
+    begin_control(list, "after a good step", 0);
+    begin_control(list, "after one that failed", DLC_FAILED);
     loss_scales(list);
     const dl_sgd_attr plain = {.capacity = 16}, heavy = {16, 0.9, 1e-2, false},
                       nesterov = {16, 0.9, 1e-2, true};

@@ -29,7 +29,8 @@ enum {
     DLC_FORWARD_ONLY = 8, /* without what gradients need */
     DLC_MASKED = 16,      /* every third row has no label */
     DLC_STRANGERS = 32,   /* some tokens are in no vocabulary: below 0, or its size */
-    DLC_FEW_TOKENS = 64   /* of the vocabulary only every seventh */
+    DLC_FEW_TOKENS = 64,  /* of the vocabulary only every seventh */
+    DLC_FAILED = 128      /* the control word of the step before forbade it */
 };
 
 typedef struct dlc_case {

@@ -62,7 +62,12 @@ static void fill_floats(int slot, int64_t n, dlc_fill fill, float *x) {
 
 static void fill_bytes(const char *name, int slot, int64_t n, unsigned char *bytes) {
     if (strcmp(name, "step") == 0) {
-        const dl_step_block step = {.step = 17, .t = DLC_STEP, .weight = 5, .learning_rate = 0.01};
+        const dl_step_block step = {.step = 17,
+                                    .t = DLC_STEP,
+                                    .weight = 5,
+                                    .learning_rate = 0.01,
+                                    .control = {[DL_CONTROL_STOP] = 3},
+                                    .unseen = 1};
         memcpy(bytes, &step, sizeof step);
         return;
     }
@@ -115,7 +120,7 @@ static void fill_int32(const dl_op_desc *desc, int slot, int flags, int32_t *val
     }
     if (!labels) { /* a control word: a request to save forbids nothing */
         values[DL_CONTROL_SAVE] = 1;
-        values[DL_CONTROL_BAD_DATA] = (flags & DLC_FORBIDDEN) != 0;
+        values[DL_CONTROL_BAD_DATA] = (flags & (DLC_FORBIDDEN | DLC_FAILED)) != 0;
     }
 }
 

@@ -97,6 +97,8 @@ def compare(name, *words):
         done = dltest.run('train', name + '.yaml', f'backend={backend}', f'run.dir={name}_{backend}', *words)
     if 'emulated GPU' not in done.stdout or 'cuda (CUDA' not in done.stdout:
         dltest.fail('no word of the GPU: ' + done.stdout)
+    if 'CUDA graph' in done.stderr:
+        dltest.fail('steps are no CUDA graphs: ' + done.stderr)
     expected, got = losses(name + '_ref'), losses(name + '_cuda')
     if len(got) != len(expected) or max(abs(a - b) / abs(b) for a, b in zip(got, expected)) > 2e-5:
         dltest.fail(f'losses {got} instead of {expected}')
@@ -114,6 +116,47 @@ dltest.run('train', 'images.yaml', 'backend=cuda', 'run.dir=parts', 'train.max_s
 dltest.run('train', 'images.yaml', 'backend=cuda', 'run.dir=parts', fresh=False)
 if dltest.weights_hash('parts') != hash_whole:
     dltest.fail('a run in two parts has other weights')
+
+# One operation after the other in place of a CUDA graph.
+for run, word, said in (('eager', '0', False), ('graphs', '1', True)):
+    done = dltest.run('train', 'images.yaml', 'backend=cuda', f'run.dir={run}', DLTRAIN_CUDA_GRAPH=word,
+                      DLTRAIN_LOG='debug')
+    if ('is a CUDA graph' in done.stderr) != said:
+        dltest.fail(f'DLTRAIN_CUDA_GRAPH={word}: {done.stderr}')
+    if dltest.weights_hash(run) != hash_whole:
+        dltest.fail('steps as CUDA graphs have other weights')
+
+# The host is some steps behind the device. What comes amid them is as on a device that does one after the other:
+# checkpoints, a step that is skipped and those behind it that were given as if it were not, a scale that overflows.
+dltest.run('train', 'images.yaml', 'backend=cuda', 'run.dir=saved', 'checkpoint.every_steps=4', 'checkpoint.keep=9',
+           'checkpoint.every_epochs=0')
+for step in ('00000004', '00000010'):  # at 8 the thread that saves may be at work still
+    dltest.run('ckpt', 'verify', f'saved/checkpoints/step-{step}')
+dltest.run('train', 'images.yaml', 'backend=cuda', 'run.dir=from_4', '--resume', 'saved/checkpoints/step-00000004',
+           fresh=False)
+if not dltest.weights_hash('saved') == dltest.weights_hash('from_4') == hash_whole:
+    dltest.fail('runs with checkpoints have other weights')
+
+
+def skips(name, *words):
+    """Steps skipped on ref and on the GPU: the same lines; when the host sees every step first (as --profile needs
+    it) the same bits."""
+    found = []
+    for folder, more in ((f'{name}_ref', ['backend=ref']), (f'{name}_cuda', ['backend=cuda']),
+                         (f'{name}_seen', ['backend=cuda', '--profile'])):
+        dltest.run('train', 'images.yaml', f'run.dir={folder}', *words, *more, DLTRAIN_INJECT='1')
+        keys = ('kind', 'step', 'samples', 'learning_rate', 'loss_scale', 'skipped', 'in_row', 'where')
+        found.append([{k: m[k] for k in keys if k in m}
+                      for kind in ('skip', 'step') for m in dltest.metrics(folder, kind)])
+    if found[0] != found[1] or not any(m.get('skipped') or m['kind'] == 'skip' for m in found[0]):
+        dltest.fail(f'{name}: lines {found[1]} instead of {found[0]}')
+    if dltest.weights_hash(f'{name}_cuda') != dltest.weights_hash(f'{name}_seen'):
+        dltest.fail(f'{name}: other weights than when the host sees every step first')
+
+
+skips('nan', 'train.on_nan=skip', 'train.schedule={cosine: {}}', 'train.optimizer={adam: {learning_rate: 0.01}}',
+      '--inject', 'nan@rank=0,step=3', '--inject', 'nan@rank=0,step=4', '--inject', 'nan@rank=0,step=8')
+skips('overflow', 'precision=float16', 'train.loss_scale=1e30', 'train.max_steps=4')
 
 # What a checkpoint holds does not depend on where it was made: ref goes on with it.
 dltest.run('train', 'images.yaml', 'backend=cuda', 'run.dir=moved', 'train.max_steps=7')

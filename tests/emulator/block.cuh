@@ -11,8 +11,9 @@
 extern "C" {
 extern uint3 emulator_thread, emulator_block;
 extern dim3 emulator_block_size, emulator_grid_size;
-/* Runs function(context) once for every thread of every block. */
-void emulator_run(dim3 blocks, unsigned threads, void (*function)(void *), void *context);
+/* Puts into a stream: function(copy of context) once for every thread of every block. */
+void emulator_launch(dim3 blocks, unsigned threads, cudaStream_t stream, void (*function)(void *),
+                     const void *context, size_t n_bytes);
 /* All threads of the block come here before any goes on; returns whether any of them brought true. */
 int emulator_barrier(int predicate);
 }
@@ -30,11 +31,16 @@ template <typename Body> static void emulator_call(void *body) {
     (*(Body *)body)();
 }
 
-template <typename Body> static void emulator_launch(dim3 blocks, unsigned threads, Body body) {
-    emulator_run(blocks, threads, emulator_call<Body>, &body);
+/* Arguments are evaluated here, as by a launch, and not when the kernel runs. */
+template <typename Kernel, typename... Arguments>
+static void emulator_launch_kernel(Kernel kernel, dim3 blocks, unsigned threads, cudaStream_t stream,
+                                   Arguments... arguments) {
+    auto body = [=] { kernel(arguments...); };
+    static_assert(__is_trivially_copyable(decltype(body)), "a launch takes its arguments as bytes");
+    emulator_launch(blocks, threads, stream, emulator_call<decltype(body)>, &body, sizeof body);
 }
 
 #define DL_LAUNCH(kernel, blocks, threads, stream, ...)                                                      \
-    ((void)(stream), emulator_launch(dim3(blocks), (threads), [=] { kernel(__VA_ARGS__); }))
+    emulator_launch_kernel(kernel, dim3(blocks), (threads), (stream), __VA_ARGS__)
 
 #endif

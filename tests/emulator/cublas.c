@@ -162,6 +162,23 @@ static void multiply(const product *p, const matrix *ma, const void *a, const ma
     }
 }
 
+/* A product with all that it reads of the host. */
+typedef struct matmul {
+    product product;
+    matrix a, b, d;
+    const void *a_memory, *b_memory;
+    double beta;
+    void *d_memory, *workspace;
+} matmul;
+
+static void run_matmul(void *context) {
+    const matmul *m = context;
+    emulator_memory_open();
+    memset(m->workspace, 0xff, WORKSPACE_BYTES);
+    multiply(&m->product, &m->a, m->a_memory, &m->b, m->b_memory, m->beta, &m->d, m->d_memory);
+    emulator_memory_close();
+}
+
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void *alpha,
                               const void *a, cublasLtMatrixLayout_t a_layout, const void *b,
                               cublasLtMatrixLayout_t b_layout, const void *beta, const void *c,
@@ -171,16 +188,19 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
     const uintptr_t alignment = (uintptr_t)algorithm->data[0];
     (void)handle;
     (void)c_layout;
-    (void)stream;
     if (*(const float *)alpha != 1.0F || c != d || n_bytes != WORKSPACE_BYTES || workspace == NULL ||
         ((uintptr_t)a | (uintptr_t)b | (uintptr_t)d) % alignment != 0) {
         return CUBLAS_STATUS_INVALID_VALUE;
     }
-    emulator_memory_open();
-    memset(workspace, 0xff, n_bytes);
-    multiply((const product *)(void *)desc, (const matrix *)(void *)a_layout, a,
-             (const matrix *)(void *)b_layout, b, (double)*(const float *)beta,
-             (const matrix *)(void *)d_layout, d);
-    emulator_memory_close();
+    const matmul m = {.product = *(const product *)(void *)desc,
+                      .a = *(const matrix *)(void *)a_layout,
+                      .b = *(const matrix *)(void *)b_layout,
+                      .d = *(const matrix *)(void *)d_layout,
+                      .a_memory = a,
+                      .b_memory = b,
+                      .beta = (double)*(const float *)beta,
+                      .d_memory = d,
+                      .workspace = workspace};
+    emulator_submit(stream, run_matmul, &m, sizeof m);
     return CUBLAS_STATUS_SUCCESS;
 }

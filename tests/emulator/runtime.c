@@ -46,6 +46,9 @@ void emulator_memory_close(void) {
 
 cudaError_t cudaMalloc(void **memory, size_t n_bytes) {
     const size_t size = (n_bytes + PAGE) / PAGE * PAGE; /* one at least */
+    if (emulator_is_capturing()) {
+        return cudaErrorStreamCaptureUnsupported;
+    }
     if (size > gpu_bytes - n_taken) {
         return cudaErrorMemoryAllocation;
     }
@@ -98,89 +101,46 @@ cudaError_t cudaMemGetInfo(size_t *left, size_t *total) {
     return cudaSuccess;
 }
 
-cudaError_t cudaMemset(void *memory, int value, size_t n_bytes) {
+typedef struct copy {
+    void *to;
+    const void *from; /* NULL: bytes of this value */
+    int value;
+    size_t n_bytes;
+} copy;
+
+static void do_copy(void *context) {
+    const copy *c = context;
     emulator_memory_open();
-    memset(memory, value, n_bytes);
+    if (c->from == NULL) {
+        memset(c->to, c->value, c->n_bytes);
+    } else {
+        memmove(c->to, c->from, c->n_bytes);
+    }
     emulator_memory_close();
-    return cudaSuccess;
 }
 
 cudaError_t cudaMemsetAsync(void *memory, int value, size_t n_bytes, cudaStream_t stream) {
-    (void)stream;
-    return cudaMemset(memory, value, n_bytes);
+    const copy c = {.to = memory, .value = value, .n_bytes = n_bytes};
+    emulator_submit(stream, do_copy, &c, sizeof c);
+    return cudaSuccess;
 }
 
-cudaError_t cudaMemcpy(void *to, const void *from, size_t n_bytes, enum cudaMemcpyKind kind) {
-    (void)kind;
-    emulator_memory_open();
-    memmove(to, from, n_bytes);
-    emulator_memory_close();
-    return cudaSuccess;
+cudaError_t cudaMemset(void *memory, int value, size_t n_bytes) {
+    return emulator_is_capturing() ? cudaErrorStreamCaptureImplicit
+                                   : cudaMemsetAsync(memory, value, n_bytes, NULL);
 }
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n_bytes, enum cudaMemcpyKind kind,
                             cudaStream_t stream) {
-    (void)stream;
-    return cudaMemcpy(to, from, n_bytes, kind);
-}
-
-/* --- streams and events: work is done at once --- */
-
-cudaError_t cudaStreamCreateWithPriority(cudaStream_t *stream, unsigned flags, int priority) {
-    (void)flags;
-    (void)priority;
-    *stream = malloc(1);
+    const copy c = {.to = to, .from = from, .n_bytes = n_bytes};
+    (void)kind;
+    emulator_submit(stream, do_copy, &c, sizeof c);
     return cudaSuccess;
 }
 
-cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-    free(stream);
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-    (void)stream;
-    return cudaSuccess;
-}
-
-cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest) {
-    *least = 0;
-    *greatest = -5;
-    return cudaSuccess;
-}
-
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags) {
-    (void)flags;
-    *event = malloc(1);
-    return cudaSuccess;
-}
-
-cudaError_t cudaEventDestroy(cudaEvent_t event) {
-    free(event);
-    return cudaSuccess;
-}
-
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
-    (void)event;
-    (void)stream;
-    return cudaSuccess;
-}
-
-cudaError_t cudaEventSynchronize(cudaEvent_t event) {
-    (void)event;
-    return cudaSuccess;
-}
-
-cudaError_t cudaEventQuery(cudaEvent_t event) {
-    (void)event;
-    return cudaSuccess;
-}
-
-cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags) {
-    (void)stream;
-    (void)event;
-    (void)flags;
-    return cudaSuccess;
+cudaError_t cudaMemcpy(void *to, const void *from, size_t n_bytes, enum cudaMemcpyKind kind) {
+    return emulator_is_capturing() ? cudaErrorStreamCaptureImplicit
+                                   : cudaMemcpyAsync(to, from, n_bytes, kind, NULL);
 }
 
 /* --- the device --- */
@@ -215,10 +175,6 @@ cudaError_t cudaSetDevice(int number) {
     return number == 0 ? cudaSuccess : cudaErrorInvalidDevice;
 }
 
-cudaError_t cudaDeviceSynchronize(void) {
-    return cudaSuccess;
-}
-
 cudaError_t cudaDriverGetVersion(int *version) {
     *version = CUDART_VERSION;
     return cudaSuccess;
@@ -248,8 +204,8 @@ const char *cudaGetErrorName(cudaError_t code) {
 /* --- the libraries --- */
 
 cudnnStatus_t cudnnCreate(cudnnHandle_t *handle) {
-    *handle = malloc(1);
-    return CUDNN_STATUS_SUCCESS;
+    *handle = (cudnnHandle_t)calloc(1, sizeof(cudaStream_t));
+    return *handle == NULL ? CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED : CUDNN_STATUS_SUCCESS;
 }
 
 cudnnStatus_t cudnnDestroy(cudnnHandle_t handle) {
@@ -258,8 +214,7 @@ cudnnStatus_t cudnnDestroy(cudnnHandle_t handle) {
 }
 
 cudnnStatus_t cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream) {
-    (void)handle;
-    (void)stream;
+    *(cudaStream_t *)(void *)handle = stream; /* which is all that there is of a handle */
     return CUDNN_STATUS_SUCCESS;
 }
 

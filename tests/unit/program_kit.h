@@ -57,7 +57,7 @@ typedef struct kit_options {
     int n_threads;
     int64_t batch_size;
     int accumulate, n_ranks, rank;
-    bool reproducible, unfused, measure;
+    bool reproducible, unfused, measure, capture;
     bool sgd;     /* plain */
     bool rmsprop; /* with all its states */
     double clip_norm, ema_decay, loss_scale;
@@ -170,6 +170,7 @@ static inline void kit_plan(kit *k, const kit_options *o) {
                                      .reproducible = o->reproducible,
                                      .measure = o->measure,
                                      .fuse = !o->unfused,
+                                     .capture = o->capture,
                                      .half = o->half,
                                      .predict = o->predict,
                                      .forward_only = o->forward_only,

@@ -135,6 +135,58 @@ static void every_order_gives_the_same_numbers(void **state) {
     }
 }
 
+/* One rank whose communicator works in the device's streams, as nccl does. */
+static int n_looks, n_left; /* looks so far; good ones before another rank fails */
+
+static dl_status look(dl_comm *comm) {
+    (void)comm;
+    n_looks++;
+    DL_RETURN_ERROR_IF(n_left-- == 0, DL_ERR_PEER, "rank 1 has died");
+    return DL_OK;
+}
+
+static dl_status join_in_stream(dl_device *device, dl_comm **out) {
+    static dl_comm_functions functions;
+    (void)device;
+    DL_RETURN_IF_ERROR(dl_comm_self_create(out));
+    functions = *(*out)->functions;
+    functions.on_device = functions.in_stream = true;
+    functions.check = look;
+    (*out)->functions = &functions;
+    return DL_OK;
+}
+
+/* From the second run on a program goes as one piece, behind the loads of that step. */
+static void a_run_as_one_piece_gives_the_same_numbers(void **state) {
+    (void)state;
+    const char *const models[] = {cnn, residual};
+    for (int m = 0; m < 2; m++) {
+        for (int v = 0; v < N_VARIANTS; v++) {
+            kit_options options = variants[v];
+            if (options.reproducible) {
+                continue; /* which `self` sums on the host */
+            }
+            kit k;
+            outcome o = {.n = 0}, wanted = expected(models[m], &options);
+            n_left = INT_MAX;
+            options.join = join_in_stream;
+            options.capture = true;
+            const int program = make(&k, models[m], &options, &sim_backend);
+            for (int i = 0; i < N_ORDERS; i++) {
+                set_order(i);
+                train(&k, program, &o);
+                (void)snprintf(kit_context, sizeof kit_context, "model %d, variant %d, order %d", m, v, i);
+                assert_true(same(&o, &wanted));
+            }
+            /* of the steps, and of the program that refreshes copies for each training */
+            assert_int_equal(sim_state.n_launches, N_ORDERS * STEPS - 1 + N_ORDERS - 1);
+            outcome_free(&o);
+            outcome_free(&wanted);
+            kit_close(&k);
+        }
+    }
+}
+
 /* Is the list without this wait found out: by the checker, by an order that gives other numbers? */
 static bool numbers_differ(kit *k, int program, const outcome *wanted) {
     outcome o = {.n = 0};
@@ -248,27 +300,6 @@ static void the_first_bad_instruction_is_found(void **state) {
     kit_close(&k);
 }
 
-/* One rank whose communicator works in the device's streams, as nccl does. */
-static int n_looks, n_left; /* looks so far; good ones before another rank fails */
-
-static dl_status look(dl_comm *comm) {
-    (void)comm;
-    n_looks++;
-    DL_RETURN_ERROR_IF(n_left-- == 0, DL_ERR_PEER, "rank 1 has died");
-    return DL_OK;
-}
-
-static dl_status join_in_stream(dl_device *device, dl_comm **out) {
-    static dl_comm_functions functions;
-    (void)device;
-    DL_RETURN_IF_ERROR(dl_comm_self_create(out));
-    functions = *(*out)->functions;
-    functions.on_device = functions.in_stream = true;
-    functions.check = look;
-    (*out)->functions = &functions;
-    return DL_OK;
-}
-
 /* While the host waits for the device it looks after the other ranks, for which the device may be waiting. */
 static void a_wait_ends_when_a_rank_dies(void **state) {
     (void)state;
@@ -298,9 +329,13 @@ static void a_wait_ends_when_a_rank_dies(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_order_gives_the_same_numbers), cmocka_unit_test(a_missing_wait_is_found),
-        cmocka_unit_test(a_batch_may_be_used_again),          cmocka_unit_test(steps_in_flight_are_limited),
-        cmocka_unit_test(the_first_bad_instruction_is_found), cmocka_unit_test(a_wait_ends_when_a_rank_dies),
+        cmocka_unit_test(every_order_gives_the_same_numbers),
+        cmocka_unit_test(a_run_as_one_piece_gives_the_same_numbers),
+        cmocka_unit_test(a_missing_wait_is_found),
+        cmocka_unit_test(a_batch_may_be_used_again),
+        cmocka_unit_test(steps_in_flight_are_limited),
+        cmocka_unit_test(the_first_bad_instruction_is_found),
+        cmocka_unit_test(a_wait_ends_when_a_rank_dies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -17,6 +17,7 @@ typedef enum sim_type { SIM_RUN, SIM_COPY, SIM_RECORD, SIM_WAIT } sim_type;
 
 struct dl_event {
     int recorded, happened; /* how often: handed over, and come to */
+    bool captured;          /* at the last record */
 };
 
 typedef struct sim_task {
@@ -33,6 +34,14 @@ typedef struct sim_task {
 struct dl_stream {
     int number;
     int first, n; /* tasks done, tasks handed over */
+    bool captured;
+    sim_task task[SIM_MAX_TASKS];
+};
+
+/* Tasks of several streams, in the order in which they were handed over. */
+struct dl_capture {
+    int n;
+    dl_stream *stream[SIM_MAX_TASKS];
     sim_task task[SIM_MAX_TASKS];
 };
 
@@ -48,7 +57,9 @@ typedef struct sim {
     dl_stream *stream[SIM_MAX_STREAMS];
     int order[SIM_MAX_STREAMS]; /* numbers of streams, by what comes first */
     int64_t n_done;
-    int n_waits_held; /* times that the first in the order had to wait for another */
+    int n_waits_held;    /* times that the first in the order had to wait for another */
+    dl_capture *capture; /* under way */
+    int n_launches;
 } sim;
 
 static sim sim_state;
@@ -111,6 +122,14 @@ static void sim_drain(const dl_stream *until) {
 /* --- the backend's functions --- */
 
 static sim_task *sim_add(dl_stream *stream, sim_type type) {
+    dl_capture *capture = sim_state.capture;
+    if (stream->captured) {
+        assert_in_range(capture->n, 0, SIM_MAX_TASKS - 1);
+        assert_int_not_equal(type, SIM_COPY);
+        capture->stream[capture->n] = stream;
+        capture->task[capture->n] = (sim_task){.type = type};
+        return &capture->task[capture->n++];
+    }
     assert_in_range(stream->n, 0, SIM_MAX_TASKS - 1);
     stream->task[stream->n] = (sim_task){.type = type};
     return &stream->task[stream->n++];
@@ -154,13 +173,20 @@ static void sim_event_destroy(dl_device *device, dl_event *event) {
 
 static dl_status sim_event_record(dl_device *device, dl_event *event, dl_stream *stream) {
     (void)device;
-    event->recorded++;
+    event->captured = stream->captured;
+    event->recorded += !stream->captured;
     sim_add(stream, SIM_RECORD)->event = event;
     return DL_OK;
 }
 
 static dl_status sim_event_wait(dl_device *device, dl_event *event, dl_stream *stream) {
     (void)device;
+    if (event->captured) { /* or it means nothing any more */
+        assert_non_null(sim_state.capture);
+        stream->captured = true;
+    } else {
+        assert_false(stream->captured);
+    }
     sim_task *task = sim_add(stream, SIM_WAIT);
     task->event = event;
     task->record = event->recorded;
@@ -182,6 +208,70 @@ static dl_status sim_event_query(dl_device *device, dl_event *event, bool *happe
     return DL_OK;
 }
 
+static dl_status sim_capture_begin(dl_device *device, dl_stream *stream) {
+    (void)device;
+    assert_null(sim_state.capture);
+    stream->captured = true;
+    return dl_alloc(1, sizeof *sim_state.capture, &sim_state.capture);
+}
+
+static dl_status sim_capture_end(dl_device *device, dl_stream *stream, dl_capture **out) {
+    (void)device;
+    assert_true(stream->captured);
+    for (int i = 0; i < sim_state.n_streams; i++) {
+        if (sim_state.stream[i] != NULL) {
+            sim_state.stream[i]->captured = false;
+        }
+    }
+    if (out != NULL) {
+        *out = sim_state.capture;
+    } else {
+        dl_free(&sim_state.capture);
+    }
+    sim_state.capture = NULL;
+    return DL_OK;
+}
+
+/* The tasks anew, each in its stream; the waits among them are for the records among them. */
+static dl_status sim_capture_launch(dl_device *device, dl_capture *capture, dl_stream *stream) {
+    (void)device;
+    assert_ptr_equal(stream, capture->stream[0]);
+    sim_state.n_launches++;
+    for (int i = 0; i < capture->n; i++) {
+        sim_task *task = sim_add(capture->stream[i], capture->task[i].type);
+        *task = capture->task[i];
+        if (task->type == SIM_RECORD) {
+            task->event->recorded++;
+        } else if (task->type == SIM_WAIT) {
+            task->record = task->event->recorded;
+        }
+    }
+    return DL_OK;
+}
+
+static void sim_capture_destroy(dl_device *device, dl_capture *capture) {
+    (void)device;
+    dl_free(&capture);
+}
+
+static dl_status sim_memory_create(dl_device *device, size_t n_bytes, void **out) {
+    (void)device;
+    return dl_pages_alloc(n_bytes, out);
+}
+
+static void sim_memory_destroy(dl_device *device, void *memory, size_t n_bytes) {
+    (void)device;
+    dl_pages_free(memory, n_bytes);
+}
+
+static dl_status sim_host_create(dl_device *device, size_t n_bytes, void **out) {
+    return sim_memory_create(device, n_bytes, out);
+}
+
+static void sim_host_destroy(dl_device *device, void *memory, size_t n_bytes) {
+    sim_memory_destroy(device, memory, n_bytes);
+}
+
 static const dl_stream_functions sim_streams = {
     .create = sim_stream_create,
     .destroy = sim_stream_destroy,
@@ -192,6 +282,12 @@ static const dl_stream_functions sim_streams = {
     .event_wait = sim_event_wait,
     .event_synchronize = sim_event_synchronize,
     .event_query = sim_event_query,
+    .host_create = sim_host_create,
+    .host_destroy = sim_host_destroy,
+    .capture_begin = sim_capture_begin,
+    .capture_end = sim_capture_end,
+    .capture_launch = sim_capture_launch,
+    .capture_destroy = sim_capture_destroy,
 };
 
 typedef struct sim_op {
@@ -264,16 +360,6 @@ static void sim_version(char *out, size_t n_bytes) {
 static bool sim_takes(const dl_device *device, const dl_op_desc *desc) {
     (void)device;
     return dl_op_check(desc) == DL_OK;
-}
-
-static dl_status sim_memory_create(dl_device *device, size_t n_bytes, void **out) {
-    (void)device;
-    return dl_pages_alloc(n_bytes, out);
-}
-
-static void sim_memory_destroy(dl_device *device, void *memory, size_t n_bytes) {
-    (void)device;
-    dl_pages_free(memory, n_bytes);
 }
 
 /* The bytes are taken at once, as through pinned memory. */

@@ -62,6 +62,20 @@ def overflow():
             'kept': first.get('skipped') is True and first.get('loss_scale') == 5e29}
 
 
+def graph():
+    """Steps as CUDA graphs and as single operations: the bits of 30 losses."""
+    path, _ = setting.data_of('mnist', 'digits')
+    words = [f'data.path={path}', 'reproducible=true', 'train.max_steps=30', 'run.log_every=1']
+    done = [train(f'graph-{on}', 'mnist_cnn.yaml', *words, DLTRAIN_CUDA_GRAPH=on) for on in ('1', '0')]
+    for one in done:
+        if one.code != 0:
+            return {'name': 'CUDA graph', 'value': one.why(), 'kept': False}
+    same = losses('graph-1') == losses('graph-0')
+    said = 'CUDA graph' in done[0].err
+    return {'name': 'CUDA graph on and off', 'value': 'the same losses' if same else 'other losses', 'refused': said,
+            'kept': same and not said}
+
+
 def most_used(stop, found):
     """MiB of all programs on the GPU while one runs."""
     while not stop.is_set():
@@ -97,5 +111,6 @@ def figures():
     yield reached('char', 'char_lstm.yaml', 'epoch', 'valid_loss', -1.6, ('shakespeare', 'text'), ['train.epochs=2'])
     yield from same_losses()
     yield overflow()
+    yield graph()
     yield memory('mnist_cnn.yaml', 'train.batch_size=1024')
     yield memory('models/resnet50.yaml', 'train.batch_size=64')
