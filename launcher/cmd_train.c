@@ -109,9 +109,15 @@ static dl_status find_resume(job *j, const dl_arguments *arguments) {
                                        .wanted = wanted,
                                        .strict = dl_arguments_flag(arguments, "strict") != NULL};
     DL_RETURN_IF_ERROR(dl_resume_find(world, &options, &j->resume));
-    const bool compared = j->resume.found && world->rank == 0;
+    j->setup.choices = j->resume.choices;
+    return DL_OK;
+}
+
+/* May it go on from there, with this configuration and this data? */
+static dl_status check_resume(job *j, const dl_arguments *arguments) {
+    const bool compared = j->resume.found && j->runtime->world->rank == 0;
     const dl_status status = compared ? compare_configs(j, dl_arguments_flag(arguments, "force")) : DL_OK;
-    return dl_comm_agree(world, status, NULL);
+    return dl_comm_agree(j->runtime->world, status, NULL);
 }
 
 static dl_status find_end(job *j) {
@@ -376,9 +382,10 @@ static dl_status run_job(job *j, const dl_arguments *arguments, dl_status *stopp
                                        getenv("SLURM_JOB_END_TIME"), &j->deadline));
     DL_RETURN_IF_ERROR(read_injections(j, arguments));
     find_metric_names(j);
+    DL_RETURN_IF_ERROR(find_resume(j, arguments));
     DL_RETURN_IF_ERROR(
         dl_setup_session(&j->setup, j->runtime->world, 0, j->runtime->n_threads, true, false, &j->session));
-    DL_RETURN_IF_ERROR(find_resume(j, arguments));
+    DL_RETURN_IF_ERROR(check_resume(j, arguments));
     DL_RETURN_IF_ERROR(find_end(j));
     if (is_finished(j)) {
         if (j->runtime->world->rank == 0) {

@@ -108,6 +108,7 @@ dl_status dl_setup_session(dl_setup *setup, dl_comm *world, int n_ranks, int n_t
                                         .generate = setup->generate,
                                         .apply = setup->apply,
                                         .longest = setup->longest,
+                                        .choices = setup->choices,
                                         .synthetic = synthetic,
                                         .progress = dl_setup_progress};
     return dl_session_open(&options, out);

@@ -12,12 +12,13 @@ typedef struct dl_setup {
     const dl_option *table;
     dl_config *config;
     dl_diagnostics diagnostics;
-    dl_text mistakes; /* of ranks other than 0, which print nothing by themselves */
-    bool predict;     /* for dl_setup_session: evaluations keep their samples' scores */
-    bool generate;    /* for dl_setup_session: text is generated */
-    bool apply;       /* for dl_setup_session: the model is applied to other samples, */
-    int64_t longest;  /* the longest of this length */
-    int gpu_sharing;  /* ranks on the GPU of this one; 0: it has none (after dl_setup_session) */
+    dl_text mistakes;    /* of ranks other than 0, which print nothing by themselves */
+    bool predict;        /* for dl_setup_session: evaluations keep their samples' scores */
+    bool generate;       /* for dl_setup_session: text is generated */
+    bool apply;          /* for dl_setup_session: the model is applied to other samples, */
+    int64_t longest;     /* the longest of this length */
+    const char *choices; /* for dl_setup_session: of the run that goes on; NULL: none */
+    int gpu_sharing;     /* ranks on the GPU of this one; 0: it has none (after dl_setup_session) */
 } dl_setup;
 
 /* Loads CONFIG (path NULL: ./dltrain.yaml, else the built-in example, said in one line) with the overrides.

@@ -65,23 +65,27 @@ static dl_status describe(const dl_plan *plan, const dl_program *program, dl_tex
     return DL_OK;
 }
 
-void dl_choice_cache_path(const dl_plan *plan, const dl_program *program, char *out, size_t n_bytes) {
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    char digest[DL_DIGEST_TEXT_BYTES];
+dl_status dl_choice_key(const dl_plan *plan, const dl_program *program, char key[DL_DIGEST_TEXT_BYTES]) {
     dl_text text = {0};
+    const dl_status status = describe(plan, program, &text);
+    if (status == DL_OK) {
+        dl_digest_of(text.data, text.size, key);
+    }
+    dl_text_free(&text);
+    return status;
+}
+
+void dl_choice_cache_path(const char *key, char *out, size_t n_bytes) {
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     int n = -1;
-    if (describe(plan, program, &text) == DL_OK) {
-        dl_digest_of(text.data, text.size, digest);
-        if (cache != NULL && cache[0] == '/') {
-            n = snprintf(out, n_bytes, "%s/dltrain/choices-%s", cache, digest);
-        } else if (home != NULL && home[0] == '/') {
-            n = snprintf(out, n_bytes, "%s/.cache/dltrain/choices-%s", home, digest);
-        }
+    if (cache != NULL && cache[0] == '/') {
+        n = snprintf(out, n_bytes, "%s/dltrain/choices-%s", cache, key);
+    } else if (home != NULL && home[0] == '/') {
+        n = snprintf(out, n_bytes, "%s/.cache/dltrain/choices-%s", home, key);
     }
     if (n < 0 || (size_t)n >= n_bytes) {
         out[0] = '\0';
     }
-    dl_text_free(&text);
 }
 
 bool dl_choice_cache_read(const char *path, dl_choices *choices) {
@@ -107,4 +111,29 @@ void dl_choice_cache_write(const char *path, const dl_choices *choices) {
         dl_file_replace(path, choices->layer, (size_t)choices->n_layers * sizeof *choices->layer) != DL_OK) {
         DL_DEBUG("measured choices are not kept: %s", dl_error_last()->message);
     }
+}
+
+dl_status dl_choice_print(dl_pool *pool, const char *key, dl_choices *choices) {
+    const size_t n_bytes = (size_t)choices->n_layers * sizeof *choices->layer, begin = strlen(key) + 1;
+    const unsigned char *bytes = (const unsigned char *)choices->layer;
+    DL_RETURN_IF_ERROR(dl_pool_alloc(pool, begin + 2 * n_bytes + 1, 1, &choices->text));
+    (void)snprintf(choices->text, begin + 1, "%s ", key);
+    for (size_t i = 0; i < n_bytes; i++) {
+        (void)snprintf(choices->text + begin + 2 * i, 3, "%02x", bytes[i]);
+    }
+    return DL_OK;
+}
+
+bool dl_choice_parse(const char *text, const char *key, dl_choices *choices) {
+    const size_t n_bytes = (size_t)choices->n_layers * sizeof *choices->layer, begin = strlen(key) + 1;
+    unsigned char *bytes = (unsigned char *)choices->layer;
+    if (text == NULL || strlen(text) != begin + 2 * n_bytes || strncmp(text, key, begin - 1) != 0 ||
+        strspn(text + begin, "0123456789abcdef") != 2 * n_bytes) {
+        return false;
+    }
+    for (size_t i = 0; i < n_bytes; i++) {
+        const char two[3] = {text[begin + 2 * i], text[begin + 2 * i + 1], '\0'};
+        bytes[i] = (unsigned char)strtoul(two, NULL, 16);
+    }
+    return true;
 }

@@ -194,17 +194,25 @@ static dl_status measure_program(const dl_compile *c) {
     return DL_OK;
 }
 
-/* Takes the choices of an earlier run, or measures and keeps them. */
+/* Takes the choices of the run that goes on, or of an earlier one, or measures and keeps them. */
 static dl_status find_choices(const dl_compile *c) {
-    char path[PATH_MAX];
-    dl_choice_cache_path(c->plan, c->program, path, sizeof path);
-    if (dl_choice_cache_read(path, c->plan->choices)) {
+    char key[DL_DIGEST_TEXT_BYTES], path[PATH_MAX];
+    dl_choices *choices = c->plan->choices;
+    DL_RETURN_IF_ERROR(dl_choice_key(c->plan, c->program, key));
+    dl_choice_cache_path(key, path, sizeof path);
+    if (dl_choice_parse(c->plan->options.choices, key, choices)) {
+        DL_DEBUG("layouts and algorithms as in the checkpoint");
+    } else if (dl_choice_cache_read(path, choices)) {
         DL_DEBUG("layouts and algorithms as measured before: %s", path);
-        return DL_OK;
+    } else {
+        DL_RETURN_IF_ERROR(measure_program(c));
+        dl_choice_cache_write(path, choices);
     }
-    DL_RETURN_IF_ERROR(measure_program(c));
-    dl_choice_cache_write(path, c->plan->choices);
-    return DL_OK;
+    return dl_choice_print(c->plan->pool, key, choices);
+}
+
+const char *dl_plan_choices(const dl_plan *plan) {
+    return plan->choices == NULL ? NULL : plan->choices->text;
 }
 
 /* What measurement mostly finds: the device's layout, and its last algorithm (the one with the larger
@@ -230,8 +238,9 @@ static dl_status make_choices(const dl_compile *c) {
         return DL_OK;
     }
     if (plan->options.grid == NULL) {
-        char path[PATH_MAX];
-        dl_choice_cache_path(plan, c->program, path, sizeof path);
+        char key[DL_DIGEST_TEXT_BYTES], path[PATH_MAX];
+        DL_RETURN_IF_ERROR(dl_choice_key(plan, c->program, key));
+        dl_choice_cache_path(key, path, sizeof path);
         if (!dl_choice_cache_read(path, plan->choices)) {
             guess(plan->choices);
         }
@@ -360,7 +369,8 @@ static dl_status rewrite(rewriter *r, dl_instruction instruction) {
         const dl_layer_choice *choice = &r->c->plan->choices->layer[instruction.layer];
         const dl_op_desc desc = dl_precise_desc(r->c, &instruction);
         instruction.algorithm = choice->algorithm[choice->blocked][pass];
-        if (instruction.algorithm >= dl_device_n_algorithms(r->c->plan->options.device, &desc)) {
+        if (instruction.algorithm < 0 ||
+            instruction.algorithm >= dl_device_n_algorithms(r->c->plan->options.device, &desc)) {
             instruction.algorithm = 0; /* not offered for this number of samples */
         }
     }

@@ -22,6 +22,7 @@ struct dl_choices {
     bool made;
     int n_layers;
     dl_layer_choice *layer;
+    char *text; /* where they were found (rank 0): as dl_plan_choices gives them */
 };
 
 void dl_choices_destroy(dl_choices **choices);

@@ -159,9 +159,10 @@ typedef struct dl_plan_options {
     int64_t batch_size;  /* global */
     int accumulate;      /* micro-batches a step */
     bool reproducible;
-    bool measure;  /* choose layouts and algorithms by measurement; otherwise by rule */
-    bool fuse;     /* the fusion pass (tests switch it off) */
-    bool capture;  /* hand over whole runs in one piece where the backend can keep one (CUDA graphs) */
+    bool measure;        /* choose layouts and algorithms by measurement; otherwise by rule */
+    const char *choices; /* those of the run that goes on (dl_plan_choices), NULL: none; rank 0's count */
+    bool fuse;           /* the fusion pass (tests switch it off) */
+    bool capture;        /* hand over whole runs in one piece where the backend can keep one (CUDA graphs) */
     dl_dtype half; /* DL_BF16 or DL_F16: of activations and of weights as kernels read them; others: none */
     bool predict;  /* evaluation programs keep the scores of their samples for the host */
     /* They compute nothing else: no loss, no metric, nothing that needs labels or other ranks. With `predict`
@@ -338,6 +339,10 @@ typedef struct dl_observer {
 } dl_observer;
 DL_NODISCARD dl_status dl_execute_observed(dl_plan *plan, int program, const dl_host_batch *batch,
                                            const dl_observer *observer);
+
+/* Layouts and algorithms as a line of text, to be kept with a checkpoint: near a tie measuring again may give
+ * other ones, and so other last bits. NULL where nothing was measured, and on ranks other than 0. */
+const char *dl_plan_choices(const dl_plan *plan);
 
 /* Address of a slot after dl_plan_finish. */
 void *dl_slot_address(const dl_plan *plan, const dl_program *program, int slot);

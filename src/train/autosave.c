@@ -20,7 +20,8 @@ static bool is_best(const dl_autosave *autosave, const dl_trainer_state *state) 
 }
 
 static dl_status begin(dl_autosave *autosave, const dl_trainer_state *state) {
-    json_t *object = json_pack("{s:o}", "trainer", dl_trainer_state_json(state));
+    json_t *object = json_pack("{s:o, s:s*}", "trainer", dl_trainer_state_json(state), "choices",
+                               dl_plan_choices(autosave->session->plan));
     DL_RETURN_ERROR_IF(object == NULL, DL_ERR_MEMORY, "no memory for the state of the trainer");
     const dl_saver_position position = {.step = state->step,
                                         .epoch = (state->step - 1) / autosave->session->steps_per_epoch + 1,

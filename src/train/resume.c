@@ -23,6 +23,10 @@ static dl_status describe(const dl_checkpoint *checkpoint, const char *path, dl_
                        .ranks = about->ranks};
     (void)snprintf(out->path, sizeof out->path, "%s", path);
     (void)snprintf(out->data_digest, sizeof out->data_digest, "%s", about->data_digest);
+    const char *choices = json_string_value(json_object_get(about->state, "choices"));
+    if (choices != NULL && strlen(choices) < sizeof out->choices) {
+        (void)snprintf(out->choices, sizeof out->choices, "%s", choices);
+    }
     DL_RETURN_IF_ERROR(dl_trainer_state_parse(json_object_get(about->state, "trainer"), &out->trainer));
     DL_RETURN_ERROR_IF(out->trainer.step != out->step, DL_ERR_CORRUPT,
                        "%s is of step %" PRId64 ", its trainer's state of %" PRId64, path, out->step,

@@ -6,6 +6,8 @@
 #include "train/session.h"
 #include "train/trainer_state.h"
 
+enum { DL_CHOICES_BYTES = 16384 }; /* 1000 layers; longer ones are measured again */
+
 typedef struct dl_resume {
     bool found;
     bool elsewhere; /* it does not lie in the run directory: training begins a run of its own with it */
@@ -13,7 +15,8 @@ typedef struct dl_resume {
     int ranks; /* that saved it */
     dl_trainer_state trainer;
     char data_digest[129];
-    char path[4096]; /* of the checkpoint */
+    char choices[DL_CHOICES_BYTES]; /* dl_plan_choices of the run, "": none */
+    char path[4096];                /* of the checkpoint */
 } dl_resume;
 
 typedef struct dl_resume_options {

@@ -74,8 +74,9 @@ typedef struct dl_session_options {
      * them that computes scores and nothing else, and keeps them. The data set says what samples are and is
      * neither made nor read; without it the maker or the config says. On one rank. */
     bool apply;
-    int64_t longest; /* with `apply`, of a model for sequences of any length: positions of the program */
-    bool synthetic;  /* no data set is opened: shapes from the maker or the config (bench) */
+    int64_t longest;     /* with `apply`, of a model for sequences of any length: positions of the program */
+    const char *choices; /* of the run that goes on (dl_plan_choices), NULL: none */
+    bool synthetic;      /* no data set is opened: shapes from the maker or the config (bench) */
     void (*progress)(const char *what, double share); /* of making data; may be NULL */
 } dl_session_options;
 

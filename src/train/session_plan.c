@@ -145,6 +145,7 @@ dl_status dl_session_make_plan(dl_session *session, const dl_session_options *op
                             .accumulate = (int)config->train.accumulate,
                             .reproducible = session->reproducible,
                             .measure = !session->reproducible && !scores_alone,
+                            .choices = options->choices,
                             .fuse = true,
                             .capture = wants_cuda_graph(),
                             .half = half_of(config),
