@@ -35,7 +35,7 @@ typedef struct dl_reduce_desc {
 } dl_reduce_desc;
 
 typedef struct dl_comm_functions {
-    const char *name; /* "self", "mpi", "staged", "nccl" */
+    const char *name; /* "self", "mpi", "alone", "staged", "nccl" */
     const char *doc;
     bool on_device; /* memory_create gives, and buffers are, memory of a device */
     bool in_stream; /* a started collective needs no more of the host: the stream does the rest (nccl) */

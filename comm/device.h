@@ -55,6 +55,9 @@ typedef struct dl_comm_device {
  * to must outlive the communicator. Collective over host. */
 typedef dl_status dl_comm_device_create(dl_comm *host, const dl_comm_device *device, dl_comm **out);
 
+/* alone: for one rank. DL_ERR_INTERNAL for more. */
+DL_NODISCARD dl_comm_device_create dl_comm_alone_create;
+
 /* staged: device -> pinned memory -> host's all-reduce -> device, in chunks that overtake each other. Any
  * number of ranks may share a device. Sums have the bits of `host`. */
 DL_NODISCARD dl_comm_device_create dl_comm_staged_create;

@@ -80,6 +80,8 @@ typedef struct dl_stream_functions {
     /* Host memory, zeroed, that a download in a stream goes to while the host does other things. */
     dl_status (*host_create)(dl_device *device, size_t n_bytes, void **out);
     void (*host_destroy)(dl_device *device, void *memory, size_t n_bytes);
+    /* From memory of the device to memory of the device. */
+    dl_status (*copy)(dl_device *device, void *to, const void *from, size_t n_bytes, dl_stream *stream);
     /* Work as one piece that can be done again and again (a CUDA graph). Optional: all four or none.
      * From capture_begin on what is put into `stream` is kept, not done, and so is what is put into others
      * behind a wait for an event that was recorded since; before capture_end `stream` must wait for an event

@@ -67,7 +67,10 @@ dl_status dl_gpu_join(dl_comm *world, const dl_device *device, dl_comm **out) {
     int most = 0;
     DL_RETURN_IF_ERROR(dl_comm_agree(world, ask(plugin, device, &table, &own), NULL));
     DL_RETURN_IF_ERROR(most_sharing(world, &own, &most));
-    if (world->size > 1 && (most == 1 || pass_for_hosts())) {
+    if (world->size == 1) {
+        return dl_comm_alone_create(world, &table, out);
+    }
+    if (most == 1 || pass_for_hosts()) {
         return plugin->comm_create(world, &table, out);
     }
     if (most > 1) {

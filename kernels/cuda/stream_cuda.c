@@ -111,6 +111,11 @@ static void host_destroy(dl_device *device, void *memory, size_t n_bytes) {
     (void)cudaFreeHost(memory);
 }
 
+static dl_status copy(dl_device *device, void *to, const void *from, size_t n_bytes, dl_stream *stream) {
+    DL_RETURN_IF_ERROR(use(device));
+    return DL_CUDA(cudaMemcpyAsync(to, from, n_bytes, cudaMemcpyDeviceToDevice, stream->handle));
+}
+
 const dl_stream_functions dl_cuda_streams = {
     .create = stream_create,
     .destroy = stream_destroy,
@@ -123,6 +128,7 @@ const dl_stream_functions dl_cuda_streams = {
     .event_query = event_query,
     .host_create = host_create,
     .host_destroy = host_destroy,
+    .copy = copy,
     .capture_begin = dl_cuda_capture_begin,
     .capture_end = dl_cuda_capture_end,
     .capture_launch = dl_cuda_capture_launch,

@@ -49,7 +49,9 @@ static dl_status run_operation(const dl_run *r, const dl_instruction *instructio
 
 static dl_status load(const dl_run *r, const dl_instruction *instruction) {
     const dl_slot *slot = &r->program->slot[instruction->slot[0]];
-    void *to = r->program->pointer[(size_t)(instruction - r->program->instruction) * DL_POINTERS];
+    void *to = r->landing
+                   ? dl_streams_landing(r->plan, r->program, instruction->slot[0])
+                   : r->program->pointer[(size_t)(instruction - r->program->instruction) * DL_POINTERS];
     const char *from = NULL;
     if (slot->n_bytes == 0) {
         return DL_OK; /* a rank without samples that takes part in exchanges */
@@ -166,7 +168,7 @@ dl_status dl_execute(dl_plan *plan, int program, const dl_host_batch *batch) {
 
 dl_status dl_execute_profiled(dl_plan *plan, int program, const dl_host_batch *batch, dl_profile *profile) {
     dl_run r = {.plan = plan, .program = plan->program[program], .batch = batch, .profile = profile};
-    DL_RETURN_IF_ERROR(dl_has_streams(plan) ? dl_streams_begin(plan) : DL_OK);
+    DL_RETURN_IF_ERROR(dl_has_streams(plan) ? dl_streams_begin(plan, false) : DL_OK);
     DL_RETURN_IF_ERROR(dl_device_synchronize(plan->options.device));
     for (int i = 0; i < r.program->n_instructions; i++) {
         const double before = dl_clock_seconds(), waited = r.waited;

@@ -12,6 +12,7 @@ typedef struct dl_run {
     dl_program *program;
     const dl_host_batch *batch;
     int comm_done;       /* all collectives of the list before this instruction have been waited for */
+    bool landing;        /* loads go to where they land (streams.h) */
     bool capturing;      /* what is handed over becomes a piece that is launched later */
     dl_profile *profile; /* NULL: not measured */
     double waited;       /* seconds of this run spent in waits for collectives, when measured */

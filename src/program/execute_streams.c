@@ -87,13 +87,6 @@ dl_status dl_hand_over(dl_run *r, int at) {
     return dl_host_drives(r->plan, instruction) ? DL_OK : dl_streams_record(r->plan, instruction);
 }
 
-static dl_status hand_over_all(dl_run *r) {
-    for (int i = 0; i < r->program->n_instructions; i++) {
-        DL_RETURN_IF_ERROR(dl_hand_over(r, i));
-    }
-    return dl_finish_collectives(r, r->program->n_instructions - 1);
-}
-
 /* --- as one piece --- */
 
 /* Nothing in it needs the host but loads, and those can all come first: what they write is used by nothing
@@ -110,7 +103,7 @@ static bool can_be_captured(const dl_plan *plan, const dl_program *program) {
             return false;
         }
     }
-    return plan->options.capture && functions_of(plan)->capture_begin != NULL;
+    return plan->landing > 0;
 }
 
 static dl_status hand_over_loads(dl_run *r) {
@@ -119,7 +112,7 @@ static dl_status hand_over_loads(dl_run *r) {
             DL_RETURN_IF_ERROR(dl_run_unordered(r, i));
         }
     }
-    return dl_streams_order(r->plan, DL_LANE_COPY, DL_LANE_COMPUTE);
+    return dl_streams_land(r->plan, r->program);
 }
 
 static dl_status hand_over_rest(dl_run *r) {
@@ -152,22 +145,32 @@ static void try_to_capture(dl_run *r) {
         dl_error_take(&error);
         DL_WARN("steps are handed over one operation at a time, not as a CUDA graph: %s", error.message);
     } else {
-        DL_DEBUG("a program of %d instructions is a CUDA graph from now on", r->program->n_instructions);
+        DL_DEBUG("%s program of %d instructions is a CUDA graph from now on",
+                 r->program->kind == DL_PROGRAM_TRAIN ? "a training" : "another", r->program->n_instructions);
     }
 }
 
 static dl_status execute_piece(dl_run *r) {
+    r->landing = true;
+    DL_RETURN_IF_ERROR(dl_streams_begin(r->plan, true));
     DL_RETURN_IF_ERROR(hand_over_loads(r));
     return functions_of(r->plan)->capture_launch(r->plan->options.device, r->program->capture,
                                                  r->plan->stream[DL_LANE_COMPUTE]);
 }
 
+static dl_status execute_list(dl_run *r) {
+    DL_RETURN_IF_ERROR(dl_streams_begin(r->plan, false));
+    for (int i = 0; i < r->program->n_instructions; i++) {
+        DL_RETURN_IF_ERROR(dl_hand_over(r, i));
+    }
+    return dl_finish_collectives(r, r->program->n_instructions - 1);
+}
+
 dl_status dl_execute_on_streams(dl_run *r) {
-    DL_RETURN_IF_ERROR(dl_streams_begin(r->plan));
     /* libraries set themselves up in the first run */
     if (r->program->n_runs++ == 1 && can_be_captured(r->plan, r->program)) {
         try_to_capture(r);
     }
-    DL_RETURN_IF_ERROR(r->program->capture != NULL ? execute_piece(r) : hand_over_all(r));
+    DL_RETURN_IF_ERROR(r->program->capture != NULL ? execute_piece(r) : execute_list(r));
     return dl_streams_end(r->plan);
 }

@@ -120,6 +120,7 @@ static void size_arenas(dl_plan *plan) {
                 larger(plan->bytes[placed[p]], plan->program[i]->placed_bytes[placed[p]]);
         }
     }
+    plan->bytes[DL_STORE_INPUT] = dl_streams_input_bytes(plan, plan->bytes[DL_STORE_INPUT]);
 }
 
 dl_status dl_plan_seal(dl_plan *plan) {

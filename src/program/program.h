@@ -253,6 +253,8 @@ typedef struct dl_plan {
     dl_event **end;      /* ends of the last runs, in turns */
     dl_outcome *outcome; /* what they leave, on the host, where the device puts it by itself */
     dl_event **lane_end; /* [DL_N_LANES] */
+    dl_event **landed;   /* [1] behind the last copy out of where loads land */
+    size_t landing;      /* offset in DL_STORE_INPUT of where loads land (streams.h), 0: in their slots */
     int64_t n_runs;
     dl_plan_collective *collective; /* buckets, then totals, control, exchanges, those of the tensor axis */
     bool sealed;

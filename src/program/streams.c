@@ -37,6 +37,7 @@ dl_status dl_streams_create(dl_plan *plan) {
     DL_RETURN_IF_ERROR(create_events(plan, plan->n_events, &plan->event));
     DL_RETURN_IF_ERROR(create_events(plan, n_ends(plan), &plan->end));
     DL_RETURN_IF_ERROR(create_events(plan, DL_N_LANES, &plan->lane_end));
+    DL_RETURN_IF_ERROR(create_events(plan, 1, &plan->landed));
     void *outcomes = NULL;
     DL_RETURN_IF_ERROR(functions->host_create(plan->options.device, outcome_bytes(plan), &outcomes));
     plan->outcome = outcomes;
@@ -73,7 +74,8 @@ void dl_streams_destroy(dl_plan *plan) {
     destroy_events(plan, plan->event, plan->n_events);
     destroy_events(plan, plan->end, n_ends(plan));
     destroy_events(plan, plan->lane_end, DL_N_LANES);
-    plan->event = plan->end = plan->lane_end = NULL;
+    destroy_events(plan, plan->landed, 1);
+    plan->event = plan->end = plan->lane_end = plan->landed = NULL;
     if (plan->outcome != NULL) {
         functions_of(plan)->host_destroy(plan->options.device, plan->outcome, outcome_bytes(plan));
         plan->outcome = NULL;
@@ -121,16 +123,59 @@ dl_status dl_plan_wait(const dl_plan *plan) {
     return wait_for_event(plan, plan->end[(plan->n_runs - 1) % n_ends(plan)]);
 }
 
-dl_status dl_streams_begin(dl_plan *plan) {
+/* --- where loads land --- */
+
+/* Exchanges that the host drives are never part of a piece. */
+static bool loads_land(const dl_plan *plan) {
+    const dl_stream_functions *functions = functions_of(plan);
+    const dl_comm *comm = plan->options.grid != NULL ? plan->options.grid->world : NULL;
+    return functions != NULL && functions->capture_begin != NULL && plan->options.capture &&
+           (comm == NULL || !comm->functions->on_device || comm->functions->in_stream);
+}
+
+size_t dl_streams_input_bytes(dl_plan *plan, size_t n_bytes) {
+    if (!loads_land(plan)) {
+        return n_bytes;
+    }
+    plan->landing = dl_round_up(n_bytes + (n_bytes == 0), DL_PAGE_BYTES);
+    return 2 * plan->landing + dl_round_up(sizeof(dl_step_block), DL_PAGE_BYTES);
+}
+
+void *dl_streams_landing(const dl_plan *plan, const dl_program *program, int slot) {
+    char *input = plan->memory[DL_STORE_INPUT];
+    if (slot == program->step) {
+        return input + 2 * plan->landing;
+    }
+    return (char *)dl_slot_address(plan, program, slot) + plan->landing;
+}
+
+dl_status dl_streams_land(dl_plan *plan, const dl_program *program) {
+    const dl_stream_functions *functions = functions_of(plan);
+    dl_device *device = plan->options.device;
+    dl_stream *compute = plan->stream[DL_LANE_COMPUTE];
+    char *input = plan->memory[DL_STORE_INPUT];
+    const size_t n_bytes = program->placed_bytes[DL_STORE_INPUT];
+    DL_RETURN_IF_ERROR(dl_streams_order(plan, DL_LANE_COPY, DL_LANE_COMPUTE));
+    if (n_bytes > 0) {
+        DL_RETURN_IF_ERROR(functions->copy(device, input, input + plan->landing, n_bytes, compute));
+    }
+    DL_RETURN_IF_ERROR(functions->copy(device, dl_slot_address(plan, program, program->step),
+                                       dl_streams_landing(plan, program, program->step),
+                                       sizeof(dl_step_block), compute));
+    return functions->event_record(device, plan->landed[0], compute);
+}
+
+dl_status dl_streams_begin(dl_plan *plan, bool landing) {
     const dl_stream_functions *functions = functions_of(plan);
     dl_device *device = plan->options.device;
     const int n = n_ends(plan);
     /* the event that this run will record: recorded n runs ago, or never */
     DL_RETURN_IF_ERROR(wait_for_event(plan, plan->end[plan->n_runs % n]));
     for (int lane = 0; plan->n_runs > 0 && lane < DL_N_LANES; lane++) {
+        dl_event *before =
+            landing && lane == DL_LANE_COPY ? plan->landed[0] : plan->end[(plan->n_runs - 1) % n];
         if (lane != DL_LANE_COMPUTE) { /* which is where runs end */
-            DL_RETURN_IF_ERROR(
-                functions->event_wait(device, plan->end[(plan->n_runs - 1) % n], plan->stream[lane]));
+            DL_RETURN_IF_ERROR(functions->event_wait(device, before, plan->stream[lane]));
         }
     }
     return DL_OK;

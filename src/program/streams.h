@@ -10,9 +10,19 @@ DL_NODISCARD dl_status dl_streams_create(dl_plan *plan);
 /* Waits for what is in them. */
 void dl_streams_destroy(dl_plan *plan);
 
+/* A run that goes as one piece is loaded while the one before is at work: its loads land in a second half of
+ * DL_STORE_INPUT, the step block behind it, and are copied into their slots when that is over. Bytes of the
+ * storage for `n_bytes` of slots; sets plan->landing. */
+size_t dl_streams_input_bytes(dl_plan *plan, size_t n_bytes);
+/* Where a load into a slot lands. */
+void *dl_streams_landing(const dl_plan *plan, const dl_program *program, int slot);
+/* Behind the loads of a run, in the compute lane: into their slots. */
+DL_NODISCARD dl_status dl_streams_land(dl_plan *plan, const dl_program *program);
+
 /* Before a run: the host waits while more runs than the backend's steps_in_flight are under way; all lanes
- * wait for the run before, whose memory this one uses again. */
-DL_NODISCARD dl_status dl_streams_begin(dl_plan *plan);
+ * wait for the run before, whose memory this one uses again; but with `landing` that of copies only until
+ * what landed for it is in its slots. */
+DL_NODISCARD dl_status dl_streams_begin(dl_plan *plan, bool landing);
 /* Behind a run: what it leaves goes to the host; where it ends, on all lanes. */
 DL_NODISCARD dl_status dl_streams_end(dl_plan *plan);
 

@@ -1,9 +1,9 @@
 #define _GNU_SOURCE
 /* Is a communicator right? The same suite for each of them, its name being the argument:
  *
- *   mpi_conformance self|mpi|staged [--large]         staged: on a device without a GPU (test_device.h)
- *   mpi_conformance_cuda staged|nccl [--large]        on the GPU number (rank on this host)
- *   mpi_conformance_fake nccl                         NCCL's part played by fake_nccl.c
+ *   mpi_conformance self|mpi|alone|staged [--large]   alone, staged: on a device without a GPU
+ * (test_device.h) mpi_conformance_cuda alone|staged|nccl [--large]        on the GPU number (rank on this
+ * host) mpi_conformance_fake nccl                         NCCL's part played by fake_nccl.c
  *   ... NAME dies VICTIM                              that rank is killed within; the others tell
  *
  * Whole numbers show each missed, doubled or late value in sums of any order; numbers of all sizes show the

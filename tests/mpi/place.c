@@ -38,6 +38,9 @@ static dl_status open_device_comm(place *p, const char *name) {
     if (strcmp(name, "staged") == 0) {
         return dl_comm_staged_create(p->host, &p->device, &p->comm);
     }
+    if (strcmp(name, "alone") == 0) {
+        return dl_comm_alone_create(p->host, &p->device, &p->comm);
+    }
 #ifdef DLTRAIN_TEST_NCCL
 #ifdef DLTRAIN_TEST_FAKE
     fake_nccl_use(p->host, &p->device);

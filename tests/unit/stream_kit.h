@@ -272,6 +272,25 @@ static void sim_host_destroy(dl_device *device, void *memory, size_t n_bytes) {
     sim_memory_destroy(device, memory, n_bytes);
 }
 
+static dl_status sim_download(dl_device *device, void *to, const void *from, size_t n_bytes,
+                              dl_stream *stream) {
+    (void)device;
+    if (stream == NULL) {
+        sim_drain(NULL);
+        memcpy(to, from, n_bytes);
+        return DL_OK;
+    }
+    sim_task *task = sim_add(stream, SIM_COPY);
+    task->to = to;
+    task->from = from;
+    task->n_bytes = n_bytes;
+    return DL_OK;
+}
+
+static dl_status sim_copy(dl_device *device, void *to, const void *from, size_t n_bytes, dl_stream *stream) {
+    return sim_download(device, to, from, n_bytes, stream);
+}
+
 static const dl_stream_functions sim_streams = {
     .create = sim_stream_create,
     .destroy = sim_stream_destroy,
@@ -284,6 +303,7 @@ static const dl_stream_functions sim_streams = {
     .event_query = sim_event_query,
     .host_create = sim_host_create,
     .host_destroy = sim_host_destroy,
+    .copy = sim_copy,
     .capture_begin = sim_capture_begin,
     .capture_end = sim_capture_end,
     .capture_launch = sim_capture_launch,
@@ -377,21 +397,6 @@ static dl_status sim_upload(dl_device *device, void *to, const void *from, size_
     task->bytes = malloc(n_bytes > 0 ? n_bytes : 1);
     assert_non_null(task->bytes);
     memcpy(task->bytes, from, n_bytes);
-    return DL_OK;
-}
-
-static dl_status sim_download(dl_device *device, void *to, const void *from, size_t n_bytes,
-                              dl_stream *stream) {
-    (void)device;
-    if (stream == NULL) {
-        sim_drain(NULL);
-        memcpy(to, from, n_bytes);
-        return DL_OK;
-    }
-    sim_task *task = sim_add(stream, SIM_COPY);
-    task->to = to;
-    task->from = from;
-    task->n_bytes = n_bytes;
     return DL_OK;
 }
 
