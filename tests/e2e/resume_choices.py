@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # TEST tier=default timeout=120 needs=python
-"""The layouts and algorithms that a run has measured go into its checkpoints: a run that goes on does not measure again,
-though nothing is kept elsewhere (another host, a cache that was emptied); under other conditions it does."""
+"""The layouts and algorithms that a run has measured go into its checkpoints: a run that goes on does not measure
+again, though nothing is kept elsewhere (another host, a cache that was emptied); under other conditions it does."""
 import glob
 import json
 
@@ -27,8 +27,8 @@ SAID = 'layouts and algorithms as in the checkpoint'
 
 def train(folder, cache, *words, threads='1'):
     """Did it take the checkpoint's?"""
-    done = dltest.run('net.yaml', f'run.dir={folder}', *words, fresh=False, DLTRAIN_THREADS=threads, DLTRAIN_LOG='debug',
-                      XDG_CACHE_HOME=cache)
+    done = dltest.run('net.yaml', f'run.dir={folder}', *words, fresh=False, DLTRAIN_THREADS=threads,
+                      DLTRAIN_LOG='debug', XDG_CACHE_HOME=cache)
     return SAID in done.stderr
 
 

@@ -14,8 +14,8 @@ typedef struct place {
     size_t arena_bytes, used;
 } place;
 
-/* Opens the host communicator and the one named: self, mpi, alone, staged, nccl. Ends the process when there is
- * none. */
+/* Opens the host communicator and the one named: self, mpi, alone, staged, nccl. Ends the process when there
+ * is none. */
 void place_open(place *p, const char *name, size_t arena_bytes);
 void place_close(place *p);
 
