@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Runs the programs turn by turn and compares medians; called by run.sh. Standard library only."""
+"""Runs the programs turn by turn and compares medians; called by run.sh. Standard library only.
+
+A ratio is the median of the rounds' ratios: the speed of a shared machine drifts from round to round."""
 import argparse
 import datetime
 import json
@@ -36,7 +38,7 @@ def summary(row, found):
     peers = [name for name in ms if name != 'dltrain']
     peak = statistics.median(t['gflops'] for t in found['peak'])
     faster = min(peers, key=ms.get)
-    rounds = range(len(found['peak']))
+    by_round = [ours['ms_step'] / theirs['ms_step'] for ours, theirs in zip(found['dltrain'], found[faster])]
     return {
         'date': datetime.date.today().isoformat(), 'machine': machine(), 'rounds': len(found['peak']),
         'limit': row.limit,
@@ -44,10 +46,9 @@ def summary(row, found):
         'memory_mb': {n: statistics.median(t['memory_mb'] for t in found[n]) for n in ms},
         'first_step_s': {n: statistics.median(t.get('first_step_s', 0) + t.get('import_s', 0) for t in found[n])
                          for n in ms},
-        'faster_peer': faster, 'ratio': round(ms['dltrain'] / ms[faster], 3), 'peak_gflops': round(peak, 1),
+        'faster_peer': faster, 'ratio': round(statistics.median(by_round), 3), 'peak_gflops': round(peak, 1),
         'share_of_peak': {n: round(row.gflop / (v * 1e-3) / peak, 3) for n, v in ms.items()},
-        'ratio_by_round': [round(found['dltrain'][i]['ms_step'] / min(found[p][i]['ms_step'] for p in peers), 3)
-                           for i in rounds]}
+        'ratio_by_round': [round(ratio, 3) for ratio in by_round]}
 
 
 def measure(name, options):
