@@ -11,16 +11,9 @@ import dltest
 CONFIG = os.path.join(dltest.ROOT, 'configs', 'char_lstm.yaml')
 
 
-def text():
-    def make(path):
-        source = os.path.join(dltest.SHARED_DATA, 'tiny-shakespeare', 'input.txt')
-        dltest.run('data', 'import', 'text', source, '--tokens', 'chars', '--out', path)
-    return dltest.kept('shakespeare', make)
-
-
 def first_losses(ranks):
     folder = f'runs/first-{ranks}'
-    dltest.run(CONFIG, f'data.path={text()}', 'train.max_steps=30', 'run.log_every=1', f'run.dir={folder}',
+    dltest.run(CONFIG, f'data.path={dltest.shakespeare()}', 'train.max_steps=30', 'run.log_every=1', f'run.dir={folder}',
                ranks=ranks, DLTRAIN_THREADS='1')
     return [line['loss'] for line in dltest.metrics(folder, 'step')]
 
@@ -29,7 +22,7 @@ def main():
     apart = max(abs(a - b) / a for a, b in zip(first_losses(1), first_losses(2)))
     if apart > 1e-4:
         dltest.fail(f'the losses at np 1 and 2 are {apart:.2g} apart')
-    dltest.run(CONFIG, f'data.path={text()}', 'train.epochs=6', 'run.dir=runs/text', ranks=2, timeout=1400,
+    dltest.run(CONFIG, f'data.path={dltest.shakespeare()}', 'train.epochs=6', 'run.dir=runs/text', ranks=2, timeout=1400,
                DLTRAIN_THREADS='1')
     losses = [line['valid_loss'] for line in dltest.metrics('runs/text', 'epoch')]
     seconds = dltest.metrics('runs/text', 'end')[0]['seconds']

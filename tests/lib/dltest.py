@@ -164,3 +164,11 @@ def mnist():
                      ('images-idx3', 'labels-idx1')]
             run('data', 'import', 'idx', *files, '--out', path, '--split', split)
     return kept('mnist', make)
+
+
+def shakespeare():
+    """tiny-shakespeare by characters as a data set, imported from ../shared/data."""
+    def make(path):
+        source = os.path.join(SHARED_DATA, 'tiny-shakespeare', 'input.txt')
+        run('data', 'import', 'text', source, '--tokens', 'chars', '--out', path)
+    return kept('shakespeare', make)
