@@ -13,8 +13,8 @@ CONFIG = os.path.join(dltest.ROOT, 'configs', 'char_lstm.yaml')
 
 def first_losses(ranks):
     folder = f'runs/first-{ranks}'
-    dltest.run(CONFIG, f'data.path={dltest.shakespeare()}', 'train.max_steps=30', 'run.log_every=1', f'run.dir={folder}',
-               ranks=ranks, DLTRAIN_THREADS='1')
+    dltest.run(CONFIG, f'data.path={dltest.shakespeare()}', 'train.max_steps=30', 'run.log_every=1',
+               f'run.dir={folder}', ranks=ranks, DLTRAIN_THREADS='1')
     return [line['loss'] for line in dltest.metrics(folder, 'step')]
 
 
@@ -22,8 +22,8 @@ def main():
     apart = max(abs(a - b) / a for a, b in zip(first_losses(1), first_losses(2)))
     if apart > 1e-4:
         dltest.fail(f'the losses at np 1 and 2 are {apart:.2g} apart')
-    dltest.run(CONFIG, f'data.path={dltest.shakespeare()}', 'train.epochs=6', 'run.dir=runs/text', ranks=2, timeout=1400,
-               DLTRAIN_THREADS='1')
+    dltest.run(CONFIG, f'data.path={dltest.shakespeare()}', 'train.epochs=6', 'run.dir=runs/text', ranks=2,
+               timeout=1400, DLTRAIN_THREADS='1')
     losses = [line['valid_loss'] for line in dltest.metrics('runs/text', 'epoch')]
     seconds = dltest.metrics('runs/text', 'end')[0]['seconds']
     said = dltest.run('generate', 'runs/text', '--prompt', 'ROMEO:', '--tokens', '300', '--temperature', '0.7',

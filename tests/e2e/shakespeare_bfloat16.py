@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # TEST tier=nightly timeout=7200 needs=python,shared-data
-"""tiny-shakespeare, character by character, in bfloat16: the mean validation loss over 5 seeds is that of float32 within
-0.02 nats, after two epochs."""
+"""tiny-shakespeare, character by character, in bfloat16: the mean validation loss over 5 seeds is that of float32
+within 0.02 nats, after two epochs."""
 import os
 
 import dltest
@@ -12,8 +12,8 @@ CONFIG = os.path.join(dltest.ROOT, 'configs', 'char_lstm.yaml')
 
 def loss(precision, seed):
     folder = f'runs/{precision}-{seed}'
-    dltest.run(CONFIG, f'data.path={dltest.shakespeare()}', f'seed={seed}', f'train.epochs={EPOCHS}', f'precision={precision}',
-               f'run.dir={folder}', timeout=3600)
+    dltest.run(CONFIG, f'data.path={dltest.shakespeare()}', f'seed={seed}', f'train.epochs={EPOCHS}',
+               f'precision={precision}', f'run.dir={folder}', timeout=3600)
     found = dltest.metrics(folder, 'epoch')[-1]['valid_loss']
     print(f'{precision}, seed {seed}: {found:.4f} nats', flush=True)
     return found
