@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "base/clock.h"
 #include "base/rng.h"
+#include "launcher/roofline.h"
 #include "launcher/setup.h"
 
 #include <stdio.h>
@@ -93,13 +94,18 @@ static dl_status make_batch(const dl_session *session, sample_batch *batch) {
     return DL_OK;
 }
 
+/* A step, as training makes one: where the device works by itself the host gives it a step and waits for the
+ * end of an earlier one. */
 static dl_status run_step(dl_session *session, sample_batch *batch, double *seconds) {
     const double before = dl_clock_seconds();
+    const int64_t wanted = session->plan->n_runs - session->device->backend->steps_in_flight;
+    dl_outcome ignored;
     const dl_host_batch host = {
         .field = (const void *const *)batch->field, .ids = batch->ids, .step = &batch->step};
     batch->step.step++;
     batch->step.t++;
     DL_RETURN_IF_ERROR(dl_execute(session->plan, session->train_full, &host));
+    DL_RETURN_IF_ERROR(wanted >= 0 ? dl_plan_outcome(session->plan, wanted, &ignored) : DL_OK);
     *seconds = dl_clock_seconds() - before;
     return DL_OK;
 }
@@ -148,6 +154,7 @@ static dl_status measure(dl_session *session, sample_batch *batch, int64_t warmu
     double *seconds = NULL, ignored = 0.0;
     DL_RETURN_IF_ERROR(dl_alloc((size_t)steps, sizeof *seconds, &seconds));
     dl_status status = run_step(session, batch, &ignored);
+    status = status == DL_OK ? dl_plan_wait(session->plan) : status;
     const double first = dl_clock_seconds() - began;
     for (int64_t i = 0; i < warmup && status == DL_OK; i++) {
         status = run_step(session, batch, &ignored);
@@ -160,6 +167,23 @@ static dl_status measure(dl_session *session, sample_batch *batch, int64_t warmu
         print_result(session, seconds, steps, first);
     }
     dl_free(&seconds);
+    return status;
+}
+
+enum { LAYER_RUNS = 10 };
+
+/* Rank 0's table goes before the line of figures. */
+static dl_status show_layers(dl_session *session, const sample_batch *batch) {
+    const dl_host_batch host = {
+        .field = (const void *const *)batch->field, .ids = batch->ids, .step = &batch->step};
+    dl_roofline roofline;
+    dl_text text = {0};
+    DL_RETURN_IF_ERROR(dl_comm_agree(session->world, dl_roofline_measure(session, &roofline), NULL));
+    const dl_status status = dl_roofline_layers(session, &host, LAYER_RUNS, &roofline, &text);
+    if (status == DL_OK && session->world->rank == 0) {
+        (void)fputs(text.data, stdout);
+    }
+    dl_text_free(&text);
     return status;
 }
 
@@ -176,6 +200,9 @@ static dl_status run_in(dl_setup *setup, const dl_arguments *arguments, dl_sessi
     DL_RETURN_IF_ERROR(dl_setup_session(setup, runtime->world, 0, runtime->n_threads, true, true, session));
     DL_RETURN_IF_ERROR(dl_session_init_parameters(*session));
     DL_RETURN_IF_ERROR(make_batch(*session, batch));
+    if (dl_arguments_flag(arguments, "layers") != NULL) {
+        DL_RETURN_IF_ERROR(show_layers(*session, batch));
+    }
     return measure(*session, batch, warmup, steps, began);
 }
 
@@ -193,12 +220,13 @@ static dl_status run(const dl_arguments *arguments) {
 static const dl_flag flags[] = {
     {"steps", "N", "steps to time (default 50)"},
     {"warmup", "N", "steps before them (default 10)"},
+    {"layers", NULL, "before that: each layer's time, work, and share of what the device could do"},
     {NULL, NULL, NULL},
 };
 
 const dl_command dl_command_bench = {
     .name = "bench",
-    .usage = "CONFIG [KEY.PATH=VALUE ...] [--steps 50] [--warmup 10]",
+    .usage = "CONFIG [KEY.PATH=VALUE ...] [--steps 50] [--warmup 10] [--layers]",
     .doc = "time training steps on random samples; prints one JSON line",
     .flags = flags,
     .takes_overrides = true,

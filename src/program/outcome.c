@@ -3,8 +3,6 @@
 #include "program/compile.h"
 #include "program/streams.h"
 
-#include <string.h>
-
 static dl_status fetch(const dl_plan *plan, dl_outcome *to, dl_stream *stream) {
     dl_device *device = plan->options.device;
     const char *control = plan->memory[DL_STORE_CONTROL], *state = plan->memory[DL_STORE_STATE];
