@@ -62,6 +62,7 @@ def compare(name, config, overrides, batch, images, over_eager):
     return {'name': name, 'value': f'{ratio:.2f} of PyTorch\'s speed, {eager:.2f} of its eager mode\'s',
             'ms': statistics.median(mine), 'pytorch_ms': statistics.median(other), 'pytorch': best, 'tried_ms': ms,
             'per_s': done.last_json()['per_s'], 'first_step_s': first, 'batch': size(batch)[0],
+            'layers': ours(config, [*overrides, '--layers'], batch).out.split('\n')[:-2],
             'kept': setting.REHEARSAL or (ratio >= 1.0 and eager >= over_eager)}
 
 
