@@ -1,5 +1,5 @@
 #!/bin/bash
-# TEST tier=quick timeout=60
+# TEST tier=default timeout=60
 # The plugin for GPUs: the program links nothing of CUDA; each reason why no GPU can be used has its own sentence, with
 # backend=cuda exit status 2 and no other message, with `auto` at most one line and the CPU.
 . "$(dirname "$0")/../lib/common.sh"
