@@ -2,32 +2,67 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "kernels/common/half.h"
 #include "program/choose.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { SIDE = 1024, COPIES = 5 };
+enum { COPIES = 5 };
 static const size_t copied_bytes = (size_t)64 << 20; /* no cache holds it */
 
 /* --- the device --- */
 
-static dl_tensor_desc matrix(int64_t rows, int64_t columns) {
-    return (dl_tensor_desc){.present = true, .dtype = DL_F32, .shape = DL_SHAPE(rows, columns)};
+/* Large enough for the device to reach its speed. */
+static int64_t side_of(const dl_device *device) {
+    return device->backend->own_memory ? 8192 : 2048;
 }
 
-static dl_status measure_product(dl_device *device, double *flops) {
+static dl_status take_slots(const dl_op *op, void *slots[DL_OP_MAX_SLOTS + 1]) {
+    const int n = dl_op_info_of(op->desc.kind)->n_slots;
+    for (int i = 0; i < n; i++) {
+        if (op->desc.slot[i].present) {
+            DL_RETURN_IF_ERROR(
+                op->device->backend->memory_create(op->device, dl_op_slot_bytes(op, i), &slots[i]));
+        }
+    }
+    return op->workspace_bytes > 0
+               ? op->device->backend->memory_create(op->device, op->workspace_bytes, &slots[n])
+               : DL_OK;
+}
+
+static void release_slots(const dl_op *op, void *slots[DL_OP_MAX_SLOTS + 1]) {
+    const int n = dl_op_info_of(op->desc.kind)->n_slots;
+    for (int i = 0; i <= n; i++) {
+        if (slots[i] != NULL) {
+            op->device->backend->memory_destroy(op->device, slots[i],
+                                                i < n ? dl_op_slot_bytes(op, i) : op->workspace_bytes);
+        }
+    }
+}
+
+/* In the type that the products of the model have. */
+static dl_status measure_product(const dl_session *session, double *flops) {
     const dl_op_info *info = dl_op_info_of(DL_OP_DENSE_FORWARD);
+    const dl_dtype half = session->plan->options.half;
+    const int64_t side = side_of(session->device);
+    const dl_tensor_desc matrix = {
+        .present = true, .dtype = dl_dtype_is_half(half) ? half : DL_F32, .shape = DL_SHAPE(side, side)};
     dl_op_desc desc = {.kind = DL_OP_DENSE_FORWARD};
-    double seconds = 0.0;
-    int algorithm = 0;
+    dl_op *op = NULL;
+    void *slots[DL_OP_MAX_SLOTS + 1] = {0};
+    double seconds = INFINITY;
     desc.slot[dl_op_slot(info, "x")] = desc.slot[dl_op_slot(info, "w")] = desc.slot[dl_op_slot(info, "y")] =
-        matrix(SIDE, SIDE);
+        matrix;
     desc.slot[dl_op_slot(info, "w")].layout = &dl_layout_any;
-    DL_RETURN_IF_ERROR(dl_measure_operation(device, &desc, true, &seconds, &algorithm));
+    DL_RETURN_IF_ERROR(dl_op_prepare(session->device, &desc, NULL, &op));
+    dl_status status = take_slots(op, slots);
+    status = status == DL_OK ? dl_measure_runs(op, slots, &seconds) : status;
+    release_slots(op, slots);
+    dl_op_destroy(&op);
     *flops = info->flops(&desc) / seconds;
-    return DL_OK;
+    return status;
 }
 
 static dl_status time_copies(dl_device *device, char *memory, double *bytes) {
@@ -53,7 +88,7 @@ static dl_status time_copies(dl_device *device, char *memory, double *bytes) {
 dl_status dl_roofline_measure(dl_session *session, dl_roofline *out) {
     dl_device *device = session->device;
     void *memory = NULL;
-    DL_RETURN_IF_ERROR(measure_product(device, &out->flops));
+    DL_RETURN_IF_ERROR(measure_product(session, &out->flops));
     DL_RETURN_IF_ERROR(device->backend->memory_create(device, 2 * copied_bytes, &memory));
     const dl_status status = time_copies(device, memory, &out->bytes);
     device->backend->memory_destroy(device, memory, 2 * copied_bytes);
@@ -106,11 +141,11 @@ static dl_status append_table(const dl_session *session, const dl_profile *profi
         add_instruction(program, i, seconds, roofline, &all);
     }
     DL_RETURN_IF_ERROR(dl_text_append(out,
-                                      "roofline: %.1f GFLOP/s (a product of %d x %d matrices), %.1f GB/s (a "
+                                      "roofline: %.1f GFLOP/s (a product of matrices of %lld), %.1f GB/s (a "
                                       "copy of %zu MiB)\n%-24s %12s %7s %17s %13s %8s\n",
-                                      1e-9 * roofline->flops, SIDE, SIDE, 1e-9 * roofline->bytes,
-                                      copied_bytes >> 20, "layer", "a step", "share", "work", "tensors",
-                                      "roofline"));
+                                      1e-9 * roofline->flops, (long long)side_of(session->device),
+                                      1e-9 * roofline->bytes, copied_bytes >> 20, "layer", "a step", "share",
+                                      "work", "tensors", "roofline"));
     for (int i = 0; i <= model->n_layers; i++) {
         if (layers[i].seconds > 0) {
             DL_RETURN_IF_ERROR(append_row(out,
