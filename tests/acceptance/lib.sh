@@ -2,14 +2,19 @@
 # shellcheck shell=bash disable=SC1091
 . "$(dirname "${BASH_SOURCE[0]}")/../lib/common.sh"
 
-# pieces PATTERN[,PATTERN...]: these tests pass, none is skipped, and at least one is there for each pattern.
+# pieces [--nightly] PATTERN[,PATTERN...]: these tests pass, none is skipped, and at least one is there for each
+# pattern; with --nightly in their larger versions.
 pieces() {
-    local pattern log=$TEST_TMP/pieces.log
+    local pattern log=$TEST_TMP/pieces.log tier=--full
+    if [ "$1" = --nightly ]; then
+        tier=$1
+        shift
+    fi
     for pattern in ${1//,/ }; do
-        [ -n "$(env -u TEST_TMP python3 "$LIB/runner.py" --full --only "$pattern" --list)" ] ||
+        [ -n "$(env -u TEST_TMP python3 "$LIB/runner.py" "$tier" --only "$pattern" --list)" ] ||
             fail "there is no test $pattern"
     done
-    env -u TEST_TMP python3 "$LIB/runner.py" --full --only "$1" | tee "$log" || fail "tests failed: $1"
+    env -u TEST_TMP python3 "$LIB/runner.py" "$tier" --only "$1" | tee "$log" || fail "tests failed: $1"
     grep -q ', 0 skipped$' "$log" || fail "tests were skipped"
 }
 
