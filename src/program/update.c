@@ -110,7 +110,8 @@ static dl_status sum_squares(dl_compile *c, int *sums) {
 static dl_status measure_norm(dl_compile *c, int sums, int *norm) {
     const dl_plan_options *options = &c->plan->options;
     const dl_op_attr attr = {
-        .u.clip = {.capacity = (double)options->batch_size, .limit = options->clip_norm}};
+        .u.clip = {.capacity = (double)(options->batch_size * options->model->output.rows),
+                   .limit = options->clip_norm}};
     DL_RETURN_IF_ERROR(
         dl_add_slot(c->program, "norm", -1, -1, DL_STORE_ACTIVATION, DL_F64, &DL_SHAPE(DL_N_NORMS), norm));
     const int slots[] = {sums, c->update_totals, *norm};
