@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# TEST tier=default timeout=300 nightly=1800 needs=python,shared-data
+# TEST tier=full timeout=300 nightly=1800 needs=python,shared-data
 """The real MNIST in bfloat16: 2 epochs of seed 1 come to the test accuracy of float32 within 0.5 points. Nightly: the
 mean over 5 seeds of 5 epochs within 0.15 points."""
 import dltest
