@@ -224,6 +224,11 @@ static void blocks(dl_dtype dtype, int64_t n, bool own) {
     dl_reduce_desc desc = describe(dtype, n, NULL, "blocks");
     const size_t n_bytes = bytes_of(&desc);
     desc.n_blocks = dl_aligned_blocks(dl_share_pieces(at.comm->size, at.comm->rank, 1, 0), desc.block_pieces);
+    if (at.comm->size == 1) { /* several micro-batches are several blocks */
+        desc.n_blocks = 2;
+        desc.block_pieces[0] = (dl_range){0, DL_PIECES / 2};
+        desc.block_pieces[1] = (dl_range){DL_PIECES / 2, DL_PIECES};
+    }
     char *memory = place_buffer(&at, n_bytes * DL_MAX_BLOCKS, own);
     for (int b = 0; b < desc.n_blocks; b++) {
         desc.block[b] = memory + (size_t)b * n_bytes;
