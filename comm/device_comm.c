@@ -43,6 +43,18 @@ void dl_device_comm_memory_destroy(dl_comm *comm, void *memory) {
     }
 }
 
+dl_status dl_device_comm_split(dl_comm *comm, int color, dl_comm_device_create *create, dl_comm **out) {
+    dl_comm *part = NULL;
+    DL_RETURN_IF_ERROR(comm->host->functions->split(comm->host, color, &part));
+    const dl_status status = create(part, &dl_device_comm_of(comm)->device, out);
+    if (status != DL_OK) {
+        dl_comm_destroy(&part);
+        return status;
+    }
+    dl_device_comm_of(*out)->owns_host = true;
+    return DL_OK;
+}
+
 dl_status dl_device_comm_check(dl_comm *comm) {
     return comm->host->functions->check(comm->host);
 }

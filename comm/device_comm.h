@@ -31,6 +31,8 @@ void dl_device_comm_release(dl_device_comm *comm);
 /* For the table: memory of the device, and the control plane, which is the host communicator's. */
 dl_status dl_device_comm_memory_create(dl_comm *comm, size_t n_bytes, void **out);
 void dl_device_comm_memory_destroy(dl_comm *comm, void *memory);
+/* The host's part, and over it what `create` makes for the same device. */
+dl_status dl_device_comm_split(dl_comm *comm, int color, dl_comm_device_create *create, dl_comm **out);
 dl_status dl_device_comm_check(dl_comm *comm);
 dl_status dl_device_comm_barrier(dl_comm *comm);
 dl_status dl_device_comm_broadcast(dl_comm *comm, void *bytes, size_t n_bytes, int root);

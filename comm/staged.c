@@ -249,15 +249,7 @@ static void staged_destroy(dl_comm *comm) {
 }
 
 static dl_status staged_split(dl_comm *comm, int color, dl_comm **out) {
-    dl_comm *part = NULL;
-    DL_RETURN_IF_ERROR(comm->host->functions->split(comm->host, color, &part));
-    const dl_status status = dl_comm_staged_create(part, &dl_device_comm_of(comm)->device, out);
-    if (status != DL_OK) {
-        dl_comm_destroy(&part);
-        return status;
-    }
-    dl_device_comm_of(*out)->owns_host = true;
-    return DL_OK;
+    return dl_device_comm_split(comm, color, dl_comm_staged_create, out);
 }
 
 static const dl_comm_functions staged_functions = {

@@ -9,7 +9,7 @@
 #include "kernels/backend.h"
 
 /* Grows with every change of what the structs below mean that their sizes do not show. */
-#define DL_PLUGIN_REVISION 2
+#define DL_PLUGIN_REVISION 3
 
 /* The interface between a program and its plugins: both must have been compiled with the same tables. */
 #define DL_PLUGIN_ABI                                                                                        \

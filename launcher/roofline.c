@@ -1,15 +1,11 @@
 #include "launcher/roofline.h"
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "kernels/common/half.h"
 #include "program/choose.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <string.h>
 
-enum { COPIES = 5 };
 static const size_t copied_bytes = (size_t)64 << 20; /* no cache holds it */
 
 /* --- the device --- */
@@ -19,80 +15,33 @@ static int64_t side_of(const dl_device *device) {
     return device->backend->own_memory ? 8192 : 2048;
 }
 
-static dl_status take_slots(const dl_op *op, void *slots[DL_OP_MAX_SLOTS + 1]) {
-    const int n = dl_op_info_of(op->desc.kind)->n_slots;
-    for (int i = 0; i < n; i++) {
-        if (op->desc.slot[i].present) {
-            DL_RETURN_IF_ERROR(
-                op->device->backend->memory_create(op->device, dl_op_slot_bytes(op, i), &slots[i]));
-        }
-    }
-    return op->workspace_bytes > 0
-               ? op->device->backend->memory_create(op->device, op->workspace_bytes, &slots[n])
-               : DL_OK;
+static dl_status time_operation(dl_device *device, const dl_op_desc *desc, double *seconds) {
+    dl_op *op = NULL;
+    DL_RETURN_IF_ERROR(dl_op_prepare(device, desc, NULL, &op));
+    const dl_status status = dl_measure_prepared(device, op, seconds);
+    dl_op_destroy(&op);
+    return status;
 }
 
-static void release_slots(const dl_op *op, void *slots[DL_OP_MAX_SLOTS + 1]) {
-    const int n = dl_op_info_of(op->desc.kind)->n_slots;
-    for (int i = 0; i <= n; i++) {
-        if (slots[i] != NULL) {
-            op->device->backend->memory_destroy(op->device, slots[i],
-                                                i < n ? dl_op_slot_bytes(op, i) : op->workspace_bytes);
-        }
-    }
-}
-
-/* In the type that the products of the model have. */
-static dl_status measure_product(const dl_session *session, double *flops) {
+/* Products in the type that those of the model have. */
+dl_status dl_roofline_measure(dl_session *session, dl_roofline *out) {
     const dl_op_info *info = dl_op_info_of(DL_OP_DENSE_FORWARD);
     const dl_dtype half = session->plan->options.half;
     const int64_t side = side_of(session->device);
     const dl_tensor_desc matrix = {
         .present = true, .dtype = dl_dtype_is_half(half) ? half : DL_F32, .shape = DL_SHAPE(side, side)};
-    dl_op_desc desc = {.kind = DL_OP_DENSE_FORWARD};
-    dl_op *op = NULL;
-    void *slots[DL_OP_MAX_SLOTS + 1] = {0};
-    double seconds = INFINITY;
-    desc.slot[dl_op_slot(info, "x")] = desc.slot[dl_op_slot(info, "w")] = desc.slot[dl_op_slot(info, "y")] =
-        matrix;
-    desc.slot[dl_op_slot(info, "w")].layout = &dl_layout_any;
-    DL_RETURN_IF_ERROR(dl_op_prepare(session->device, &desc, NULL, &op));
-    dl_status status = take_slots(op, slots);
-    status = status == DL_OK ? dl_measure_runs(op, slots, &seconds) : status;
-    release_slots(op, slots);
-    dl_op_destroy(&op);
-    *flops = info->flops(&desc) / seconds;
-    return status;
-}
-
-static dl_status time_copies(dl_device *device, char *memory, double *bytes) {
-    dl_op_desc desc = {.kind = DL_OP_COPY};
-    const int64_t n = (int64_t)(copied_bytes / sizeof(float));
-    dl_op *op = NULL;
-    double seconds = INFINITY;
-    desc.slot[0] = desc.slot[1] = (dl_tensor_desc){.present = true, .dtype = DL_F32, .shape = DL_SHAPE(n)};
-    DL_RETURN_IF_ERROR(dl_op_prepare(device, &desc, NULL, &op));
-    void *const slots[] = {memory, memory + copied_bytes, NULL};
-    dl_status status = DL_OK;
-    for (int i = 0; i < COPIES && status == DL_OK; i++) {
-        const double before = dl_clock_seconds();
-        status = op->functions->run(op, slots, NULL);
-        status = status == DL_OK ? dl_device_synchronize(device) : status;
-        seconds = fmin(seconds, dl_clock_seconds() - before);
-    }
-    dl_op_destroy(&op);
-    *bytes = 2.0 * (double)copied_bytes / seconds;
-    return status;
-}
-
-dl_status dl_roofline_measure(dl_session *session, dl_roofline *out) {
-    dl_device *device = session->device;
-    void *memory = NULL;
-    DL_RETURN_IF_ERROR(measure_product(session, &out->flops));
-    DL_RETURN_IF_ERROR(device->backend->memory_create(device, 2 * copied_bytes, &memory));
-    const dl_status status = time_copies(device, memory, &out->bytes);
-    device->backend->memory_destroy(device, memory, 2 * copied_bytes);
-    return status;
+    dl_op_desc product = {.kind = DL_OP_DENSE_FORWARD}, copy = {.kind = DL_OP_COPY};
+    double seconds = 0.0;
+    product.slot[dl_op_slot(info, "x")] = product.slot[dl_op_slot(info, "y")] = matrix;
+    product.slot[dl_op_slot(info, "w")] = matrix;
+    product.slot[dl_op_slot(info, "w")].layout = &dl_layout_any;
+    DL_RETURN_IF_ERROR(time_operation(session->device, &product, &seconds));
+    out->flops = info->flops(&product) / seconds;
+    copy.slot[0] = copy.slot[1] = (dl_tensor_desc){
+        .present = true, .dtype = DL_F32, .shape = DL_SHAPE((int64_t)(copied_bytes / sizeof(float)))};
+    DL_RETURN_IF_ERROR(time_operation(session->device, &copy, &seconds));
+    out->bytes = 2.0 * (double)copied_bytes / seconds;
+    return DL_OK;
 }
 
 /* --- the layers --- */

@@ -33,6 +33,9 @@ void dl_choices_destroy(dl_choices **choices);
 DL_NODISCARD dl_status dl_measure_operation(dl_device *device, const dl_op_desc *desc, bool direct,
                                             double *seconds, int *algorithm);
 
+/* Seconds of one run of a prepared operation, on zeroed buffers of the device taken for it. (measure.c) */
+DL_NODISCARD dl_status dl_measure_prepared(dl_device *device, const dl_op *op, double *seconds);
+
 /* Seconds of one run of a prepared operation in these slots: the least of a few. (measure.c) */
 DL_NODISCARD dl_status dl_measure_runs(const dl_op *op, void *const *slots, double *seconds);
 

@@ -48,7 +48,7 @@ dl_status dl_measure_runs(const dl_op *op, void *const *slots, double *seconds) 
     return DL_OK;
 }
 
-static dl_status time_operation(dl_device *device, const dl_op *op, double *seconds) {
+dl_status dl_measure_prepared(dl_device *device, const dl_op *op, double *seconds) {
     void *slots[ROW] = {0};
     const int n = dl_op_info_of(op->desc.kind)->n_slots;
     dl_status status = DL_OK;
@@ -125,7 +125,7 @@ dl_status dl_measure_operation(dl_device *device, const dl_op_desc *desc, bool d
         if (dl_op_prepare(device, &candidate, NULL, &op) != DL_OK) {
             continue; /* not offered for these layouts */
         }
-        const dl_status status = runs_by_reference(op) ? DL_OK : time_operation(device, op, &taken);
+        const dl_status status = runs_by_reference(op) ? DL_OK : dl_measure_prepared(device, op, &taken);
         dl_op_destroy(&op);
         DL_RETURN_IF_ERROR(status);
         if (taken * scale < *seconds) {
