@@ -73,15 +73,22 @@ def distributed(words):
     return lines[0]['per_s']
 
 
+def over_singles(single, pair):
+    """(share, throughput of the pair). The single ones run before and behind the pair: a machine that grows slower or
+    faster meanwhile does so for both."""
+    before = single()
+    together = pair()
+    return 2 * together / (before + single()), together
+
+
 def two_ranks(name, row, steps, torch_options):
     """(dltrain's, PyTorch's) throughput of two ranks over that of two single ones at the same time, and how many
     samples or tokens a second the two ranks of each do; the same number of samples a rank."""
     batch = 2 * run(dltrain(row, 1))['batch']
-    single = pairs.independent(dltrain(row, steps), ONE_THREAD)
-    together = pairs.finish(pairs.start(['mpirun', '-np', '2', *dltrain(row, steps, f'train.batch_size={batch}')], None,
-                                        ONE_THREAD))['per_s']
+    ours = ['mpirun', '-np', '2', *dltrain(row, steps, f'train.batch_size={batch}')]
     words = torch(name, steps, torch_options)
-    peer_single = pairs.independent(words, dict(ONE_THREAD, **KEEPS_MEMORY))
-    peer_together = distributed(words)
-    return {'dltrain': together / single, 'pytorch': peer_together / peer_single,
-            'per_s': {'dltrain': together, 'pytorch': peer_together}}
+    share, together = over_singles(lambda: pairs.independent(dltrain(row, steps), ONE_THREAD),
+                                   lambda: pairs.finish(pairs.start(ours, None, ONE_THREAD))['per_s'])
+    peer_share, peer_together = over_singles(lambda: pairs.independent(words, dict(ONE_THREAD, **KEEPS_MEMORY)),
+                                             lambda: distributed(words))
+    return {'dltrain': share, 'pytorch': peer_share, 'per_s': {'dltrain': together, 'pytorch': peer_together}}
