@@ -65,7 +65,7 @@ for patch in "${patches[@]}"; do
         echo "LIVES $name: $wanted does not pass without the fault"
         continue
     fi
-    if ! patch -d "$tree" -p1 --dry-run -s <"$patch" >"$work/patch.log" 2>&1; then
+    if ! patch -d "$tree" -p1 -F0 --dry-run -s <"$patch" >"$work/patch.log" 2>&1; then
         living+=("$name")
         echo "LIVES $name: the patch does not apply"
         sed 's/^/    | /' "$work/patch.log"
