@@ -1,5 +1,5 @@
 #!/bin/bash
-# TEST tier=quick timeout=60
+# TEST tier=default timeout=60 slots=1
 # Every mutant's patch applies to the tree as it is, its context in full, and names a test that there is.
 set -uo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
