@@ -6,7 +6,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 n=0 bad=0
 for patch in "$root"/tests/mutants/*.patch; do
     n=$((n + 1))
-    if ! patch -d "$root" -p1 -F0 --dry-run -s <"$patch" >/dev/null 2>&1; then
+    if ! git -c safe.directory="*" -C "$root" apply --check "$patch" 2>/dev/null; then
         bad=$((bad + 1))
         echo "tests/mutants/$(basename "$patch"): does not apply; make it anew from the code as it is"
     fi
