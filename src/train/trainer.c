@@ -241,6 +241,7 @@ dl_status dl_train(const dl_trainer_options *options, dl_trainer_result *result)
     DL_RETURN_IF_ERROR(start_watching(&t));
     DL_RETURN_IF_ERROR(dl_step_profile_create(options->profile, t.session->plan, &t.profile));
     t.began = t.epoch_began = t.shown_at = t.read_at = dl_clock_seconds();
+    t.ahead = dl_trainer_ahead(&t);
     t.autosave = dl_autosave_start(t.session, options->saver, options->deadline != NULL);
     if (options->resume != NULL) {
         take_up(&t, options->resume);
