@@ -1,7 +1,7 @@
 #include "launcher/report.h"
 
 #include "kernels/common/half.h"
-#include "train/saver.h"
+#include "train/snapshot.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -17,7 +17,7 @@ int dl_report_memory(const dl_session *session, dl_memory_item out[DL_CONSOLE_ME
     }
     out[n++] = (dl_memory_item){"host", dl_session_host_bytes(session)};
     if (session->trains) { /* what checkpoints are written from */
-        out[n++] = (dl_memory_item){"snapshot", dl_saver_room(session)};
+        out[n++] = (dl_memory_item){"snapshot", dl_snapshot_room(session)};
     }
     return n;
 }

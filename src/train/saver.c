@@ -4,7 +4,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
-#include "train/state.h"
+#include "train/save_failure.h"
+#include "train/snapshot.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -18,7 +19,6 @@
 enum { WORD_IDLE, WORD_DONE, WORD_WORKING, WORD_FAILED };
 
 enum { POLL_NANOSECONDS = 2000000 }; /* while ranks wait for each other's threads */
-enum { PIECE_ELEMENTS = 1 << 18 };   /* looked at between two rests of the thread */
 
 /* What a save is taken to need before the first was measured: a slow shared file system. */
 #define FIRST_SECONDS 0.5
@@ -32,13 +32,8 @@ struct dl_saver {
     char checkpoints[4096], config_digest[64];
     int rank, n_ranks;
     dl_comm *world;
-    dl_state *state;
-    int n_slices;
-    dl_checkpoint_slice *slice; /* into `copy` */
-    dl_checkpoint_layout *layout;
-    char **device;
-    char *copy;
-    size_t n_bytes;
+    dl_snapshot *snapshot;
+    dl_checkpoint_layout *layout; /* of the snapshot's slices */
     phase phase;
     dl_checkpoint_about about;
     json_t *trainer; /* the position's, owned */
@@ -63,76 +58,12 @@ struct dl_saver {
     dl_error error;
 };
 
-/* --- the copy --- */
-
-static dl_status make_room(dl_saver *saver) {
-    const size_t n = (size_t)saver->state->n;
-    DL_RETURN_IF_ERROR(dl_alloc(n, sizeof *saver->slice, &saver->slice));
-    DL_RETURN_IF_ERROR(dl_alloc(n, sizeof *saver->device, &saver->device));
-    saver->n_slices = dl_state_slices(saver->state, saver->slice, saver->device);
-    for (int i = 0; i < saver->n_slices; i++) {
-        saver->n_bytes += dl_state_slice_bytes(&saver->slice[i]);
-    }
-    DL_RETURN_IF_ERROR(dl_alloc(saver->n_bytes, 1, &saver->copy));
-    memset(saver->copy, 1, saver->n_bytes); /* pages that exist: the first copy is as quick as the others */
-    const char *at = saver->copy;
-    for (int i = 0; i < saver->n_slices; i++) {
-        saver->slice[i].bytes = at;
-        at += dl_state_slice_bytes(&saver->slice[i]);
-    }
-    return dl_checkpoint_layout_create(saver->rank, saver->slice, saver->n_slices, &saver->layout);
-}
-
-static dl_status copy_state(dl_saver *saver) {
-    dl_device *device = saver->options.session->device;
-    char *to = saver->copy;
-    for (int i = 0; i < saver->n_slices; i++) {
-        const size_t n_bytes = dl_state_slice_bytes(&saver->slice[i]);
-        DL_RETURN_IF_ERROR(device->backend->download(device, to, saver->device[i], n_bytes, NULL));
-        to += n_bytes;
-    }
-    return DL_OK;
-}
-
-/* Without an early end, so that it is vectors: as quick as memory. */
-static bool is_finite_piece(const float *value, int64_t n) {
-    const uint32_t exponent = 0x7F800000U;
-    uint32_t bad = 0;
-#pragma omp simd reduction(| : bad)
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t bits;
-        memcpy(&bits, &value[i], sizeof bits);
-        bad |= (bits & exponent) == exponent;
-    }
-    return bad == 0;
-}
-
-static bool are_finite(const float *value, int64_t n) {
-    bool good = true;
-    for (int64_t i = 0; i < n && good; i += PIECE_ELEMENTS) {
-        good = is_finite_piece(value + i, n - i < PIECE_ELEMENTS ? n - i : PIECE_ELEMENTS);
-        dl_thread_rest();
-    }
-    return good;
-}
-
-/* A model that is broken is not kept. */
-static dl_status check_finite(const dl_saver *saver) {
-    for (int i = 0; i < saver->n_slices; i++) {
-        const dl_checkpoint_slice *slice = &saver->slice[i];
-        const int64_t n = slice->dtype == DL_F32 ? dl_shape_elements(&slice->shape) : 0;
-        DL_RETURN_ERROR_IF(!are_finite(slice->bytes, n), DL_ERR_DIVERGED,
-                           "%s holds a NaN or an infinite value", slice->name);
-    }
-    return DL_OK;
-}
-
 /* --- the thread --- */
 
 static void *write_part(void *context) {
     dl_saver *saver = context;
     dl_thread_give_way(&saver->pace);
-    dl_status status = check_finite(saver);
+    dl_status status = dl_snapshot_check_finite(saver->snapshot);
     if (status == DL_OK && saver->full_disk) {
         status = dl_error_raise(DL_ERR_IO, __FILE__, __LINE__, __func__,
                                 "cannot write to %s: %s (by --inject)", saver->checkpoints, strerror(ENOSPC));
@@ -194,35 +125,10 @@ static void join(dl_saver *saver) {
 
 /* --- a failed save --- */
 
-typedef struct failure {
-    int failed;
-    dl_code code;
-    char message[512];
-} failure;
-
-/* The rank to name: one that failed by itself, rather than one that gave up with the others. */
-static int culprit(const failure *all, int n) {
-    int found = 0;
-    for (int i = 1; i < n; i++) {
-        const bool gave_up = !all[found].failed || all[found].code == DL_INTERRUPTED;
-        const bool better = all[i].failed && (!all[found].failed || all[i].code != DL_INTERRUPTED);
-        found = gave_up && better ? i : found;
-    }
-    return found;
-}
-
 static dl_status give_up(dl_saver *saver) {
-    failure mine = {.failed = atomic_load(&saver->word) == WORD_FAILED}, *all = NULL;
-    if (mine.failed) {
-        mine.code = saver->error.code;
-        (void)snprintf(mine.message, sizeof mine.message, "%.500s", saver->error.message);
-    }
-    DL_RETURN_IF_ERROR(dl_alloc((size_t)saver->n_ranks, sizeof *all, &all));
-    const dl_status status = saver->world->functions->all_gather(saver->world, &mine, sizeof mine, all);
-    const int first = status == DL_OK ? culprit(all, saver->n_ranks) : 0;
-    const failure told = all[first];
-    dl_free(&all);
-    DL_RETURN_IF_ERROR(status);
+    const bool failed = atomic_load(&saver->word) == WORD_FAILED;
+    dl_save_failure told;
+    DL_RETURN_IF_ERROR(dl_save_failure_agree(saver->world, failed ? &saver->error : NULL, &told));
     dl_checkpoint_abandon(saver->checkpoints, saver->about.step, saver->rank);
     saver->phase = PHASE_NONE;
     if (told.code == DL_INTERRUPTED) {
@@ -233,10 +139,10 @@ static dl_status give_up(dl_saver *saver) {
     }
     const bool stop = saver->options.session->config->checkpoint.on_error != 0;
     DL_RETURN_ERROR_IF(stop, told.code, "the checkpoint of step %" PRId64 " was not saved (rank %d): %s",
-                       saver->about.step, first, told.message);
+                       saver->about.step, told.rank, told.message);
     if (saver->rank == 0) {
         DL_WARN("the checkpoint of step %" PRId64 " was not saved (rank %d): %s; training goes on",
-                saver->about.step, first, told.message);
+                saver->about.step, told.rank, told.message);
     }
     return DL_OK;
 }
@@ -281,7 +187,7 @@ static dl_status finish_commit(dl_saver *saver) {
     saver->cost = seconds_so_far(saver);
     if (saver->options.console != NULL) {
         dl_console_note(saver->options.console, "saved   checkpoint of step %" PRId64 "  %.1f MB in %.1f s",
-                        saver->about.step, 1e-6 * (double)saver->n_bytes * saver->n_ranks,
+                        saver->about.step, 1e-6 * (double)saver->snapshot->n_bytes * saver->n_ranks,
                         dl_clock_seconds() - saver->began);
     }
     return DL_OK;
@@ -360,7 +266,7 @@ dl_status dl_saver_begin(dl_saver *saver, const dl_saver_position *position) {
     saver->began = dl_clock_seconds();
     atomic_store(&saver->pace.hurry, false);
     atomic_store(&saver->pace.rested, 0);
-    DL_RETURN_IF_ERROR(copy_state(saver));
+    DL_RETURN_IF_ERROR(dl_snapshot_take(saver->snapshot));
     json_decref(saver->trainer);
     saver->trainer = json_deep_copy(position->trainer);
     saver->about = (dl_checkpoint_about){.step = position->step,
@@ -387,7 +293,8 @@ bool dl_saver_gave_up(const dl_saver *saver) {
 }
 
 double dl_saver_cost(const dl_saver *saver) {
-    const double guessed = FIRST_SECONDS + (double)saver->n_bytes * saver->n_ranks / SLOW_BYTES_PER_SECOND;
+    const double guessed =
+        FIRST_SECONDS + (double)saver->snapshot->n_bytes * saver->n_ranks / SLOW_BYTES_PER_SECOND;
     const double cost = saver->cost > 0 ? saver->cost : guessed;
     const double so_far = saver->phase != PHASE_NONE ? seconds_so_far(saver) : 0;
     return so_far > cost ? so_far : cost;
@@ -405,20 +312,6 @@ void dl_saver_set_committed(dl_saver *saver, int64_t step) {
     saver->committed = step;
 }
 
-size_t dl_saver_room(const dl_session *session) {
-    const dl_plan_options *options = &session->plan->options;
-    const dl_parameter_table *table = &session->model->table;
-    const int64_t arenas = 1 + options->update.n_states + (options->ema_decay > 0 ? 1 : 0);
-    int64_t elements =
-        arenas * table->trainable_elements + table->frozen_elements + table->statistics_elements;
-    for (int v = 0; v < session->model->n_values; v++) {
-        const dl_value *value = &session->model->value[v];
-        elements +=
-            value->kind == DL_VALUE_STATE ? options->batch_size * dl_shape_elements(&value->shape) : 0;
-    }
-    return (size_t)(elements / dl_session_ranks(session)) * sizeof(float);
-}
-
 static dl_status fill(dl_saver *saver, const dl_saver_options *options) {
     const dl_session *session = options->session;
     char version[64] = "";
@@ -434,8 +327,9 @@ static dl_status fill(dl_saver *saver, const dl_saver_options *options) {
     DL_RETURN_ERROR_IF(saver->versions == NULL, DL_ERR_MEMORY, "no memory for a line of versions");
     DL_RETURN_IF_ERROR(dl_alloc((size_t)saver->n_ranks, sizeof *saver->parts, &saver->parts));
     DL_RETURN_IF_ERROR(dl_alloc((size_t)saver->n_ranks, sizeof *saver->words, &saver->words));
-    DL_RETURN_IF_ERROR(dl_state_create(session, &saver->state));
-    return make_room(saver);
+    DL_RETURN_IF_ERROR(dl_snapshot_create(session, &saver->snapshot));
+    return dl_checkpoint_layout_create(saver->rank, saver->snapshot->slice, saver->snapshot->n_slices,
+                                       &saver->layout);
 }
 
 dl_status dl_saver_create(const dl_saver_options *options, dl_saver **out) {
@@ -461,10 +355,7 @@ void dl_saver_destroy(dl_saver **saver) {
     dl_free(&(*saver)->parts);
     dl_free(&(*saver)->words);
     dl_checkpoint_layout_destroy(&(*saver)->layout);
-    dl_free(&(*saver)->slice);
-    dl_free(&(*saver)->device);
-    dl_free(&(*saver)->copy);
-    dl_state_destroy(&(*saver)->state);
+    dl_snapshot_destroy(&(*saver)->snapshot);
     json_decref((*saver)->trainer);
     json_decref((*saver)->versions);
     dl_free(saver);

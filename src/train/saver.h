@@ -30,10 +30,6 @@ DL_NODISCARD dl_status dl_saver_create(const dl_saver_options *options, dl_saver
 /* A save that is under way is left to itself until its thread has ended. Not collective. */
 void dl_saver_destroy(dl_saver **saver); /* NULL-safe */
 
-/* Bytes of that room on a rank, known before there is a saver: all ranks' rooms together hold the state once.
- */
-size_t dl_saver_room(const dl_session *session);
-
 /* What this rank puts into the step's control word as DL_CONTROL_PART. */
 int dl_saver_word(dl_saver *saver);
 
