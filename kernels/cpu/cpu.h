@@ -115,6 +115,8 @@ DL_NODISCARD dl_status dl_cpu_packed_weights(int64_t outputs, int64_t inputs, co
 size_t dl_cpu_packed_bytes(int64_t outputs, int64_t inputs);
 dl_cpu_matrices dl_cpu_packed_matrices(int64_t outputs, int64_t inputs);
 void dl_cpu_pack_weights(const dl_cpu_matrices *m, const float *w, float *packed);
+/* The same panels from a plain matrix b of k rows of n. */
+void dl_cpu_pack_columns(const dl_cpu_matrices *m, const float *b, float *packed);
 
 /* The sides of dx = dy w and of dw = dy^T x over n rows, all plain, without addresses. */
 dl_cpu_matrices dl_cpu_data_matrices(int64_t outputs, int64_t inputs);

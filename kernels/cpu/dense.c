@@ -84,6 +84,16 @@ void dl_cpu_pack_weights(const dl_cpu_matrices *m, const float *w, float *packed
     }
 }
 
+void dl_cpu_pack_columns(const dl_cpu_matrices *m, const float *b, float *packed) {
+    for (int64_t column = 0; column < m->n; column += DL_CPU_PANEL) {
+        const int64_t width = m->n - column < DL_CPU_PANEL ? m->n - column : DL_CPU_PANEL;
+        float *to = packed + column / DL_CPU_PANEL * m->b_panel;
+        for (int64_t k = 0; k < m->k; k++, to += m->b_step) {
+            memcpy(to, b + k * m->n + column, (size_t)width * sizeof *to);
+        }
+    }
+}
+
 dl_cpu_matrices dl_cpu_data_matrices(int64_t outputs, int64_t inputs) {
     return (dl_cpu_matrices){.n = inputs,
                              .k = outputs,

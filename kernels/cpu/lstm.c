@@ -15,6 +15,8 @@
 
 /* Below this many units of a position, over all samples, one thread does it. */
 enum { UNITS_WORTH_A_THREAD = 4096 };
+/* W_hh is packed for so many positions. */
+enum { POSITIONS_WORTH_PACKING = 8 };
 
 typedef struct lstm_op {
     dl_op base;
@@ -23,6 +25,8 @@ typedef struct lstm_op {
     dl_op *product;                   /* over one position, or over all for the weights' gradient */
     size_t product_at;                /* its workspace */
     size_t a_at, b_at, c_at, zero_at; /* floats between positions, see the users; zeros of 4 h */
+    bool packs;                       /* W_hh, once for all positions, to packed_at; backwards only */
+    size_t packed_at;
 } lstm_op;
 
 static lstm_op *lstm_of(const dl_op *op) {
@@ -111,7 +115,12 @@ static dl_status run_backward_data(const dl_op *base, void *const *slots, dl_str
     const size_t n_bytes = (size_t)(op->s.n * h) * sizeof(float);
     void *workspace = slots[6];
     float *dh = at(workspace, op->a_at), *dz_now = at(workspace, op->b_at), *dc = at(workspace, op->c_at);
-    float *zeros = at(workspace, op->zero_at);
+    float *zeros = at(workspace, op->zero_at), *weights = slots[2];
+    if (op->packs) {
+        const dl_cpu_matrices m = dl_cpu_packed_matrices(h, 4 * h);
+        weights = at(workspace, op->packed_at);
+        dl_cpu_pack_columns(&m, slots[2], weights);
+    }
     memset(zeros, 0, (size_t)(4 * h) * sizeof *zeros);
     memset(dh, 0, n_bytes);
     memset(dc, 0, n_bytes);
@@ -128,9 +137,10 @@ static dl_status run_backward_data(const dl_op *base, void *const *slots, dl_str
                                  .dc = dc};
         set_cells_before(op, slots[1], slots[3], zeros, t, &step);
         run_step(op, op->loops->lstm_backward, &step);
-        void *const product[] = {dz_now, slots[2], dh, at(workspace, op->product_at)};
+        void *const plain[] = {dz_now, weights, dh, at(workspace, op->product_at)};
+        void *const packed[] = {dz_now, weights, NULL, dh, at(workspace, op->product_at)};
         if (t > 0) {
-            DL_RETURN_IF_ERROR(op->product->functions->run(op->product, product, stream));
+            DL_RETURN_IF_ERROR(op->product->functions->run(op->product, op->packs ? packed : plain, stream));
         }
     }
     return DL_OK;
@@ -174,6 +184,28 @@ static void take(lstm_op *op, int64_t n_floats, size_t *offset) {
     op->base.workspace_bytes += dl_round_up((size_t)n_floats * sizeof(float), DL_CACHE_LINE);
 }
 
+/* Backwards W_hh is read at every position, for few rows. Rows of it that begin amid lines of the caches, or
+ * of which a tile meets a small part, come late: then panels of its columns are worth their copy. */
+static bool is_worth_packing(const lstm_op *op, const dl_op_desc *desc) {
+    const dl_cpu_matrices m = dl_cpu_data_matrices(4 * op->s.h, op->s.h);
+    return desc->kind == DL_OP_LSTM_BACKWARD_DATA && op->loops->matrix_product != NULL &&
+           op->s.t >= POSITIONS_WORTH_PACKING && dl_cpu_worth_packing(&m, DL_CPU_ROWS_WORTH_PACKING);
+}
+
+/* The product with the packed W_hh is that of a dense layer of h outputs forwards. */
+static dl_status prepare_packed(lstm_op *op) {
+    const int64_t n = op->s.n, h = op->s.h;
+    const dl_layout *layout = NULL;
+    DL_RETURN_IF_ERROR(dl_cpu_packed_weights(h, 4 * h, &layout));
+    const dl_op_desc desc = {
+        .kind = DL_OP_DENSE_FORWARD,
+        .slot = {[0] = {.present = true, .dtype = DL_F32, .shape = DL_SHAPE(n, 4 * h)},
+                 [1] = {.present = true, .dtype = DL_F32, .shape = DL_SHAPE(h, 4 * h), .layout = layout},
+                 [3] = {.present = true, .dtype = DL_F32, .shape = DL_SHAPE(n, h)}}};
+    op->packs = true;
+    return dl_cpu_prepare_dense(op->base.device, &desc, NULL, &op->product);
+}
+
 /* The product as a dense kind: which, over how many rows, and which of our slots are its weights. */
 static dl_op_desc product_desc(const lstm_op *op, const dl_op_desc *desc, int *weights) {
     const dl_lstm_sizes s = op->s;
@@ -207,6 +239,8 @@ static void take_workspace(lstm_op *op) {
         take(op, s.n * s.h, &op->a_at);
         take(op, s.n * 4 * s.h, &op->b_at);
         take(op, s.n * s.h, &op->c_at);
+        take(op, op->packs ? (int64_t)(dl_cpu_packed_bytes(s.h, 4 * s.h) / sizeof(float)) : 0,
+             &op->packed_at);
         break;
     default:
         op->base.functions = &backward_weights_functions;
@@ -214,6 +248,16 @@ static void take_workspace(lstm_op *op) {
     }
     take(op, 4 * s.h, &op->zero_at);
     take(op, (int64_t)(op->product->workspace_bytes / sizeof(float)) + 1, &op->product_at);
+}
+
+static dl_status prepare_product(lstm_op *op, const dl_op_desc *desc, int *weights) {
+    dl_device *device = op->base.device;
+    const dl_op_desc product = product_desc(op, desc, weights);
+    if (!dl_cpu_dense_takes(device, &product)) {
+        return dl_cpu_prepare_product(device, &product, NULL, &op->product);
+    }
+    return is_worth_packing(op, desc) ? prepare_packed(op)
+                                      : dl_cpu_prepare_dense(device, &product, NULL, &op->product);
 }
 
 dl_status dl_cpu_prepare_lstm(dl_device *device, const dl_op_desc *desc, const dl_op *forward, dl_op **out) {
@@ -225,17 +269,15 @@ dl_status dl_cpu_prepare_lstm(dl_device *device, const dl_op_desc *desc, const d
     op->s = dl_lstm_sizes_of(desc);
     op->loops = dl_cpu_device_of(device)->loops;
     int weights = -1;
-    const dl_op_desc product = product_desc(op, desc, &weights);
-    const dl_status status = dl_cpu_dense_takes(device, &product)
-                                 ? dl_cpu_prepare_dense(device, &product, NULL, &op->product)
-                                 : dl_cpu_prepare_product(device, &product, NULL, &op->product);
+    const dl_status status = prepare_product(op, desc, &weights);
     if (status != DL_OK) {
         dl_free(&op);
         return status;
     }
     for (int i = 0; i < dl_op_info_of(desc->kind)->n_slots; i++) { /* what is saved is plain */
-        op->base.layout[i] =
-            i == weights ? op->product->layout[desc->kind == DL_OP_LSTM_BACKWARD_WEIGHTS ? 2 : 1] : NULL;
+        op->base.layout[i] = i == weights && !op->packs
+                                 ? op->product->layout[desc->kind == DL_OP_LSTM_BACKWARD_WEIGHTS ? 2 : 1]
+                                 : NULL;
         op->base.desc.slot[i].layout = op->base.layout[i];
     }
     op->base.batch_invariant = op->product->batch_invariant;
