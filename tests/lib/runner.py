@@ -126,7 +126,7 @@ def missing_need(test, environment):
 
 
 def end_group(process):
-    """Ends a test and everything it started: the group that it leads, and no other."""
+    """Ends a test and everything it started, if anything is left: the group that it leads, and no other."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
@@ -154,8 +154,7 @@ def run_test(test, environment):
             except subprocess.TimeoutExpired:
                 code = None
             finally:
-                if process.poll() is None:
-                    end_group(process)
+                end_group(process)  # a test that failed may have left something running
         with open(log, errors='replace') as f:
             lines = f.read().rstrip().split('\n')
     except OSError as error:
