@@ -38,8 +38,7 @@ typedef struct dl_comm_functions {
     const char *name; /* "self", "mpi", "alone", "staged", "nccl" */
     const char *doc;
     bool on_device; /* memory_create gives, and buffers are, memory of a device */
-    bool in_stream; /* a started collective needs no more of the host: the stream does the rest (alone, nccl)
-                     */
+    bool in_stream; /* a started collective leaves the rest to the stream (alone, nccl) */
     /* Memory that peers can reach quickly (gradient arenas): zeroed, page aligned. Falls back to private
      * memory where shared windows cannot be had, saying so once. */
     dl_status (*memory_create)(dl_comm *comm, size_t n_bytes, void **out);

@@ -121,6 +121,9 @@ static dl_status run_backward_data(const dl_op *base, void *const *slots, dl_str
         weights = at(workspace, op->packed_at);
         dl_cpu_pack_columns(&m, slots[2], weights);
     }
+    void *const plain[] = {dz_now, weights, dh, at(workspace, op->product_at)};
+    void *const packed[] = {dz_now, weights, NULL, dh, at(workspace, op->product_at)};
+    void *const *product = op->packs ? packed : plain;
     memset(zeros, 0, (size_t)(4 * h) * sizeof *zeros);
     memset(dh, 0, n_bytes);
     memset(dc, 0, n_bytes);
@@ -137,10 +140,8 @@ static dl_status run_backward_data(const dl_op *base, void *const *slots, dl_str
                                  .dc = dc};
         set_cells_before(op, slots[1], slots[3], zeros, t, &step);
         run_step(op, op->loops->lstm_backward, &step);
-        void *const plain[] = {dz_now, weights, dh, at(workspace, op->product_at)};
-        void *const packed[] = {dz_now, weights, NULL, dh, at(workspace, op->product_at)};
         if (t > 0) {
-            DL_RETURN_IF_ERROR(op->product->functions->run(op->product, op->packs ? packed : plain, stream));
+            DL_RETURN_IF_ERROR(op->product->functions->run(op->product, product, stream));
         }
     }
     return DL_OK;
@@ -192,20 +193,6 @@ static bool is_worth_packing(const lstm_op *op, const dl_op_desc *desc) {
            op->s.t >= POSITIONS_WORTH_PACKING && dl_cpu_worth_packing(&m, DL_CPU_ROWS_WORTH_PACKING);
 }
 
-/* The product with the packed W_hh is that of a dense layer of h outputs forwards. */
-static dl_status prepare_packed(lstm_op *op) {
-    const int64_t n = op->s.n, h = op->s.h;
-    const dl_layout *layout = NULL;
-    DL_RETURN_IF_ERROR(dl_cpu_packed_weights(h, 4 * h, &layout));
-    const dl_op_desc desc = {
-        .kind = DL_OP_DENSE_FORWARD,
-        .slot = {[0] = {.present = true, .dtype = DL_F32, .shape = DL_SHAPE(n, 4 * h)},
-                 [1] = {.present = true, .dtype = DL_F32, .shape = DL_SHAPE(h, 4 * h), .layout = layout},
-                 [3] = {.present = true, .dtype = DL_F32, .shape = DL_SHAPE(n, h)}}};
-    op->packs = true;
-    return dl_cpu_prepare_dense(op->base.device, &desc, NULL, &op->product);
-}
-
 /* The product as a dense kind: which, over how many rows, and which of our slots are its weights. */
 static dl_op_desc product_desc(const lstm_op *op, const dl_op_desc *desc, int *weights) {
     const dl_lstm_sizes s = op->s;
@@ -250,14 +237,32 @@ static void take_workspace(lstm_op *op) {
     take(op, (int64_t)(op->product->workspace_bytes / sizeof(float)) + 1, &op->product_at);
 }
 
+/* The product with the packed W_hh is that of a dense layer of h outputs forwards. */
+static dl_status packed_desc(const lstm_op *op, dl_op_desc *out) {
+    const int64_t n = op->s.n, h = op->s.h;
+    const dl_layout *layout = NULL;
+    DL_RETURN_IF_ERROR(dl_cpu_packed_weights(h, 4 * h, &layout));
+    *out = (dl_op_desc){
+        .kind = DL_OP_DENSE_FORWARD,
+        .slot = {[0] = {.present = true, .dtype = DL_F32, .shape = DL_SHAPE(n, 4 * h)},
+                 [1] = {.present = true, .dtype = DL_F32, .shape = DL_SHAPE(h, 4 * h), .layout = layout},
+                 [3] = {.present = true, .dtype = DL_F32, .shape = DL_SHAPE(n, h)}}};
+    return DL_OK;
+}
+
+/* weights: our slot whose layout is the product's; -1: none, it is packed anew each time. */
 static dl_status prepare_product(lstm_op *op, const dl_op_desc *desc, int *weights) {
     dl_device *device = op->base.device;
-    const dl_op_desc product = product_desc(op, desc, weights);
+    dl_op_desc product = product_desc(op, desc, weights);
     if (!dl_cpu_dense_takes(device, &product)) {
         return dl_cpu_prepare_product(device, &product, NULL, &op->product);
     }
-    return is_worth_packing(op, desc) ? prepare_packed(op)
-                                      : dl_cpu_prepare_dense(device, &product, NULL, &op->product);
+    op->packs = is_worth_packing(op, desc);
+    if (op->packs) {
+        *weights = -1;
+        DL_RETURN_IF_ERROR(packed_desc(op, &product));
+    }
+    return dl_cpu_prepare_dense(device, &product, NULL, &op->product);
 }
 
 dl_status dl_cpu_prepare_lstm(dl_device *device, const dl_op_desc *desc, const dl_op *forward, dl_op **out) {
@@ -275,9 +280,8 @@ dl_status dl_cpu_prepare_lstm(dl_device *device, const dl_op_desc *desc, const d
         return status;
     }
     for (int i = 0; i < dl_op_info_of(desc->kind)->n_slots; i++) { /* what is saved is plain */
-        op->base.layout[i] = i == weights && !op->packs
-                                 ? op->product->layout[desc->kind == DL_OP_LSTM_BACKWARD_WEIGHTS ? 2 : 1]
-                                 : NULL;
+        op->base.layout[i] =
+            i == weights ? op->product->layout[desc->kind == DL_OP_LSTM_BACKWARD_WEIGHTS ? 2 : 1] : NULL;
         op->base.desc.slot[i].layout = op->base.layout[i];
     }
     op->base.batch_invariant = op->product->batch_invariant;

@@ -1,9 +1,10 @@
 """What is compared: one row for each model. Standard library only.
 
 config, overrides: dltrain's side, a file under configs/ and what is set beside it. torch, keras: options of the peers'
-scripts, the fastest of each list is taken; keras None: it takes no part. steps: of a turn, of dltrain and PyTorch.
-limit, ranks_limit: at most this share of the faster peer's step time; at least this share of the throughput of two
-single ranks for two that train together. gflop: of a step, forward and both backward products.
+scripts, the fastest of each list is taken; keras None: it takes no part. steps: of a turn, of dltrain and PyTorch
+(--ranks takes twice as many). limit, ranks_limit: at most this share of the faster peer's step time; at least this
+share of the throughput of two single ranks for two that train together. gflop: of a step, forward and both backward
+products.
 """
 import collections
 
