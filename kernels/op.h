@@ -17,7 +17,7 @@
 
 #include "base/tensor.h"
 
-enum { DL_OP_MAX_SLOTS = 10, DL_OP_MAX_GRADIENTS = 3, DL_OP_MAX_GRADIENT_OF = 6 };
+enum { DL_OP_MAX_SLOTS = 12, DL_OP_MAX_GRADIENTS = 3, DL_OP_MAX_GRADIENT_OF = 6 };
 enum { DL_MAX_CHANNEL_VALUES = 16, DL_MAX_CONCATENATED = 6 };
 
 typedef enum dl_op_kind {

@@ -61,6 +61,8 @@ static size_t workspace_of(const dl_program *program, const dl_instruction *inst
     case DL_OP_LSTM_FORWARD:
     case DL_OP_LSTM_BACKWARD_DATA:
     case DL_OP_LSTM_BACKWARD_WEIGHTS:
+    case DL_OP_LSTM_LAYER_FORWARD:
+    case DL_OP_LSTM_LAYER_BACKWARD:
         return matrix_workspace;
     default:
         return 0;

@@ -1,7 +1,8 @@
 /* The backend of NVIDIA GPUs: cuDNN and cuBLASLt for products and recurrences, own kernels for the rest. It
  * has no fallback: the memory of a GPU is not the CPU's. */
-#include "kernels/cuda/filters.h"
+#include "kernels/cuda/cuda.h"
 #include "kernels/cuda/graph.h"
+#include "kernels/cuda/layouts.h"
 
 #include "base/mem.h"
 
@@ -112,20 +113,9 @@ static dl_status prepare_kernels(dl_device *device, const dl_op_desc *desc, cons
     return DL_OK;
 }
 
-bool dl_cuda_has_layouts(const dl_op_desc *desc, bool weights_may) {
-    for (int i = 0; i < DL_OP_MAX_SLOTS; i++) {
-        const dl_layout *layout = desc->slot[i].present ? desc->slot[i].layout : NULL;
-        if (layout != NULL && layout != &dl_layout_any &&
-            !(weights_may && dl_cuda_is_weights_layout(layout))) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* What a kind without an opinion of its own takes. */
 static bool takes_plain(const dl_op_desc *desc) {
-    return !dl_op_has_half(desc) && !dl_cuda_has_layouts(desc, false);
+    return !dl_op_has_half(desc) && !dl_cuda_has_layout(desc);
 }
 
 /* Rows end with one that has neither run nor prepare. */
@@ -144,7 +134,7 @@ static const dl_cuda_kind *find(const dl_op_desc *desc) {
 #include "kernels/cuda/families.def"
 #undef DL_CUDA_FAMILY
     };
-    for (size_t i = 0; i < sizeof families / sizeof families[0] && !dl_cuda_has_layouts(desc, true); i++) {
+    for (size_t i = 0; i < sizeof families / sizeof families[0] && !dl_cuda_has_foreign_layout(desc); i++) {
         const dl_cuda_kind *kind = find_in(families[i], desc);
         if (kind != NULL) {
             return kind;

@@ -103,10 +103,6 @@ typedef struct dl_cuda_kind {
     const char *implementation; /* NULL: "kernel" */
 } dl_cuda_kind;
 
-/* Has a slot a layout of its own? Activations are plain (NHWC) here; weights may have one (filters.h) for the
- * kinds that say so. */
-bool dl_cuda_has_layouts(const dl_op_desc *desc, bool weights_may);
-
 /* The kinds of each family, ended by a row without run and prepare: families.def. */
 #define DL_CUDA_FAMILY(name) extern const dl_cuda_kind dl_cuda_kinds_##name[];
 #include "kernels/cuda/families.def"

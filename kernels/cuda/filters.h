@@ -8,9 +8,6 @@
  * or one channel). Layouts of equal size are one pointer and live as long as the process. */
 DL_NODISCARD dl_status dl_cuda_weights_layout(const dl_tensor_desc *weights, const dl_layout **out);
 
-/* Is it a layout made here? NULL is none. */
-bool dl_cuda_is_weights_layout(const dl_layout *layout);
-
 /* The operation of a rank without samples: outputs that sum over samples are zeroed, the others have no
  * bytes.
  */

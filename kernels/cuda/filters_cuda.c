@@ -2,40 +2,7 @@
 
 #include "base/mem.h"
 #include "kernels/cuda/kernels.h"
-
-#include <pthread.h>
-
-/* --- the layout --- */
-
-typedef struct weights_layout {
-    dl_layout layout;
-    struct weights_layout *next;
-} weights_layout;
-
-static const char layout_name[] = "krsc";
-static weights_layout *known;
-static pthread_mutex_t known_lock = PTHREAD_MUTEX_INITIALIZER;
-
-bool dl_cuda_is_weights_layout(const dl_layout *layout) {
-    return layout != NULL && layout->name == layout_name;
-}
-
-static dl_status find_layout(size_t n_bytes, const dl_layout **out) {
-    for (const weights_layout *l = known; l != NULL; l = l->next) {
-        if (l->layout.n_bytes == n_bytes) {
-            *out = &l->layout;
-            return DL_OK;
-        }
-    }
-    weights_layout *made = NULL;
-    DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *made, &made));
-    made->layout.name = layout_name;
-    made->layout.n_bytes = n_bytes;
-    made->next = known;
-    known = made;
-    *out = &made->layout;
-    return DL_OK;
-}
+#include "kernels/cuda/layouts.h"
 
 dl_status dl_cuda_weights_layout(const dl_tensor_desc *weights, const dl_layout **out) {
     const int64_t *dim = weights->shape.dim;
@@ -43,10 +10,7 @@ dl_status dl_cuda_weights_layout(const dl_tensor_desc *weights, const dl_layout 
     if (dim[1] == 1 || dim[2] * dim[3] == 1) {
         return DL_OK;
     }
-    (void)pthread_mutex_lock(&known_lock);
-    const dl_status status = find_layout(dl_tensor_plain_bytes(weights), out);
-    (void)pthread_mutex_unlock(&known_lock);
-    return status;
+    return dl_cuda_layout_of(DL_CUDA_KRSC, dl_tensor_plain_bytes(weights), out);
 }
 
 /* --- pack, unpack --- */
@@ -77,7 +41,7 @@ static dl_status prepare_weights(dl_device *device, const dl_op_desc *desc, cons
     (void)forward;
     weights_op *op = NULL;
     const int64_t *dim = desc->slot[0].shape.dim;
-    const bool own = dl_cuda_is_weights_layout(desc->slot[desc->kind == DL_OP_PACK ? 1 : 0].layout);
+    const bool own = dl_cuda_is_layout(desc->slot[desc->kind == DL_OP_PACK ? 1 : 0].layout, DL_CUDA_KRSC);
     DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *op, &op));
     dl_cuda_op_init(&op->base, device, desc, &weights_functions, own ? "krsc" : "cast");
     for (int i = 0; i < 2; i++) {
@@ -97,14 +61,15 @@ static bool is_float(dl_dtype dtype) {
 /* Copies of other weights than filters are of 16 bits, or there is none. */
 static bool takes_pack(const dl_op_desc *desc) {
     const dl_tensor_desc *y = &desc->slot[1];
-    const bool own = dl_cuda_is_weights_layout(y->layout), rounds = y->layout == NULL && y->dtype != DL_F32;
+    const bool own = dl_cuda_is_layout(y->layout, DL_CUDA_KRSC),
+               rounds = y->layout == NULL && y->dtype != DL_F32;
     return (own || rounds) && desc->slot[0].layout == NULL && desc->slot[0].dtype == DL_F32 &&
            is_float(y->dtype);
 }
 
 /* Gradients are written plainly by who makes them: only the way back of a copy is here. */
 static bool takes_unpack(const dl_op_desc *desc) {
-    return dl_cuda_is_weights_layout(desc->slot[0].layout) && desc->slot[1].layout == NULL &&
+    return dl_cuda_is_layout(desc->slot[0].layout, DL_CUDA_KRSC) && desc->slot[1].layout == NULL &&
            is_float(desc->slot[0].dtype) && desc->slot[1].dtype == DL_F32 && !desc->attr.accumulate;
 }
 
@@ -134,7 +99,7 @@ dl_status dl_cuda_prepare_empty(dl_device *device, const dl_op_desc *desc, dl_op
     DL_RETURN_IF_ERROR(dl_alloc(1, sizeof **out, out));
     dl_cuda_op_init(*out, device, desc, &empty_functions, "empty");
     for (int i = 0; i < DL_OP_MAX_SLOTS; i++) {
-        if (dl_cuda_is_weights_layout(desc->slot[i].layout)) {
+        if (desc->slot[i].layout != &dl_layout_any) {
             (*out)->layout[i] = (*out)->desc.slot[i].layout = desc->slot[i].layout;
         }
     }

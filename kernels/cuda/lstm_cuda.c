@@ -1,11 +1,8 @@
 /* The recurrence of an LSTM, position by position: a cuBLASLt product with the recurrent weights for all
  * samples, then a kernel for gates and cells.
  *
- * Not cuDNN's RNN: it multiplies the layer's input by W_ih itself and adds up the gradients of W_ih, W_hh and
- * the bias in one call, from weights packed in a buffer of its own. Our kinds keep the recurrence apart
- * (kernels/ops/ lstm_info.c): the input's product is one large dense_forward over all positions, each weight
- * has a gradient of its own in the arena, and the sum for W_hh alone runs in pieces where it must be
- * reproducible. */
+ * For layers that stay in their parts (kernels/ops/lstm_info.c): where sums must be reproducible they run in
+ * pieces, which cuDNN's one sum over all samples cannot. Whole layers are cuDNN's (rnn_cuda.c). */
 #include "kernels/cuda/filters.h"
 #include "kernels/cuda/matmul.h"
 

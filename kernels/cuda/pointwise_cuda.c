@@ -1,6 +1,7 @@
 /* Element by element, and moving memory. */
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/kernels.h"
+#include "kernels/cuda/layouts.h"
 
 static int64_t elements(const dl_op *op, int slot) {
     return dl_shape_elements(&op->desc.slot[slot].shape);
@@ -36,8 +37,7 @@ static cudaError_t cast(const dl_op *op, void *const *slots, cudaStream_t stream
 
 /* Between float32 and any other type, in plain layouts. */
 static bool takes_cast(const dl_op_desc *desc) {
-    return (desc->slot[0].dtype == DL_F32 || desc->slot[1].dtype == DL_F32) &&
-           !dl_cuda_has_layouts(desc, false);
+    return (desc->slot[0].dtype == DL_F32 || desc->slot[1].dtype == DL_F32) && !dl_cuda_has_layout(desc);
 }
 
 static cudaError_t unpack(const dl_op *op, void *const *slots, cudaStream_t stream) {

@@ -77,6 +77,12 @@ dl_lstm_sizes dl_lstm_sizes_of(const dl_op_desc *desc) {
     return (dl_lstm_sizes){.n = y[0], .t = y[1], .h = w_hh[1]};
 }
 
+dl_lstm_layer_sizes dl_lstm_layer_sizes_of(const dl_op_desc *desc) {
+    const dl_lstm_sizes s = dl_lstm_sizes_of(desc);
+    return (dl_lstm_layer_sizes){
+        .n = s.n, .t = s.t, .inputs = dl_op_shape_of(desc, "w_ih")->dim[1], .h = s.h};
+}
+
 dl_sequence_sizes dl_sequence_sizes_of(const dl_op_desc *desc) {
     const dl_shape *x = dl_op_shape_of(desc, "x");
     return (dl_sequence_sizes){.n = x->dim[0], .t = x->dim[1], .features = dl_shape_stride(x, 2)};

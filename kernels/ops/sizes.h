@@ -32,6 +32,11 @@ typedef struct dl_lstm_sizes {
     int64_t n, t, h;
 } dl_lstm_sizes;
 
+/* x [n, t, inputs], w_ih [4 h, inputs], w_hh [4 h, h], y [n, t, h]. */
+typedef struct dl_lstm_layer_sizes {
+    int64_t n, t, inputs, h;
+} dl_lstm_layer_sizes;
+
 /* n samples of t positions of `features` values each. */
 typedef struct dl_sequence_sizes {
     int64_t n, t, features;
@@ -58,6 +63,7 @@ dl_pooling2d_sizes dl_pooling2d_sizes_of(const dl_op_desc *desc);
 dl_dense_sizes dl_dense_sizes_of(const dl_op_desc *desc);
 dl_batch_norm_sizes dl_batch_norm_sizes_of(const dl_op_desc *desc);
 dl_lstm_sizes dl_lstm_sizes_of(const dl_op_desc *desc);
+dl_lstm_layer_sizes dl_lstm_layer_sizes_of(const dl_op_desc *desc);
 /* Of the slot that holds whole sequences: x (dx) of reverse_by_length, take_last and their gradients. */
 dl_sequence_sizes dl_sequence_sizes_of(const dl_op_desc *desc);
 dl_embedding_sizes dl_embedding_sizes_of(const dl_op_desc *desc);

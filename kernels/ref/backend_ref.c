@@ -71,6 +71,18 @@ static dl_status choose_layouts(dl_device *device, dl_op *op) {
     return DL_OK;
 }
 
+static size_t workspace_of(const dl_op_desc *desc) {
+    switch (desc->kind) {
+    case DL_OP_LSTM_BACKWARD_DATA:
+        return dl_lstm_backward_data_ref_workspace(desc);
+    case DL_OP_LSTM_LAYER_FORWARD:
+    case DL_OP_LSTM_LAYER_BACKWARD:
+        return dl_lstm_layer_ref_workspace(desc);
+    default:
+        return 0;
+    }
+}
+
 static dl_status ref_prepare(dl_device *device, const dl_op_desc *desc, const dl_op *forward, dl_op **out) {
     (void)forward;
     dl_op *op = NULL;
@@ -80,9 +92,7 @@ static dl_status ref_prepare(dl_device *device, const dl_op_desc *desc, const dl
                   .desc = *desc,
                   .batch_invariant = dl_op_info_of(desc->kind)->batch == DL_BATCH_PER_SAMPLE};
     (void)snprintf(op->implementation, sizeof op->implementation, "ref");
-    if (desc->kind == DL_OP_LSTM_BACKWARD_DATA) {
-        op->workspace_bytes = dl_lstm_backward_data_ref_workspace(desc);
-    }
+    op->workspace_bytes = workspace_of(desc);
     const dl_status status = choose_layouts(device, op);
     if (status != DL_OK) {
         dl_free(&op);

@@ -11,5 +11,6 @@
 
 /* Bytes of workspace; other kinds need none. */
 size_t dl_lstm_backward_data_ref_workspace(const dl_op_desc *desc);
+size_t dl_lstm_layer_ref_workspace(const dl_op_desc *desc);
 
 #endif

@@ -61,11 +61,13 @@ DL_NODISCARD dl_status dl_emit_forward(dl_compile *c);
 /* Backward operations from the kinds' gradient rules (gradient.c). */
 DL_NODISCARD dl_status dl_emit_backward(dl_compile *c);
 /* Fusion over the list: softmax + loss, convolution or dense + activation, pooling + relu backward (fuse.c),
- * batch normalization + sum + relu (fuse_norm.c), embedding + dense (fuse_tokens.c). */
+ * batch normalization + sum + relu (fuse_norm.c), embedding + dense (fuse_tokens.c), the parts of an LSTM
+ * (fuse_lstm.c). */
 DL_NODISCARD dl_status dl_fuse(dl_compile *c);
 /* One instruction of each fusion, where it applies. */
 void dl_fuse_norm(dl_compile *c, dl_instruction *instruction);
 void dl_fuse_tokens(dl_compile *c, dl_instruction *dense);
+DL_NODISCARD dl_status dl_fuse_lstm(dl_compile *c, dl_instruction *lstm);
 /* For rules: the instruction of a kind that has `slot` in its slot number `at`, or NULL; how many live
  * instructions name a slot or a view of it; whether the device takes an instruction as it is. */
 dl_instruction *dl_fuse_user(dl_program *program, dl_op_kind kind, int at, int slot);

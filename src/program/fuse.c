@@ -207,6 +207,8 @@ dl_status dl_fuse(dl_compile *c) {
             dl_fuse_tokens(c, instruction);
         } else if (instruction->kind == DL_OP_SOFTMAX_FORWARD) {
             fuse_loss(c, instruction);
+        } else if (instruction->kind == DL_OP_LSTM_FORWARD) {
+            DL_RETURN_IF_ERROR(dl_fuse_lstm(c, instruction));
         } else if (instruction->kind == DL_OP_ACTIVATION_BACKWARD) {
             fuse_pooling_backward(c, instruction);
         }

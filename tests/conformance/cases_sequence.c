@@ -35,6 +35,38 @@ static void lstm(dlc_list *list, const struct lstm_row *g, int flags) {
     dlc_slot(test, "cells", DL_F32, positions);
 }
 
+static const struct lstm_layer_row {
+    const char *name;
+    int64_t n, t, inputs, h;
+    bool carried;
+    int flags;
+} lstm_layers[] = {
+    {"8 samples, 5 positions, 8 units", 8, 5, 6, 8, false, DLC_ROWS},
+    {"carried state", 6, 4, 8, 8, true, DLC_ROWS},
+    {"primes", 7, 3, 5, 13, true, DLC_ROWS},
+    {"128 units: no slope, third derivatives are large", 3, 2, 64, 128, false, DLC_KINKS},
+    {"one position, carried state", 5, 1, 9, 9, true, 0},
+    {"one input", 4, 6, 1, 8, false, 0},
+    {"one of each", 1, 1, 1, 1, true, 0},
+    {"no samples", 0, 3, 4, 8, false, 0},
+};
+
+static void lstm_layer(dlc_list *list, const struct lstm_layer_row *g, int flags) {
+    dlc_case *test = dlc_add(list, DL_OP_LSTM_LAYER_FORWARD, g->name, flags, DLC_UNIFORM);
+    dlc_slot(test, "x", DL_F32, DL_SHAPE(g->n, g->t, g->inputs));
+    dlc_slot(test, "w_ih", DL_F32, DL_SHAPE(4 * g->h, g->inputs));
+    dlc_slot(test, "w_hh", DL_F32, DL_SHAPE(4 * g->h, g->h));
+    dlc_slot(test, "b", DL_F32, DL_SHAPE(4 * g->h));
+    static const char *const ends[] = {"h0", "c0", "hn", "cn"};
+    for (int i = 0; i < 4 && g->carried; i++) {
+        dlc_slot(test, ends[i], DL_F32, DL_SHAPE(g->n, g->h));
+    }
+    dlc_slot(test, "y", DL_F32, DL_SHAPE(g->n, g->t, g->h));
+    if ((flags & DLC_FORWARD_ONLY) == 0) {
+        dlc_slot(test, "reserve", DL_F32, DL_SHAPE(g->n, g->t, 5 * g->h));
+    }
+}
+
 static void embedding(dlc_list *list, const char *name, int flags, dl_shape tokens, int64_t vocabulary,
                       int64_t width) {
     dlc_case *test = dlc_add(list, DL_OP_EMBEDDING_FORWARD, name, flags, DLC_UNIFORM);
@@ -100,6 +132,10 @@ void dlc_cases_sequence(dlc_list *list) {
     for (size_t i = 0; i < sizeof lstms / sizeof lstms[0]; i++) {
         lstm(list, &lstms[i], lstms[i].flags);
         lstm(list, &lstms[i], DLC_FORWARD_ONLY);
+    }
+    for (size_t i = 0; i < sizeof lstm_layers / sizeof lstm_layers[0]; i++) {
+        lstm_layer(list, &lstm_layers[i], lstm_layers[i].flags);
+        lstm_layer(list, &lstm_layers[i], DLC_FORWARD_ONLY);
     }
     embedding(list, "tokens of sequences", DLC_ROWS, DL_SHAPE(9, 5), 11, 16);
     embedding(list, "one token a sample", DLC_ROWS, DL_SHAPE(13), 7, 33);

@@ -29,6 +29,8 @@ static const kind_class classes[DL_N_OP_KINDS] = {
     [DL_OP_LSTM_FORWARD] = CLASS_SUM,
     [DL_OP_LSTM_BACKWARD_DATA] = CLASS_SUM,
     [DL_OP_LSTM_BACKWARD_WEIGHTS] = CLASS_SUM,
+    [DL_OP_LSTM_LAYER_FORWARD] = CLASS_SUM,
+    [DL_OP_LSTM_LAYER_BACKWARD] = CLASS_SUM,
     [DL_OP_AVERAGE_POOLING2D_FORWARD] = CLASS_SUM,
     [DL_OP_AVERAGE_POOLING2D_BACKWARD] = CLASS_SUM,
     [DL_OP_BATCH_NORM_SUMS] = CLASS_SUM,
@@ -61,7 +63,8 @@ static const kind_class classes[DL_N_OP_KINDS] = {
 /* 16-bit results: 8 u sqrt(K). What an LSTM carries out of a sequence comes from products of rounded outputs,
  * whatever its own type is. */
 double dlc_tolerance(const dl_op_desc *desc, int slot, bool rounds_sums) {
-    const bool narrow = rounds_sums || desc->kind == DL_OP_LSTM_FORWARD;
+    const bool narrow =
+        rounds_sums || desc->kind == DL_OP_LSTM_FORWARD || desc->kind == DL_OP_LSTM_LAYER_FORWARD;
     const dl_dtype half = narrow ? dlc_half_of_desc(desc) : desc->slot[slot].dtype;
     if (classes[desc->kind] != CLASS_EXACT && dl_dtype_is_half(half)) {
         return 8.0 * dlc_unit_roundoff(half) * sqrt(dlc_sum_length(desc));

@@ -63,10 +63,20 @@ static dl_status prepare_host(dl_device *device, const dl_op_desc *desc, const d
     return DL_OK;
 }
 
-/* Pooling keeps what its own kernels read: either all of it is theirs or nothing. */
+/* Not what keeps something for the way back, of which either all is the plugin's or nothing, nor fusions that
+ * a GPU does without. */
 static bool takes_host(const dl_op_desc *desc) {
-    return dl_op_check(desc) == DL_OK && desc->kind != DL_OP_MAX_POOLING2D_FORWARD &&
-           desc->kind != DL_OP_MAX_POOLING2D_BACKWARD;
+    switch (desc->kind) {
+    case DL_OP_MAX_POOLING2D_FORWARD:
+    case DL_OP_MAX_POOLING2D_BACKWARD:
+    case DL_OP_LSTM_LAYER_FORWARD:
+    case DL_OP_LSTM_LAYER_BACKWARD:
+    case DL_OP_EMBEDDING_DENSE_FORWARD:
+    case DL_OP_EMBEDDING_DENSE_BACKWARD_WEIGHTS:
+        return false;
+    default:
+        return dl_op_check(desc) == DL_OK;
+    }
 }
 
 const dl_cuda_kind dl_cuda_kinds_host[] = {
