@@ -174,6 +174,9 @@ static dl_status fill(dl_device *device, const dl_op_desc *desc, rnn_op *op) {
         DL_RETURN_IF_ERROR(dl_cuda_layout_of(DL_CUDA_RESERVE, op->weights_in_reserve + op->rnn.weights_bytes,
                                              &op->base.layout[reserve]));
         op->base.desc.slot[reserve].layout = op->base.layout[reserve];
+        DL_RETURN_ERROR_IF(!forward && desc->slot[reserve].layout != op->base.layout[reserve],
+                           DL_ERR_INTERNAL, "%s: the reserve space is not what cuDNN wants",
+                           dl_op_info_of(desc->kind)->name);
     }
     take(op, op->rnn.work_bytes, &op->work_at);
     (forward ? lay_out_forward : lay_out_backward)(op);
