@@ -281,6 +281,34 @@ static void softmax_and_loss_are_close(void **state) {
     }
 }
 
+/* A sum of many terms that are alike: in single precision it would always be rounded the same way. */
+static void probabilities_of_many_classes_sum_to_one(void **state) {
+    (void)state;
+    enum { CLASSES = 200000 };
+    for (int i = 0; i < N_ISAS; i++) {
+        dl_device *device = open_with(isas[i], 1);
+        if (device == NULL) {
+            continue;
+        }
+        dl_op_desc desc = {.kind = DL_OP_SOFTMAX_FORWARD};
+        desc.slot[0] = desc.slot[1] = kit_tensor(DL_F32, DL_SHAPE(2, CLASSES));
+        kit_tensors tensors = kit_tensors_create(&desc, 8);
+        for (int64_t at = 0; at < 2 * CLASSES; at++) {
+            ((float *)tensors.slot[0])[at] *= 0.01F;
+        }
+        kit_run(device, &desc, &tensors);
+        double sum = 0.0;
+        for (int64_t at = CLASSES; at < 2 * CLASSES; at++) {
+            sum += (double)((float *)tensors.slot[1])[at];
+        }
+        if (fabs(sum - 1.0) > 1e-6) {
+            fail_msg("%s: %d probabilities sum to 1 + %.3g", isas[i], CLASSES, sum - 1.0);
+        }
+        kit_tensors_free(&desc, &tensors);
+        dl_device_close(&device);
+    }
+}
+
 static void activations_are_close(void **state) {
     (void)state;
     for (int i = 0; i < N_ISAS * 3; i++) {
@@ -340,6 +368,7 @@ int main(void) {
         cmocka_unit_test(tree_sums_have_the_bits_of_ref),
         cmocka_unit_test(nonfinite_is_found),
         cmocka_unit_test(softmax_and_loss_are_close),
+        cmocka_unit_test(probabilities_of_many_classes_sum_to_one),
         cmocka_unit_test(activations_are_close),
         cmocka_unit_test(normalize_is_close),
     };

@@ -55,27 +55,45 @@ static float last_exponentials(const float *x, float *y, float most, int64_t n) 
     return sum;
 }
 
+/* Rows are summed in single precision over so many elements, and what that gives in double: many terms that
+ * are alike would be rounded the same way again and again. A multiple of the lanes. */
+enum { SUMMED_AT_ONCE = 512 };
+
+static int64_t end_of_run(int64_t begin, int64_t n) {
+    return n - begin < SUMMED_AT_ONCE ? n : begin + SUMMED_AT_ONCE;
+}
+
 /* y = exp(x - most); returns the sum. */
 static float exponentials(const float *x, float *y, float most, int64_t n) {
     const int64_t whole = n - n % DL_CPU_LANES;
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < whole; i++) {
-        const float e = dl_fast_exp(x[i] - most);
-        y[i] = e;
-        sum += e;
+    double sum = 0;
+    for (int64_t begin = 0; begin < whole; begin += SUMMED_AT_ONCE) {
+        const int64_t end = end_of_run(begin, whole);
+        float part = 0;
+#pragma omp simd reduction(+ : part)
+        for (int64_t i = begin; i < end; i++) {
+            const float e = dl_fast_exp(x[i] - most);
+            y[i] = e;
+            part += e;
+        }
+        sum += (double)part;
     }
-    return n > whole ? sum + last_exponentials(x + whole, y + whole, most, n - whole) : sum;
+    return (float)(n > whole ? sum + (double)last_exponentials(x + whole, y + whole, most, n - whole) : sum);
 }
 
 static float exponential_sum(const float *x, float most, int64_t n) {
     const int64_t whole = n - n % DL_CPU_LANES;
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < whole; i++) {
-        sum += dl_fast_exp(x[i] - most);
+    double sum = 0;
+    for (int64_t begin = 0; begin < whole; begin += SUMMED_AT_ONCE) {
+        const int64_t end = end_of_run(begin, whole);
+        float part = 0;
+#pragma omp simd reduction(+ : part)
+        for (int64_t i = begin; i < end; i++) {
+            part += dl_fast_exp(x[i] - most);
+        }
+        sum += (double)part;
     }
-    return n > whole ? sum + last_exponentials(x + whole, NULL, most, n - whole) : sum;
+    return (float)(n > whole ? sum + (double)last_exponentials(x + whole, NULL, most, n - whole) : sum);
 }
 
 static void multiply(const float *x, float factor, float *y, int64_t n) {
@@ -97,6 +115,20 @@ void DL_ISA(softmax_forward)(const dl_op_desc *desc, const dl_cpu_loop *loop, vo
     }
 }
 
+static float product_sum(const float *a, const float *b, int64_t n) {
+    double sum = 0;
+    for (int64_t begin = 0; begin < n; begin += SUMMED_AT_ONCE) {
+        const int64_t end = end_of_run(begin, n);
+        float part = 0;
+#pragma omp simd reduction(+ : part)
+        for (int64_t i = begin; i < end; i++) {
+            part += a[i] * b[i];
+        }
+        sum += (double)part;
+    }
+    return (float)sum;
+}
+
 void DL_ISA(softmax_backward)(const dl_op_desc *desc, const dl_cpu_loop *loop, void *const *slots,
                               dl_range items) {
     (void)desc;
@@ -105,11 +137,7 @@ void DL_ISA(softmax_backward)(const dl_op_desc *desc, const dl_cpu_loop *loop, v
         const float *y = (const float *)slots[0] + n * k;
         const float *dy = (const float *)slots[1] + n * k;
         float *dx = (float *)slots[2] + n * k;
-        float dot = 0;
-#pragma omp simd reduction(+ : dot)
-        for (int64_t i = 0; i < k; i++) {
-            dot += dy[i] * y[i];
-        }
+        const float dot = product_sum(dy, y, k);
 #pragma omp simd
         for (int64_t i = 0; i < k; i++) {
             dx[i] = y[i] * (dy[i] - dot);
@@ -118,11 +146,16 @@ void DL_ISA(softmax_backward)(const dl_op_desc *desc, const dl_cpu_loop *loop, v
 }
 
 /* sum of x - most: what a smoothed target adds to the loss. */
-static float distance_sum(const float *x, float most, int64_t n) {
-    float sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++) {
-        sum += x[i] - most;
+static double distance_sum(const float *x, float most, int64_t n) {
+    double sum = 0;
+    for (int64_t begin = 0; begin < n; begin += SUMMED_AT_ONCE) {
+        const int64_t end = end_of_run(begin, n);
+        float part = 0;
+#pragma omp simd reduction(+ : part)
+        for (int64_t i = begin; i < end; i++) {
+            part += x[i] - most;
+        }
+        sum += (double)part;
     }
     return sum;
 }
@@ -132,7 +165,7 @@ static float distance_sum(const float *x, float most, int64_t n) {
 static double row_target(const float *x, int32_t label, double smoothing, float most, int64_t k) {
     double target = (1.0 - smoothing) * ((double)x[label] - (double)most);
     if (smoothing > 0) {
-        target += smoothing / (double)k * (double)distance_sum(x, most, k);
+        target += smoothing / (double)k * distance_sum(x, most, k);
     }
     return target;
 }
