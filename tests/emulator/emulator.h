@@ -1,9 +1,9 @@
 /* The plugin for GPUs on a machine without one, for tests: its C files and kernels as they are, over an
  * imitation of the CUDA runtime whose device is this process. Kernels run on the host, thread by thread
  * (blocks.c); memory of the device cannot be touched outside of kernels and copies (runtime.c); what cuDNN
- * and cuBLASLt compute is imitated one element at a time (graphs.c, rnn.c, cublas.c), and what has no kernel is
- * computed by `ref` (host_kinds.c). Work is done when it is put into a stream, or
- * kept for a graph (streams.c); orders between streams are tests/unit/program_streams.c's business. */
+ * and cuBLASLt compute is imitated one element at a time (graphs.c, rnn.c, cublas.c), and what has no kernel
+ * is computed by `ref` (host_kinds.c). Work is done when it is put into a stream, or kept for a graph
+ * (streams.c); orders between streams are tests/unit/program_streams.c's business. */
 #ifndef DLTRAIN_TESTS_EMULATOR_EMULATOR_H
 #define DLTRAIN_TESTS_EMULATOR_EMULATOR_H
 

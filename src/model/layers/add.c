@@ -1,6 +1,8 @@
 /* add: the sum of its inputs, element by element. */
 #include "model/layer.h"
 
+enum { MOST_INPUTS = 10 };
+
 typedef struct add_options {
     dl_layer_common common;
     int activation;
@@ -45,6 +47,6 @@ const dl_layer_kind dl_layer_add = {
                 .options = options,
                 .n_bytes = sizeof(add_options)},
     .min_inputs = 2,
-    .max_inputs = DL_OP_MAX_SLOTS,
+    .max_inputs = MOST_INPUTS,
     .build = build_add,
 };
