@@ -5,7 +5,8 @@
  * estimated:
  *  - workspace: of a convolution as much as all its tensors, which a change of their layouts would take; of a
  * product of matrices 32 MiB, NVIDIA's advice for Hopper (cuBLAS reference, cublasSetWorkspace);
- *  - copies: the weight spaces of cuDNN's LSTM, for weights and gradients, as large as the parameters;
+ *  - copies: the weight spaces of cuDNN's LSTM, for weights and gradients, as large as the parameters; what
+ * it keeps for the way back is among the activations, as large as ref keeps it;
  *  - context: what the driver and the libraries keep, 1 GiB, and with several ranks 0.5 GiB of NCCL's
  * buffers. */
 #ifndef DLTRAIN_LAUNCHER_DEVICE_CHECK_H

@@ -5,7 +5,7 @@
 #include "kernels/cuda/cuda.h"
 
 /* The layout [k, r, s, c] of weights [k, c, r, s]; NULL where that is how plain ones lie already (one cell,
- * or one channel). Layouts of equal size are one pointer and live as long as the process. */
+ * or one channel). */
 DL_NODISCARD dl_status dl_cuda_weights_layout(const dl_tensor_desc *weights, const dl_layout **out);
 
 /* The operation of a rank without samples: outputs that sum over samples are zeroed, the others have no

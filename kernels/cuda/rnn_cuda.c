@@ -134,14 +134,17 @@ static void take(rnn_op *op, size_t n_bytes, size_t *offset) {
     op->base.workspace_bytes += dl_round_up(n_bytes, ALIGN);
 }
 
+/* Room for state i, that of a slot, in the layer's type. */
+static void take_state_room(rnn_op *op, int i, int slot) {
+    const bool cast = op->base.desc.slot[slot].present && casts_states(op);
+    take(op, cast ? (size_t)state_elements(op) * dl_dtype_bytes(op->rnn.shape.dtype) : 0, &op->state_at[i]);
+}
+
 static void lay_out_forward(rnn_op *op) {
-    const dl_op_desc *desc = &op->base.desc;
-    take(op, desc->slot[RESERVE].present ? 0 : op->rnn.weights_bytes, &op->weights_at);
+    static const int slots[MAX_STATES] = {H0, C0, HN, CN};
+    take(op, op->base.desc.slot[RESERVE].present ? 0 : op->rnn.weights_bytes, &op->weights_at);
     for (int i = 0; i < MAX_STATES; i++) {
-        const int slot = i < 2 ? H0 + i : HN + i - 2;
-        const bool cast = desc->slot[slot].present && casts_states(op);
-        take(op, cast ? (size_t)state_elements(op) * dl_dtype_bytes(op->rnn.shape.dtype) : 0,
-             &op->state_at[i]);
+        take_state_room(op, i, slots[i]);
     }
 }
 
@@ -150,11 +153,8 @@ static void lay_out_backward(rnn_op *op) {
     take(op, op->rnn.reserve_bytes, &op->reserve_at);
     take(op, desc->slot[DB].present ? op->rnn.weights_bytes : 0, &op->weights_at);
     take(op, desc->slot[DX].present ? 0 : dl_tensor_plain_bytes(&desc->slot[BACK_X]), &op->dx_at);
-    for (int i = 0; i < 2; i++) {
-        const bool cast = desc->slot[BACK_H0 + i].present && casts_states(op);
-        take(op, cast ? (size_t)state_elements(op) * dl_dtype_bytes(op->rnn.shape.dtype) : 0,
-             &op->state_at[i]);
-    }
+    take_state_room(op, 0, BACK_H0);
+    take_state_room(op, 1, BACK_C0);
 }
 
 /* cuDNN may choose other kernels for another number of samples. */

@@ -51,6 +51,14 @@ dl_status dl_info_check_same(const dl_op_desc *desc, const char *a, const char *
     return DL_OK;
 }
 
+dl_status dl_info_check_floats(const dl_op_desc *desc, const char *const *names, dl_shape shape) {
+    for (int i = 0; names[i] != NULL; i++) {
+        DL_RETURN_IF_ERROR(dl_info_check_dtype(desc, names[i], DL_F32));
+        DL_RETURN_IF_ERROR(dl_info_check_shape(desc, names[i], shape));
+    }
+    return DL_OK;
+}
+
 dl_status dl_info_check_blocks(const dl_op_desc *desc) {
     DL_RETURN_IF_ERROR(dl_info_check_dtype(desc, "step", DL_U8));
     DL_RETURN_IF_ERROR(dl_info_check_shape(desc, "step", DL_SHAPE((int64_t)sizeof(dl_step_block))));

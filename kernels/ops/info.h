@@ -42,6 +42,9 @@ DL_NODISCARD dl_status dl_info_check_shape(const dl_op_desc *desc, const char *n
 /* Slot `name` has this many dimensions. */
 DL_NODISCARD dl_status dl_info_check_dims(const dl_op_desc *desc, const char *name, int n_dims);
 
+/* The slots of a list of names that ends with NULL hold floats in this shape, those that are present. */
+DL_NODISCARD dl_status dl_info_check_floats(const dl_op_desc *desc, const char *const *names, dl_shape shape);
+
 /* Slots a and b have one shape, when both are present. */
 DL_NODISCARD dl_status dl_info_check_same(const dl_op_desc *desc, const char *a, const char *b);
 

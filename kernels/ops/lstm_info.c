@@ -37,14 +37,6 @@ static const dl_slot_info backward_weights_slots[] = {
     DL_SLOT_ROW("dw_hh", OUT, DL_SLOT_FREE, -1),
 };
 
-static dl_status check_names(const dl_op_desc *desc, const char *const *names, dl_shape shape) {
-    for (int i = 0; names[i] != NULL; i++) {
-        DL_RETURN_IF_ERROR(dl_info_check_dtype(desc, names[i], DL_F32));
-        DL_RETURN_IF_ERROR(dl_info_check_shape(desc, names[i], shape));
-    }
-    return DL_OK;
-}
-
 static dl_status check(const dl_op_desc *desc) {
     const dl_op_info *info = dl_op_info_of(desc->kind);
     const bool has_y = dl_op_slot(info, "y") >= 0, has_w = dl_op_slot(info, "w_hh") >= 0;
@@ -55,10 +47,10 @@ static dl_status check(const dl_op_desc *desc) {
     const char *const positions[] = {"y", "dy", "cells", NULL}, *const gates[] = {"z", "dz", "gates", NULL},
                       *const ends[] = {"h0", "c0", "hn", "cn", NULL},
                       *const weights[] = {"w_hh", "dw_hh", NULL};
-    DL_RETURN_IF_ERROR(check_names(desc, positions, DL_SHAPE(s.n, s.t, s.h)));
-    DL_RETURN_IF_ERROR(check_names(desc, gates, DL_SHAPE(s.n, s.t, 4 * s.h)));
-    DL_RETURN_IF_ERROR(check_names(desc, ends, DL_SHAPE(s.n, s.h)));
-    DL_RETURN_IF_ERROR(check_names(desc, weights, DL_SHAPE(4 * s.h, s.h)));
+    DL_RETURN_IF_ERROR(dl_info_check_floats(desc, positions, DL_SHAPE(s.n, s.t, s.h)));
+    DL_RETURN_IF_ERROR(dl_info_check_floats(desc, gates, DL_SHAPE(s.n, s.t, 4 * s.h)));
+    DL_RETURN_IF_ERROR(dl_info_check_floats(desc, ends, DL_SHAPE(s.n, s.h)));
+    DL_RETURN_IF_ERROR(dl_info_check_floats(desc, weights, DL_SHAPE(4 * s.h, s.h)));
     return DL_OK;
 }
 

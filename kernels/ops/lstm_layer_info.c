@@ -38,14 +38,6 @@ static const dl_slot_info backward_slots[] = {
     DL_SLOT_ROW("db", OUT, DL_SLOT_OPTIONAL, -1),
 };
 
-static dl_status check_names(const dl_op_desc *desc, const char *const *names, dl_shape shape) {
-    for (int i = 0; names[i] != NULL; i++) {
-        DL_RETURN_IF_ERROR(dl_info_check_dtype(desc, names[i], DL_F32));
-        DL_RETURN_IF_ERROR(dl_info_check_shape(desc, names[i], shape));
-    }
-    return DL_OK;
-}
-
 static dl_status check_gradients(const dl_op_desc *desc) {
     int n = 0;
     for (int i = dl_op_slot(dl_op_info_of(desc->kind), "dw_ih"); i < DL_N_SLOTS(backward_slots); i++) {
@@ -69,13 +61,13 @@ static dl_status check(const dl_op_desc *desc) {
                       *const ends[] = {"h0", "c0", "hn", "cn", NULL}, *const kept[] = {"reserve", NULL},
                       *const input_weights[] = {"w_ih", "dw_ih", NULL},
                       *const recurrent[] = {"w_hh", "dw_hh", NULL}, *const bias[] = {"b", "db", NULL};
-    DL_RETURN_IF_ERROR(check_names(desc, inputs, DL_SHAPE(s.n, s.t, s.inputs)));
-    DL_RETURN_IF_ERROR(check_names(desc, outputs, DL_SHAPE(s.n, s.t, s.h)));
-    DL_RETURN_IF_ERROR(check_names(desc, ends, DL_SHAPE(s.n, s.h)));
-    DL_RETURN_IF_ERROR(check_names(desc, kept, DL_SHAPE(s.n, s.t, 5 * s.h)));
-    DL_RETURN_IF_ERROR(check_names(desc, input_weights, DL_SHAPE(4 * s.h, s.inputs)));
-    DL_RETURN_IF_ERROR(check_names(desc, recurrent, DL_SHAPE(4 * s.h, s.h)));
-    DL_RETURN_IF_ERROR(check_names(desc, bias, DL_SHAPE(4 * s.h)));
+    DL_RETURN_IF_ERROR(dl_info_check_floats(desc, inputs, DL_SHAPE(s.n, s.t, s.inputs)));
+    DL_RETURN_IF_ERROR(dl_info_check_floats(desc, outputs, DL_SHAPE(s.n, s.t, s.h)));
+    DL_RETURN_IF_ERROR(dl_info_check_floats(desc, ends, DL_SHAPE(s.n, s.h)));
+    DL_RETURN_IF_ERROR(dl_info_check_floats(desc, kept, DL_SHAPE(s.n, s.t, 5 * s.h)));
+    DL_RETURN_IF_ERROR(dl_info_check_floats(desc, input_weights, DL_SHAPE(4 * s.h, s.inputs)));
+    DL_RETURN_IF_ERROR(dl_info_check_floats(desc, recurrent, DL_SHAPE(4 * s.h, s.h)));
+    DL_RETURN_IF_ERROR(dl_info_check_floats(desc, bias, DL_SHAPE(4 * s.h)));
     return backward ? check_gradients(desc) : DL_OK;
 }
 

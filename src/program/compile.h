@@ -69,10 +69,14 @@ void dl_fuse_norm(dl_compile *c, dl_instruction *instruction);
 void dl_fuse_tokens(dl_compile *c, dl_instruction *dense);
 DL_NODISCARD dl_status dl_fuse_lstm(dl_compile *c, dl_instruction *lstm);
 /* For rules: the instruction of a kind that has `slot` in its slot number `at`, or NULL; how many live
- * instructions name a slot or a view of it; whether the device takes an instruction as it is. */
+ * instructions name a slot or a view of it; whether the device, or one it falls back to, takes an instruction
+ * as it is; whether it does itself, where a fallback would be slower than what the device does unfused; other
+ * slots for an instruction, those behind them absent. */
 dl_instruction *dl_fuse_user(dl_program *program, dl_op_kind kind, int at, int slot);
 int dl_fuse_count_uses(const dl_program *program, int slot);
 bool dl_fuse_device_takes(const dl_compile *c, const dl_instruction *instruction);
+bool dl_fuse_device_itself_takes(const dl_compile *c, const dl_instruction *instruction);
+void dl_fuse_set_slots(dl_instruction *instruction, dl_op_kind kind, const int *slots, int n_slots);
 /* Values become 16-bit floats where kinds allow it; inserts casts (precision.c). */
 DL_NODISCARD dl_status dl_choose_precision(dl_compile *c);
 /* The desc of an instruction with its weights in the type that their copies will have. */

@@ -29,6 +29,19 @@ int dl_fuse_count_uses(const dl_program *program, int slot) {
     return n;
 }
 
+void dl_fuse_set_slots(dl_instruction *instruction, dl_op_kind kind, const int *slots, int n_slots) {
+    instruction->kind = kind;
+    for (int i = 0; i < DL_OP_MAX_SLOTS; i++) {
+        instruction->slot[i] = i < n_slots ? slots[i] : -1;
+    }
+}
+
+bool dl_fuse_device_itself_takes(const dl_compile *c, const dl_instruction *instruction) {
+    const dl_device *device = c->plan->options.device;
+    const dl_op_desc desc = dl_instruction_desc(c->program, instruction);
+    return dl_op_check(&desc) == DL_OK && device->backend->takes(device, &desc);
+}
+
 bool dl_fuse_device_takes(const dl_compile *c, const dl_instruction *instruction) {
     const dl_op_desc desc = dl_instruction_desc(c->program, instruction);
     if (dl_op_check(&desc) != DL_OK) {

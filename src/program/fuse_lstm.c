@@ -44,19 +44,12 @@ static bool find_layer(dl_program *program, dl_instruction *lstm, lstm_layer *ou
            find_backward(program, out);
 }
 
-static void set_slots(dl_instruction *instruction, dl_op_kind kind, const int *slots, int n_slots) {
-    instruction->kind = kind;
-    for (int i = 0; i < DL_OP_MAX_SLOTS; i++) {
-        instruction->slot[i] = i < n_slots ? slots[i] : -1;
-    }
-}
-
 static dl_instruction fused_forward(const lstm_layer *l) {
     dl_instruction fused = *l->lstm;
     const int *lstm = l->lstm->slot, *product = l->product->slot;
     const int slots[] = {product[DENSE_X], product[DENSE_W], lstm[LSTM_W],  product[DENSE_B], lstm[LSTM_H0],
                          lstm[LSTM_C0],    lstm[LSTM_Y],     lstm[LSTM_HN], lstm[LSTM_CN],    -1};
-    set_slots(&fused, DL_OP_LSTM_LAYER_FORWARD, slots, 10);
+    dl_fuse_set_slots(&fused, DL_OP_LSTM_LAYER_FORWARD, slots, 10);
     return fused;
 }
 
@@ -80,15 +73,8 @@ static dl_instruction fused_backward(const lstm_layer *l, int reserve) {
                          slot_of(l->weights, WEIGHTS_DW),
                          slot_of(l->recurrent, RECURRENT_DW),
                          slot_of(l->weights, WEIGHTS_DB)};
-    set_slots(&fused, DL_OP_LSTM_LAYER_BACKWARD, slots, 12);
+    dl_fuse_set_slots(&fused, DL_OP_LSTM_LAYER_BACKWARD, slots, 12);
     return fused;
-}
-
-/* The device itself: its fallback would compute the same parts, only all at once. */
-static bool device_takes(const dl_compile *c, const dl_instruction *instruction) {
-    const dl_device *device = c->plan->options.device;
-    const dl_op_desc desc = dl_instruction_desc(c->program, instruction);
-    return dl_op_check(&desc) == DL_OK && device->backend->takes(device, &desc);
 }
 
 /* Room for what is kept for the way back: five numbers for each unit (kernels/ops/lstm_layer_info.c), or
@@ -119,14 +105,15 @@ dl_status dl_fuse_lstm(dl_compile *c, dl_instruction *lstm) {
         return DL_OK;
     }
     dl_instruction forward = fused_forward(&layer), backward = forward;
-    if (!device_takes(c, &forward)) {
+    if (!dl_fuse_device_itself_takes(c, &forward)) {
         return DL_OK;
     }
     if (layer.back != NULL) {
         DL_RETURN_IF_ERROR(add_reserve(c, &layer, &forward.slot[LAYER_RESERVE]));
         backward = fused_backward(&layer, forward.slot[LAYER_RESERVE]);
     }
-    if (layer.back == NULL || (device_takes(c, &forward) && device_takes(c, &backward))) {
+    if (layer.back == NULL ||
+        (dl_fuse_device_itself_takes(c, &forward) && dl_fuse_device_itself_takes(c, &backward))) {
         replace(&layer, &forward, &backward);
     }
     return DL_OK;

@@ -49,18 +49,11 @@ static bool find_layer(dl_program *program, dl_instruction *dense, token_layer *
            dl_fuse_count_uses(program, gradient) == 2;
 }
 
-static void set_slots(dl_instruction *instruction, dl_op_kind kind, const int *slots, int n_slots) {
-    instruction->kind = kind;
-    for (int i = 0; i < DL_OP_MAX_SLOTS; i++) {
-        instruction->slot[i] = i < n_slots ? slots[i] : -1;
-    }
-}
-
 static dl_instruction fused_forward(const token_layer *l) {
     dl_instruction fused = *l->dense;
     const int slots[] = {l->embedding->slot[EMBED_X], l->embedding->slot[EMBED_W], l->dense->slot[DENSE_W],
                          l->dense->slot[DENSE_B], l->dense->slot[DENSE_Y]};
-    set_slots(&fused, DL_OP_EMBEDDING_DENSE_FORWARD, slots, 5);
+    dl_fuse_set_slots(&fused, DL_OP_EMBEDDING_DENSE_FORWARD, slots, 5);
     return fused;
 }
 
@@ -70,15 +63,8 @@ static dl_instruction fused_backward(const token_layer *l) {
                          l->dense->slot[DENSE_W],       l->weights->slot[WEIGHTS_DY],
                          l->table->slot[EMBED_BACK_DW], l->weights->slot[WEIGHTS_DW],
                          l->weights->slot[WEIGHTS_DB]};
-    set_slots(&fused, DL_OP_EMBEDDING_DENSE_BACKWARD_WEIGHTS, slots, 7);
+    dl_fuse_set_slots(&fused, DL_OP_EMBEDDING_DENSE_BACKWARD_WEIGHTS, slots, 7);
     return fused;
-}
-
-/* The device itself: a fallback would be slower than what the device does unfused. */
-static bool device_takes(const dl_compile *c, const dl_instruction *instruction) {
-    const dl_device *device = c->plan->options.device;
-    const dl_op_desc desc = dl_instruction_desc(c->program, instruction);
-    return dl_op_check(&desc) == DL_OK && device->backend->takes(device, &desc);
 }
 
 void dl_fuse_tokens(dl_compile *c, dl_instruction *dense) {
@@ -89,7 +75,7 @@ void dl_fuse_tokens(dl_compile *c, dl_instruction *dense) {
     const dl_instruction forward = fused_forward(&layer);
     const bool trains = layer.weights != NULL;
     const dl_instruction backward = trains ? fused_backward(&layer) : forward;
-    if (!device_takes(c, &forward) || !device_takes(c, &backward)) {
+    if (!dl_fuse_device_itself_takes(c, &forward) || !dl_fuse_device_itself_takes(c, &backward)) {
         return;
     }
     *layer.dense = forward;

@@ -195,10 +195,6 @@ static void move(const tensor *t, void *memory, bool store) {
     }
 }
 
-static dl_dtype dtype_of(cudnnDataType_t type) {
-    return type == CUDNN_DATA_BFLOAT16 ? DL_BF16 : type == CUDNN_DATA_HALF ? DL_F16 : DL_F32;
-}
-
 /* The tensor of a descriptor: of memory when it is first met, then what was computed. */
 static tensor *open_tensor(run *r, const descriptor *d, bool read) {
     const int64_t uid = *(const int64_t *)value(d, CUDNN_ATTR_TENSOR_UNIQUE_ID);

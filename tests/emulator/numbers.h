@@ -4,6 +4,12 @@
 
 #include "kernels/common/half.h"
 
+#include <cudnn.h>
+
+static inline dl_dtype dtype_of(cudnnDataType_t type) {
+    return type == CUDNN_DATA_BFLOAT16 ? DL_BF16 : type == CUDNN_DATA_HALF ? DL_F16 : DL_F32;
+}
+
 static inline double number_at(const void *memory, int64_t i, dl_dtype dtype) {
     return dl_dtype_is_half(dtype) ? (double)dl_float_of_half(dtype, ((const uint16_t *)memory)[i])
                                    : (double)((const float *)memory)[i];

@@ -20,10 +20,6 @@ typedef struct tensor {
     int dims[3], strides[3];
 } tensor;
 
-static dl_dtype dtype_of(cudnnDataType_t type) {
-    return type == CUDNN_DATA_BFLOAT16 ? DL_BF16 : type == CUDNN_DATA_HALF ? DL_F16 : DL_F32;
-}
-
 /* --- descriptors --- */
 
 static cudnnStatus_t create(size_t n_bytes, void *out) {
@@ -151,11 +147,18 @@ cudnnStatus_t cudnnGetRNNWeightParams(cudnnHandle_t handle, cudnnRNNDescriptor_t
 
 /* --- the calls --- */
 
-static bool fits(const rnn_layer *l, const sequences *x, const sequences *y, const tensor *state) {
+/* What all three calls agree upon. */
+static bool fits(const rnn_layer *l, const int32_t lengths[], cudnnRNNDataDescriptor_t x_shape,
+                 cudnnRNNDataDescriptor_t y_shape, cudnnTensorDescriptor_t h_shape, size_t n_weights,
+                 size_t n_work) {
+    const sequences *x = (const sequences *)(const void *)x_shape,
+                    *y = (const sequences *)(const void *)y_shape;
+    const tensor *state = (const tensor *)(const void *)h_shape;
     return l->is_set && x->dtype == l->dtype && y->dtype == l->dtype && state->dtype == l->dtype &&
            x->width == l->inputs && y->width == l->h && x->n == y->n && x->t == y->t && state->dims[0] == 1 &&
            state->dims[1] == x->n && state->dims[2] == l->h && state->strides[1] == l->h &&
-           state->strides[2] == 1;
+           state->strides[2] == 1 && lengths == NULL && n_weights == weights_bytes(l) &&
+           n_work == RNN_WORK_BYTES;
 }
 
 static bool aligned(const void *a, const void *b, const void *c) {
@@ -175,8 +178,7 @@ cudnnStatus_t cudnnRNNForward(cudnnHandle_t handle, cudnnRNNDescriptor_t descrip
     const rnn_layer *l = (const rnn_layer *)(const void *)descriptor;
     const sequences *s = (const sequences *)(const void *)x_shape;
     const bool training = mode == CUDNN_FWD_MODE_TRAINING;
-    if (!fits(l, s, (const sequences *)(const void *)y_shape, (const tensor *)(const void *)h_shape) ||
-        c_shape != h_shape || lengths != NULL || n_weights != weights_bytes(l) || n_work != RNN_WORK_BYTES ||
+    if (!fits(l, lengths, x_shape, y_shape, h_shape, n_weights, n_work) || c_shape != h_shape ||
         (hy == NULL) != (cy == NULL) || n_reserve != (training ? reserve_bytes(l, s) : 0) ||
         (reserve != NULL) != training || !aligned(weights, work, reserve)) {
         return CUDNN_STATUS_BAD_PARAM;
@@ -207,9 +209,8 @@ cudnnStatus_t cudnnRNNBackwardData_v8(cudnnHandle_t handle, cudnnRNNDescriptor_t
                                       void *reserve) {
     const rnn_layer *l = (const rnn_layer *)(const void *)descriptor;
     const sequences *s = (const sequences *)(const void *)x_shape;
-    if (!fits(l, s, (const sequences *)(const void *)y_shape, (const tensor *)(const void *)h_shape) ||
-        c_shape != h_shape || lengths != NULL || dhy != NULL || dhx != NULL || dcy != NULL || dcx != NULL ||
-        y == NULL || dx == NULL || n_weights != weights_bytes(l) || n_work != RNN_WORK_BYTES ||
+    if (!fits(l, lengths, x_shape, y_shape, h_shape, n_weights, n_work) || c_shape != h_shape ||
+        dhy != NULL || dhx != NULL || dcy != NULL || dcx != NULL || y == NULL || dx == NULL ||
         n_reserve != reserve_bytes(l, s) || reserve == NULL || !aligned(weights, work, reserve)) {
         return CUDNN_STATUS_BAD_PARAM;
     }
@@ -236,10 +237,8 @@ cudnnStatus_t cudnnRNNBackwardWeights_v8(cudnnHandle_t handle, cudnnRNNDescripto
                                          void *reserve) {
     const rnn_layer *l = (const rnn_layer *)(const void *)descriptor;
     const sequences *s = (const sequences *)(const void *)x_shape;
-    if (!fits(l, s, (const sequences *)(const void *)y_shape, (const tensor *)(const void *)h_shape) ||
-        mode != CUDNN_WGRAD_MODE_ADD || lengths != NULL || n_weights != weights_bytes(l) ||
-        n_work != RNN_WORK_BYTES || n_reserve != reserve_bytes(l, s) || reserve == NULL ||
-        !aligned(dweights, work, reserve)) {
+    if (!fits(l, lengths, x_shape, y_shape, h_shape, n_weights, n_work) || mode != CUDNN_WGRAD_MODE_ADD ||
+        n_reserve != reserve_bytes(l, s) || reserve == NULL || !aligned(dweights, work, reserve)) {
         return CUDNN_STATUS_BAD_PARAM;
     }
     const rnn_call c = {.l = *l,

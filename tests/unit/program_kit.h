@@ -189,6 +189,16 @@ static inline int kit_add(kit *k, dl_program_kind kind, int64_t n_samples) {
     return number;
 }
 
+/* How many operations of a kind a program has. */
+static inline int kit_count(const kit *k, int program, dl_op_kind kind) {
+    const dl_program *p = k->plan->program[program];
+    int found = 0;
+    for (int i = 0; i < p->n_instructions; i++) {
+        found += p->instruction[i].type == DL_DO_OPERATION && p->instruction[i].kind == kind;
+    }
+    return found;
+}
+
 /* --- running --- */
 
 /* A batch of samples that depend on their number alone. */

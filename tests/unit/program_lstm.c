@@ -23,15 +23,6 @@ static void open_net(layer_net *n, const char *layers, const kit_options *option
     n->evaluate = kit_add(&n->k, DL_PROGRAM_EVALUATE, SAMPLES);
 }
 
-static int count_kind(const layer_net *n, int program, dl_op_kind kind) {
-    const dl_program *p = n->k.plan->program[program];
-    int found = 0;
-    for (int i = 0; i < p->n_instructions; i++) {
-        found += p->instruction[i].type == DL_DO_OPERATION && p->instruction[i].kind == kind;
-    }
-    return found;
-}
-
 /* How many fused instructions a model has: forwards in training, backwards, forwards in evaluation; and how
  * many layers stay in their parts. */
 static void expect(const char *layers, const kit_options *options, int forward, int backward, int evaluation,
@@ -39,17 +30,18 @@ static void expect(const char *layers, const kit_options *options, int forward, 
     layer_net n;
     (void)snprintf(kit_context, sizeof kit_context, "%s:\n%s", options->backend, layers);
     open_net(&n, layers, options);
-    const int found[] = {
-        count_kind(&n, n.train, DL_OP_LSTM_LAYER_FORWARD), count_kind(&n, n.train, DL_OP_LSTM_LAYER_BACKWARD),
-        count_kind(&n, n.evaluate, DL_OP_LSTM_LAYER_FORWARD), count_kind(&n, n.train, DL_OP_LSTM_FORWARD)};
+    const int found[] = {kit_count(&n.k, n.train, DL_OP_LSTM_LAYER_FORWARD),
+                         kit_count(&n.k, n.train, DL_OP_LSTM_LAYER_BACKWARD),
+                         kit_count(&n.k, n.evaluate, DL_OP_LSTM_LAYER_FORWARD),
+                         kit_count(&n.k, n.train, DL_OP_LSTM_FORWARD)};
     if (found[0] != forward || found[1] != backward || found[2] != evaluation || found[3] != apart) {
         fail_msg("%d, %d, %d, %d instead of %d, %d, %d, %d: %s", found[0], found[1], found[2], found[3],
                  forward, backward, evaluation, apart, kit_context);
     }
     if (apart == 0) { /* none of what they replace is left */
-        assert_int_equal(count_kind(&n, n.train, DL_OP_LSTM_BACKWARD_DATA), 0);
-        assert_int_equal(count_kind(&n, n.train, DL_OP_LSTM_BACKWARD_WEIGHTS), 0);
-        assert_int_equal(count_kind(&n, n.evaluate, DL_OP_LSTM_FORWARD), 0);
+        assert_int_equal(kit_count(&n.k, n.train, DL_OP_LSTM_BACKWARD_DATA), 0);
+        assert_int_equal(kit_count(&n.k, n.train, DL_OP_LSTM_BACKWARD_WEIGHTS), 0);
+        assert_int_equal(kit_count(&n.k, n.evaluate, DL_OP_LSTM_FORWARD), 0);
     }
     kit_close(&n.k);
 }
@@ -123,8 +115,8 @@ static void ref_has_the_same_bits(void **state) {
             parts.takes = takes_parts;
             const float *gradients = run_step(&fused, models[i], backends[b], NULL);
             const float *expected = run_step(&apart, models[i], backends[b], &parts);
-            assert_true(count_kind(&fused, fused.train, DL_OP_LSTM_FORWARD) == 0);
-            assert_true(count_kind(&apart, apart.train, DL_OP_LSTM_FORWARD) > 0);
+            assert_true(kit_count(&fused.k, fused.train, DL_OP_LSTM_FORWARD) == 0);
+            assert_true(kit_count(&apart.k, apart.train, DL_OP_LSTM_FORWARD) > 0);
             const size_t n_bytes = (size_t)fused.k.model->table.trainable_elements * sizeof(float);
             if (memcmp(gradients, expected, n_bytes) != 0) {
                 fail_msg("other gradients: %s", kit_context);

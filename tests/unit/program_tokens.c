@@ -43,15 +43,6 @@ static void close_net(token_net *n) {
     kit_close(&n->k);
 }
 
-static int count_kind(const token_net *n, int program, dl_op_kind kind) {
-    const dl_program *p = n->k.plan->program[program];
-    int found = 0;
-    for (int i = 0; i < p->n_instructions; i++) {
-        found += p->instruction[i].type == DL_DO_OPERATION && p->instruction[i].kind == kind;
-    }
-    return found;
-}
-
 /* How many fused instructions a model has: forwards in training, backwards, forwards in evaluation. */
 static void expect(const char *layers, int64_t positions, const kit_options *options, int forward,
                    int backward, int evaluation) {
@@ -59,16 +50,16 @@ static void expect(const char *layers, int64_t positions, const kit_options *opt
     open_net(&n, layers, positions, options);
     (void)snprintf(kit_context, sizeof kit_context, "%d positions, %s:\n%s", (int)positions, options->backend,
                    layers);
-    const int found[] = {count_kind(&n, n.train, DL_OP_EMBEDDING_DENSE_FORWARD),
-                         count_kind(&n, n.train, DL_OP_EMBEDDING_DENSE_BACKWARD_WEIGHTS),
-                         count_kind(&n, n.evaluate, DL_OP_EMBEDDING_DENSE_FORWARD)};
+    const int found[] = {kit_count(&n.k, n.train, DL_OP_EMBEDDING_DENSE_FORWARD),
+                         kit_count(&n.k, n.train, DL_OP_EMBEDDING_DENSE_BACKWARD_WEIGHTS),
+                         kit_count(&n.k, n.evaluate, DL_OP_EMBEDDING_DENSE_FORWARD)};
     if (found[0] != forward || found[1] != backward || found[2] != evaluation) {
         fail_msg("%d, %d, %d instead of %d, %d, %d: %s", found[0], found[1], found[2], forward, backward,
                  evaluation, kit_context);
     }
     if (forward + backward > 0) { /* none of what they replace is left */
-        assert_int_equal(count_kind(&n, n.train, DL_OP_EMBEDDING_FORWARD), 0);
-        assert_int_equal(count_kind(&n, n.train, DL_OP_EMBEDDING_BACKWARD_WEIGHTS), 0);
+        assert_int_equal(kit_count(&n.k, n.train, DL_OP_EMBEDDING_FORWARD), 0);
+        assert_int_equal(kit_count(&n.k, n.train, DL_OP_EMBEDDING_BACKWARD_WEIGHTS), 0);
     }
     close_net(&n);
 }
@@ -115,8 +106,8 @@ static void nothing_falls_back_to_ref(void **state) {
         dl_cpu_device_of(n.k.device)->loops = loops;
         n.train = kit_add(&n.k, DL_PROGRAM_TRAIN, SAMPLES);
         const int fused = loops->matrix_product != NULL;
-        assert_int_equal(count_kind(&n, n.train, DL_OP_EMBEDDING_DENSE_FORWARD), fused);
-        assert_int_equal(count_kind(&n, n.train, DL_OP_EMBEDDING_DENSE_BACKWARD_WEIGHTS), fused);
+        assert_int_equal(kit_count(&n.k, n.train, DL_OP_EMBEDDING_DENSE_FORWARD), fused);
+        assert_int_equal(kit_count(&n.k, n.train, DL_OP_EMBEDDING_DENSE_BACKWARD_WEIGHTS), fused);
         kit_close(&n.k);
     }
 }

@@ -55,44 +55,32 @@ static float last_exponentials(const float *x, float *y, float most, int64_t n) 
     return sum;
 }
 
-/* Rows are summed in single precision over so many elements, and what that gives in double: many terms that
- * are alike would be rounded the same way again and again. A multiple of the lanes. */
+/* Adds `term`, an expression of i, for 0 <= i < n to the double `sum`. Many terms that are alike would be
+ * rounded the same way again and again, so that single precision goes over so many at most: a multiple of the
+ * lanes. */
 enum { SUMMED_AT_ONCE = 512 };
-
-static int64_t end_of_run(int64_t begin, int64_t n) {
-    return n - begin < SUMMED_AT_ONCE ? n : begin + SUMMED_AT_ONCE;
-}
+#define ADD_IN_RUNS(sum, i, n, term)                                                                         \
+    for (int64_t begin = 0; begin < (n); begin += SUMMED_AT_ONCE) {                                          \
+        const int64_t end = (n)-begin < SUMMED_AT_ONCE ? (n) : begin + SUMMED_AT_ONCE;                       \
+        float part = 0;                                                                                      \
+        _Pragma("omp simd reduction(+ : part)") for (int64_t i = begin; i < end; i++) {                      \
+            part += (term);                                                                                  \
+        }                                                                                                    \
+        (sum) += (double)part;                                                                               \
+    }
 
 /* y = exp(x - most); returns the sum. */
 static float exponentials(const float *x, float *y, float most, int64_t n) {
     const int64_t whole = n - n % DL_CPU_LANES;
     double sum = 0;
-    for (int64_t begin = 0; begin < whole; begin += SUMMED_AT_ONCE) {
-        const int64_t end = end_of_run(begin, whole);
-        float part = 0;
-#pragma omp simd reduction(+ : part)
-        for (int64_t i = begin; i < end; i++) {
-            const float e = dl_fast_exp(x[i] - most);
-            y[i] = e;
-            part += e;
-        }
-        sum += (double)part;
-    }
+    ADD_IN_RUNS(sum, i, whole, y[i] = dl_fast_exp(x[i] - most))
     return (float)(n > whole ? sum + (double)last_exponentials(x + whole, y + whole, most, n - whole) : sum);
 }
 
 static float exponential_sum(const float *x, float most, int64_t n) {
     const int64_t whole = n - n % DL_CPU_LANES;
     double sum = 0;
-    for (int64_t begin = 0; begin < whole; begin += SUMMED_AT_ONCE) {
-        const int64_t end = end_of_run(begin, whole);
-        float part = 0;
-#pragma omp simd reduction(+ : part)
-        for (int64_t i = begin; i < end; i++) {
-            part += dl_fast_exp(x[i] - most);
-        }
-        sum += (double)part;
-    }
+    ADD_IN_RUNS(sum, i, whole, dl_fast_exp(x[i] - most))
     return (float)(n > whole ? sum + (double)last_exponentials(x + whole, NULL, most, n - whole) : sum);
 }
 
@@ -117,15 +105,7 @@ void DL_ISA(softmax_forward)(const dl_op_desc *desc, const dl_cpu_loop *loop, vo
 
 static float product_sum(const float *a, const float *b, int64_t n) {
     double sum = 0;
-    for (int64_t begin = 0; begin < n; begin += SUMMED_AT_ONCE) {
-        const int64_t end = end_of_run(begin, n);
-        float part = 0;
-#pragma omp simd reduction(+ : part)
-        for (int64_t i = begin; i < end; i++) {
-            part += a[i] * b[i];
-        }
-        sum += (double)part;
-    }
+    ADD_IN_RUNS(sum, i, n, a[i] * b[i])
     return (float)sum;
 }
 
@@ -148,15 +128,7 @@ void DL_ISA(softmax_backward)(const dl_op_desc *desc, const dl_cpu_loop *loop, v
 /* sum of x - most: what a smoothed target adds to the loss. */
 static double distance_sum(const float *x, float most, int64_t n) {
     double sum = 0;
-    for (int64_t begin = 0; begin < n; begin += SUMMED_AT_ONCE) {
-        const int64_t end = end_of_run(begin, n);
-        float part = 0;
-#pragma omp simd reduction(+ : part)
-        for (int64_t i = begin; i < end; i++) {
-            part += x[i] - most;
-        }
-        sum += (double)part;
-    }
+    ADD_IN_RUNS(sum, i, n, x[i] - most)
     return sum;
 }
 
