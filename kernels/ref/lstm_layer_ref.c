@@ -25,11 +25,16 @@ static tensors tensors_of(const dl_lstm_layer_sizes *s) {
                      .b = tensor(true, DL_SHAPE(4 * s->h))};
 }
 
+/* What lies N floats behind P: nothing, where there is nothing (no samples, so no workspace). */
+static float *behind(float *p, int64_t n) {
+    return p != NULL ? p + n : NULL;
+}
+
 void dl_lstm_layer_forward_ref(const dl_op *op, void *const *slots) {
     const dl_lstm_layer_sizes s = dl_lstm_layer_sizes_of(&op->desc);
     const tensors t = tensors_of(&s);
     float *gates = slots[slots[RESERVE] != NULL ? RESERVE : FORWARD_WORKSPACE];
-    float *cells = gates + s.n * s.t * 4 * s.h;
+    float *cells = behind(gates, s.n * s.t * 4 * s.h);
     const dl_op dense = {.desc = {.kind = DL_OP_DENSE_FORWARD, .slot = {t.x, t.w_ih, t.b, t.z}}};
     const dl_op lstm = {.desc = {.kind = DL_OP_LSTM_FORWARD, .slot = {[0] = t.z, [1] = t.w_hh, [4] = t.y}}};
     void *const product[] = {slots[X], slots[W_IH], slots[B], gates};
@@ -52,8 +57,8 @@ static void weights_gradients(const tensors *t, void *const *slots, float *dz) {
 void dl_lstm_layer_backward_ref(const dl_op *op, void *const *slots) {
     const dl_lstm_layer_sizes s = dl_lstm_layer_sizes_of(&op->desc);
     const tensors t = tensors_of(&s);
-    float *gates = slots[BACK_RESERVE], *cells = gates + s.n * s.t * 4 * s.h;
-    float *dz = slots[BACKWARD_WORKSPACE], *dc = dz + s.n * s.t * 4 * s.h;
+    float *gates = slots[BACK_RESERVE], *cells = behind(gates, s.n * s.t * 4 * s.h);
+    float *dz = slots[BACKWARD_WORKSPACE], *dc = behind(dz, s.n * s.t * 4 * s.h);
     const dl_op lstm = {
         .desc = {.kind = DL_OP_LSTM_BACKWARD_DATA, .slot = {[2] = t.w_hh, [4] = t.y, [5] = t.z}}};
     const dl_op dense = {.desc = {.kind = DL_OP_DENSE_BACKWARD_DATA, .slot = {t.z, t.w_ih, t.x}}};
