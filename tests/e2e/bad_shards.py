@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# TEST tier=default timeout=120 needs=python
+# TEST tier=default timeout=120 slots=1 needs=python
 """Bad data is named before step 1: exit status 65, one message with the file and what is wrong, on one rank and on two.
 Data in other layouts than contiguous works, is said to be slower, and trains to the same weights; so do several files.
 A field of another type (int64 labels, float32 pixels), fields beside x and y, and a missing test split are accepted."""

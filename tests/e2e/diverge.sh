@@ -1,5 +1,5 @@
 #!/bin/bash
-# TEST tier=default timeout=60 needs=python
+# TEST tier=default timeout=60 slots=1 needs=python
 # A loss that is not finite any more stops all ranks with exit status 77 and one message: step and first bad layer.
 . "$(dirname "$0")/../lib/common.sh"
 data=$(small_digits)

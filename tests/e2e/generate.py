@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# TEST tier=default timeout=240 needs=python
+# TEST tier=default timeout=240 slots=1 needs=python
 """dltrain generate. At temperature 0 every token is the most probable one by NumPy from weights.h5, for models that
 carry their state, read their last window again, or end in one vector; prompts shorter and longer than a window, and
 empty. One seed gives one text at any number of ranks and threads, another seed another. What cannot be done is told in

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# TEST tier=default timeout=300 needs=python
+# TEST tier=default timeout=300 slots=1 needs=python
 """precision: bfloat16 and float16 on the CPU. Losses follow those of float32; the weights on disk stay float32; the
 same bits at any number of ranks and threads with reproducible: true; `check` tells of less memory; tf32 is float32.
 Loss scales: one that overflows skips its step on all ranks (nothing changes but the scale, which halves, and the step's

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# TEST tier=default timeout=400 needs=python
+# TEST tier=default timeout=400 slots=1 needs=python
 """dltrain predict, and the sources that it shares with eval and generate. The same samples as HDF5 (a shard, a plain
 /x, compressed), IDX and CSV give the same lines, byte for byte for batches of 1, 7, 128 and 1000, at np 1, 2, 3 and
 with 2 threads: those of eval --predictions. Of a text the predicted token is the one that generate writes first;

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# TEST tier=default timeout=240 needs=python
+# TEST tier=default timeout=240 slots=1 needs=python
 """`eval --predictions`: the same bytes at np 1, 2, 3, 5, one line for each sample in their order, and NumPy finds the
 loss and every metric from them, to 1e-9 of what eval says; also of an eval without predictions."""
 import json

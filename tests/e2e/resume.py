@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# TEST tier=default timeout=400 needs=python
+# TEST tier=default timeout=400 slots=1 needs=python
 """Resuming is the default: the same command goes on from the newest checkpoint, mid-epoch, on another number of ranks,
 and ends with the weights, averages and metrics of a run that was never stopped: byte for byte with reproducible: true,
 and on the same number of ranks without. What has changed in configuration or data is named; damaged checkpoints are

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# TEST tier=default timeout=300 needs=python,plain
+# TEST tier=default timeout=300 slots=1 needs=python,plain
 """Stopping. A signal to any one rank, SIGUSR1 and SIGUSR2 to mpirun, twice the same by timeout(1), a time limit and the
 end of a Slurm job: all ranks save at the same step and end with exit status 85. A second signal, before that step or
 while it is saved, ends without the checkpoint (130). After SIGTERM to mpirun a save that takes too long is given up

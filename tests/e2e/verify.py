@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# TEST tier=default timeout=400 needs=python
+# TEST tier=default timeout=400 slots=1 needs=python
 """dltrain verify. On models of every family the cpu backend agrees with ref in every instruction of two steps and of an
 evaluation, also in pieces (reproducible: true) and with ref as the first backend. A weight that is 1 % too large on one
 side is found for every layer that has weights, and for every tensor of it that is not zero, in that layer, at exit

@@ -1,5 +1,5 @@
 #!/bin/bash
-# TEST tier=default timeout=120
+# TEST tier=default timeout=120 slots=1
 # A rank is killed in the middle of all-reduces: each of the others learns it from its communicator, by rank and process
 # number, before mpirun ends it. With mpi in shared memory, and with staged, where they wait for a device as well.
 . "$(dirname "$0")/../lib/common.sh"

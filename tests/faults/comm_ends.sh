@@ -1,5 +1,5 @@
 #!/bin/bash
-# TEST tier=default timeout=150
+# TEST tier=default timeout=150 slots=1
 # The ends of a job, with a small program in the place of training: a rank killed while the others wait for it in shared
 # memory or in MPI; failures of one, of each, of all ranks; Ctrl-C. All gone within 3 s, one message, its code.
 . "$(dirname "$0")/../lib/common.sh"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# TEST tier=default timeout=200 needs=python
+# TEST tier=default timeout=200 slots=1 needs=python
 """--inject: failures on demand. Refused without DLTRAIN_INJECT=1 and when it is not understood; announced in the log,
 in metrics.jsonl and in status.json. A killed rank ends the job, and the same command goes on to the bytes of an
 undisturbed run; a delayed and a stopped rank change nothing but the time; nan stops training or is skipped; a full disk

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# TEST tier=default timeout=120 needs=python
+# TEST tier=default timeout=120 slots=1 needs=python
 """Ctrl-C ends all ranks cleanly: alone (SIGINT), under mpirun (SIGINT to mpirun), and SIGTERM to one process: within
 5 s, no traceback of the MPI library's own, status.json says stopped, no process is left."""
 import json

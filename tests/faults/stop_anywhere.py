@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# TEST tier=default timeout=150 nightly=1500 needs=python,plain
+# TEST tier=default timeout=150 nightly=1500 slots=1 needs=python,plain
 """SIGUSR1 to a random rank at any of 40 steps, on P ranks, then the same command on P': all ranks stop at the same step
 with a checkpoint and exit status 85, and the run that goes on, from that checkpoint or from one that was saved while
 the optimizer ran, ends with the bytes of a run that was never stopped. A run with another seed does not. Snapshots

@@ -13,7 +13,8 @@ $SHARED_DATA), clang, plain (a build without sanitizers: tests of time and memor
 labels (quick when it has none of the three), its slots from PROCESSORS.
 
 A test passes when it exits 0; the last line of a script's output is its figure. It is skipped when it exits 77 and
-its last line of output starts with "SKIP:". Never more slots are in use than there are cores.
+its last line of output starts with "SKIP:". The next test to start is the first that fits beside
+those that run: never more slots are in use than there are cores.
 """
 import argparse
 import fnmatch
@@ -191,12 +192,16 @@ class Runner:
             self.free += test.slots
             self.changed.notify_all()
 
+    def first_that_fits(self):
+        return next((test for test in self.waiting if test.slots <= self.free), None)
+
     def run(self):
         threads = []
         while self.waiting:
-            test = self.waiting.pop(0)
             with self.changed:
-                self.changed.wait_for(lambda: self.free >= test.slots)
+                self.changed.wait_for(lambda: self.first_that_fits() is not None)
+                test = self.first_that_fits()
+                self.waiting.remove(test)
                 self.free -= test.slots
             threads.append(threading.Thread(target=self.one, args=(test,)))
             threads[-1].start()

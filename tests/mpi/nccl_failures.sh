@@ -1,5 +1,5 @@
 #!/bin/bash
-# TEST tier=default timeout=120
+# TEST tier=default timeout=120 slots=1
 # The nccl communicator where NCCL fails (tests/mpi/fake_nccl.c plays its part): every failure ends the job in time,
 # with the message of one rank, which says what to look at; nothing waits forever.
 . "$(dirname "$0")/../lib/common.sh"

@@ -1,5 +1,5 @@
 #!/bin/bash
-# TEST tier=default timeout=120 needs=python
+# TEST tier=default timeout=120 slots=1 needs=python
 # Two hosts (tests/lib/hosts.sh) with an interface each that leads nowhere, as docker0 does: places and threads of the
 # ranks, the banner, the numbers of one host, what travels between hosts. tests/faults/two_hosts.sh: the ends of a job.
 . "$(dirname "$0")/../lib/common.sh"
