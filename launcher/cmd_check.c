@@ -1,6 +1,7 @@
 /* dltrain check: what a configuration is, before anything is taken. */
 #include "base/text.h"
 #include "launcher/device_check.h"
+#include "launcher/program_json.h"
 #include "launcher/report.h"
 #include "launcher/setup.h"
 
@@ -103,7 +104,21 @@ static json_t *json_of_memory(const dl_session *session) {
     return memory;
 }
 
-/* Memory of a GPU that is not here; `estimated` names what only a driver can tell. */
+/* Names of what was estimated. */
+static json_t *json_of_estimates(const dl_device_memory *memory) {
+    json_t *names = json_array();
+    for (int s = 0; s < DL_N_STORAGES; s++) {
+        if (memory->estimated[s]) {
+            (void)json_array_append_new(names, json_string(dl_storage_name((dl_storage)s)));
+        }
+    }
+    if (memory->context_estimated) {
+        (void)json_array_append_new(names, json_string("context"));
+    }
+    return names;
+}
+
+/* Memory of a GPU that is not here; `estimated` names what only a driver can tell and none was asked. */
 static dl_status add_device(const dl_device_check *check, json_t *report) {
     const dl_gpu_spec *gpu = check->gpu;
     const dl_device_memory *memory = &check->memory;
@@ -117,21 +132,22 @@ static dl_status add_device(const dl_device_check *check, json_t *report) {
     (void)json_object_set_new(bytes, "context", json_integer((json_int_t)memory->context));
     (void)json_object_set_new(bytes, "total", json_integer((json_int_t)memory->total));
     json_t *added = json_pack(
-        "{s:{s:s, s:s, s:I, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f}, s:o, s:s, s:[s, s, s], s:b, s:I, s:I}",
-        "device", "name", gpu->name, "full_name", gpu->full_name, "memory_bytes", (json_int_t)check->capacity,
+        "{s:{s:s, s:s, s:I, s:i, s:i, s:f, s:f, s:f, s:f, s:f, s:f}, s:o, s:s, s:o, s:b, s:I, s:I}", "device",
+        "name", gpu->name, "full_name", gpu->full_name, "memory_bytes", (json_int_t)check->capacity,
         "compute_capability", gpu->capability, "multiprocessors", gpu->multiprocessors, "boost_mhz",
         gpu->boost_megahertz, "gb_per_s", gpu->bandwidth, "tflops_float32", gpu->tflops_f32, "tflops_tf32",
         gpu->tflops_tf32, "tflops_bfloat16", gpu->tflops_16, "watts", gpu->watts, "memory_bytes", bytes,
-        "workspace", "estimated", "estimated", "workspace", "copies", "context", "fits",
-        memory->total <= check->capacity, "largest_batch", (json_int_t)check->largest_batch, "batch_step",
-        (json_int_t)check->step);
+        "workspace", memory->estimated[DL_STORE_WORKSPACE] ? "estimated" : "asked", "estimated",
+        json_of_estimates(memory), "fits", memory->total <= check->capacity, "largest_batch",
+        (json_int_t)check->largest_batch, "batch_step", (json_int_t)check->step);
     const bool made = added != NULL && json_object_update(report, added) == 0;
     json_decref(added);
     DL_RETURN_ERROR_IF(!made, DL_ERR_MEMORY, "cannot make the JSON report");
     return DL_OK;
 }
 
-static dl_status print_json(const dl_session *session, const dl_device_check *device, dl_text *out) {
+static dl_status print_json(const dl_session *session, const dl_device_check *device, bool program,
+                            dl_text *out) {
     const dl_config *config = session->config;
     json_t *report = json_pack(
         "{s:s, s:s, s:I, s:I, s:I, s:I, s:f, s:o, s:o}", "name", config->name, "backend",
@@ -141,6 +157,9 @@ static dl_status print_json(const dl_session *session, const dl_device_check *de
         dl_model_training_flops(session->model) / 1e6, "layers", json_of_layers(session), "memory",
         json_of_memory(session));
     const dl_status added = report == NULL || device == NULL ? DL_OK : add_device(device, report);
+    if (report != NULL && program) {
+        (void)json_object_set_new(report, "programs", dl_programs_json(session->plan));
+    }
     char *text =
         report == NULL || added != DL_OK ? NULL : json_dumps(report, JSON_COMPACT | JSON_REAL_PRECISION(10));
     json_decref(report);
@@ -152,17 +171,18 @@ static dl_status print_json(const dl_session *session, const dl_device_check *de
 
 /* `gpu` NULL: of the configuration's own backend. */
 static dl_status report(dl_setup *setup, const dl_arguments *arguments, int n_ranks, const dl_gpu_spec *gpu,
-                        dl_text *out) {
+                        const dl_gpu_answers *answers, dl_text *out) {
     dl_session *session = NULL;
     dl_device_check device;
     const bool json = dl_arguments_flag(arguments, "json") != NULL;
+    const bool program = dl_arguments_flag(arguments, "program") != NULL;
     dl_status status = dl_setup_session(setup, NULL, n_ranks, 1, true, false, &session);
     if (status == DL_OK && gpu != NULL) {
-        status = dl_device_check_run(setup, n_ranks, session, gpu, &device);
+        status = dl_device_check_run(setup, n_ranks, session, gpu, answers, &device);
     }
     if (status == DL_OK) {
-        status = json ? print_json(session, gpu != NULL ? &device : NULL, out)
-                      : print_report(session, dl_arguments_flag(arguments, "program") != NULL, out);
+        status = json ? print_json(session, gpu != NULL ? &device : NULL, program, out)
+                      : print_report(session, program, out);
     }
     if (status == DL_OK && gpu != NULL && !json) {
         status = dl_device_check_print(&device, out);
@@ -175,14 +195,19 @@ static dl_status check(dl_setup *setup, const dl_arguments *arguments, dl_text *
     int64_t n_ranks = 0;
     const char *device = dl_arguments_flag(arguments, "device");
     const dl_gpu_spec *gpu = NULL;
+    dl_gpu_answers *answers = NULL;
     DL_RETURN_IF_ERROR(dl_arguments_int(arguments, "np", 1, 1 << 20, 0, &n_ranks));
     const char *path = arguments->positional[0];
     DL_RETURN_IF_ERROR(dl_setup_load(path, arguments->override, arguments->n_overrides, NULL, setup));
     if (device != NULL) {
         DL_RETURN_IF_ERROR(dl_device_check_find(device, &gpu));
+        DL_RETURN_IF_ERROR(dl_gpu_answers_open(device, &answers));
         setup->config->backend = DL_BACKEND_REF; /* plain layouts, as on a GPU */
+        setup->as_gpu = true;
     }
-    return report(setup, arguments, (int)n_ranks, gpu, out);
+    const dl_status status = report(setup, arguments, (int)n_ranks, gpu, answers, out);
+    dl_gpu_answers_close(&answers);
+    return status;
 }
 
 static dl_status run(const dl_arguments *arguments) {
@@ -201,7 +226,7 @@ static const dl_flag flags[] = {
     {"np", "N", "as rank 0 of N ranks (default: as many as `parallel` asks for, else 1)"},
     {"device", "GPU",
      "for a GPU that need not be here (h200, h100, a100, ...): its memory, and the largest batch"},
-    {"program", NULL, "print the list of instructions of every kind of step"},
+    {"program", NULL, "the list of instructions of every kind of step, too"},
     {"json", NULL, "print one JSON object instead; memory in bytes"},
     {NULL, NULL, NULL},
 };
@@ -213,7 +238,8 @@ const dl_command dl_command_check = {
     .help =
         "--device compiles for plain layouts, as a GPU has them, and needs none: parameters, gradients, states and\n"
         "activations are exact; what only a driver can tell (workspace, copies of LSTM weights, context) is\n"
-        "estimated and called so. The largest batch is the largest multiple of ranks x accumulate that fits.",
+        "estimated and called so, unless one of that GPU was asked before (DLTRAIN_GPU_ANSWERS names a file of\n"
+        "its answers). The largest batch is the largest multiple of ranks x accumulate that fits.",
     .flags = flags,
     .takes_overrides = true,
     .min_positional = 1,

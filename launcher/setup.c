@@ -110,6 +110,7 @@ dl_status dl_setup_session(dl_setup *setup, dl_comm *world, int n_ranks, int n_t
                                         .longest = setup->longest,
                                         .choices = setup->choices,
                                         .synthetic = synthetic,
+                                        .as_gpu = setup->as_gpu,
                                         .progress = dl_setup_progress};
     return dl_session_open(&options, out);
 }

@@ -17,6 +17,7 @@ typedef struct dl_setup {
     bool generate;       /* for dl_setup_session: text is generated */
     bool apply;          /* for dl_setup_session: the model is applied to other samples, */
     int64_t longest;     /* the longest of this length */
+    bool as_gpu;         /* for dl_setup_session: the same field of its options */
     const char *choices; /* for dl_setup_session: of the run that goes on; NULL: none */
     int gpu_sharing;     /* ranks on the GPU of this one; 0: it has none (after dl_setup_session) */
 } dl_setup;

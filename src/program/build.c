@@ -13,6 +13,11 @@ const char *dl_storage_name(dl_storage storage) {
     return storage_names[storage];
 }
 
+const char *dl_program_kind_name(dl_program_kind kind) {
+    static const char *const names[] = {"training", "evaluation", "refresh"};
+    return names[kind];
+}
+
 const char *dl_phase_name(dl_phase phase) {
     static const char *const names[] = {"load", "forward", "backward", "reduce", "update", "pack"};
     return names[phase];

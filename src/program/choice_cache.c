@@ -3,14 +3,13 @@
 
 #include "base/digest.h"
 #include "base/log.h"
-#include "kernels/common/half.h"
 
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CACHE_VERSION = 3 };
+enum { CACHE_VERSION = 4 };
 
 static void processor_name(char *out, size_t n_bytes) {
     char line[256];
@@ -37,30 +36,17 @@ static dl_status describe(const dl_plan *plan, const dl_program *program, dl_tex
     } else {
         processor_name(processor, sizeof processor);
     }
-    DL_RETURN_IF_ERROR(dl_text_append(out, "%d %s %s %d %s %zu\n", CACHE_VERSION, device->backend->name,
-                                      version, device->n_threads, processor, sizeof(dl_layer_choice)));
+    DL_RETURN_IF_ERROR(dl_text_append(out, "%d %s %s %d %s %zu%s%s", CACHE_VERSION, device->backend->name,
+                                      version, device->n_threads, processor, sizeof(dl_layer_choice),
+                                      device->deterministic ? " deterministic" : "",
+                                      device->tf32 ? " tf32" : ""));
     for (int i = 0; i < program->n_instructions; i++) {
         const dl_instruction *instruction = &program->instruction[i];
         if (instruction->type != DL_DO_OPERATION) {
             continue;
         }
-        DL_RETURN_IF_ERROR(dl_text_append(out, "%d %d %d:", (int)instruction->kind, instruction->layer,
-                                          (int)instruction->attr.activation));
-        for (int s = 0; s < DL_OP_MAX_SLOTS; s++) {
-            char shape[DL_SHAPE_TEXT_BYTES];
-            if (instruction->slot[s] < 0) {
-                continue;
-            }
-            const dl_tensor_desc *tensor = &program->slot[instruction->slot[s]].tensor;
-            DL_RETURN_IF_ERROR(
-                dl_text_append(out, " %s%s", dl_shape_text(&tensor->shape, shape),
-                               dl_dtype_is_half(tensor->dtype) ? dl_dtype_name(tensor->dtype) : ""));
-        }
-        DL_RETURN_IF_ERROR(dl_text_append(out, "\n"));
-        if (dl_op_info_of(instruction->kind)->flops != NULL) { /* strides and padding decide too */
-            DL_RETURN_IF_ERROR(
-                dl_text_append_bytes(out, &instruction->attr.u.conv, sizeof instruction->attr.u.conv));
-        }
+        DL_RETURN_IF_ERROR(dl_text_append(out, "\n%d ", instruction->layer));
+        DL_RETURN_IF_ERROR(dl_instruction_work(program, instruction, out));
     }
     return DL_OK;
 }

@@ -69,7 +69,8 @@ static dl_instruction fused_backward(const token_layer *l) {
 
 void dl_fuse_tokens(dl_compile *c, dl_instruction *dense) {
     token_layer layer;
-    if (!find_layer(c->program, dense, &layer) || !has_enough_tokens(c, layer.embedding->slot[EMBED_X])) {
+    if (c->plan->options.as_gpu || !find_layer(c->program, dense, &layer) ||
+        !has_enough_tokens(c, layer.embedding->slot[EMBED_X])) {
         return;
     }
     const dl_instruction forward = fused_forward(&layer);

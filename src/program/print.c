@@ -20,6 +20,37 @@ const char *dl_instruction_name(const dl_instruction *instruction, char out[64])
     return out;
 }
 
+static dl_status append_numbers(const char *name, const int64_t *number, int n, dl_text *out) {
+    DL_RETURN_IF_ERROR(dl_text_append(out, " %s", name));
+    for (int i = 0; i < n; i++) {
+        DL_RETURN_IF_ERROR(dl_text_append(out, "%s%lld", i == 0 ? " " : ",", (long long)number[i]));
+    }
+    return DL_OK;
+}
+
+dl_status dl_instruction_work(const dl_program *program, const dl_instruction *instruction, dl_text *out) {
+    const dl_op_info *info = dl_op_info_of(instruction->kind);
+    const dl_conv_attr *conv = &instruction->attr.u.conv;
+    char name[64], shape[DL_SHAPE_TEXT_BYTES];
+    DL_RETURN_IF_ERROR(dl_text_append(out, "%s", dl_instruction_name(instruction, name)));
+    for (int s = 0; s < info->n_slots; s++) {
+        if (instruction->slot[s] < 0) {
+            continue;
+        }
+        const dl_tensor_desc *tensor = &program->slot[instruction->slot[s]].tensor;
+        DL_RETURN_IF_ERROR(dl_text_append(
+            out, " %s%s%s%s", info->slots[s].name, dl_shape_text(&tensor->shape, shape),
+            tensor->dtype == DL_F32 ? "" : " ", tensor->dtype == DL_F32 ? "" : dl_dtype_name(tensor->dtype)));
+    }
+    if (instruction->kind != DL_OP_CONV2D_FORWARD && instruction->kind != DL_OP_CONV2D_BACKWARD_DATA &&
+        instruction->kind != DL_OP_CONV2D_BACKWARD_WEIGHTS) {
+        return DL_OK;
+    }
+    DL_RETURN_IF_ERROR(append_numbers("stride", conv->stride, 2, out));
+    DL_RETURN_IF_ERROR(append_numbers("padding", conv->padding, 4, out));
+    return append_numbers("groups", &conv->groups, 1, out);
+}
+
 static dl_status print_slot(const dl_program *program, const char *role, int number, dl_text *out) {
     const dl_slot *slot = &program->slot[number];
     char shape[DL_SHAPE_TEXT_BYTES];
@@ -64,9 +95,8 @@ static dl_status print_instruction(const dl_plan *plan, const dl_program *progra
 }
 
 dl_status dl_program_print(const dl_plan *plan, const dl_program *program, dl_text *out) {
-    static const char *const kinds[] = {"training", "evaluation", "refresh"};
     DL_RETURN_IF_ERROR(dl_text_append(out, "program %s, %lld samples (%lld on this rank), %d instructions\n",
-                                      kinds[program->kind], (long long)program->global_samples,
+                                      dl_program_kind_name(program->kind), (long long)program->global_samples,
                                       (long long)program->local_samples, program->n_instructions));
     for (int i = 0; i < program->n_instructions; i++) {
         DL_RETURN_IF_ERROR(print_instruction(plan, program, i, out));

@@ -109,6 +109,7 @@ typedef struct dl_instruction {
 } dl_instruction;
 
 typedef enum dl_program_kind { DL_PROGRAM_TRAIN, DL_PROGRAM_EVALUATE, DL_PROGRAM_REFRESH } dl_program_kind;
+const char *dl_program_kind_name(dl_program_kind kind); /* "training" */
 
 typedef struct dl_program {
     dl_program_kind kind;
@@ -162,6 +163,7 @@ typedef struct dl_plan_options {
     bool measure;        /* choose layouts and algorithms by measurement; otherwise by rule */
     const char *choices; /* those of the run that goes on (dl_plan_choices), NULL: none; rank 0's count */
     bool fuse;           /* the fusion pass (tests switch it off) */
+    bool as_gpu;         /* on ref: only fusions that backend cuda makes, too (check --device) */
     bool capture;        /* hand over whole runs in one piece where the backend can keep one (CUDA graphs) */
     dl_dtype half; /* DL_BF16 or DL_F16: of activations and of weights as kernels read them; others: none */
     bool predict;  /* evaluation programs keep the scores of their samples for the host */
@@ -365,5 +367,11 @@ DL_NODISCARD dl_status dl_program_print(const dl_plan *plan, const dl_program *p
 
 /* "conv2d_forward+relu" into out; returns out. */
 const char *dl_instruction_name(const dl_instruction *instruction, char out[64]);
+
+/* Appends what an operation is asked, whichever layer asks: "conv2d_forward+relu x[8,28,28,1] w[...] ...
+ * stride 1,1 padding 0,0,0,0 groups 1", types that are not float32 behind the shapes. One device does the
+ * same for the same text, in the same memory and time. */
+DL_NODISCARD dl_status dl_instruction_work(const dl_program *program, const dl_instruction *instruction,
+                                           dl_text *out);
 
 #endif

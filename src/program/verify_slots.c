@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 dl_status dl_verify_fault(const dl_program *program, int at, int slot, const char *format, ...) {
-    static const char *const kinds[] = {"training", "evaluation", "refresh"};
     char text[512], name[64] = "", place[160] = "";
     va_list args;
     va_start(args, format);
@@ -16,7 +15,7 @@ dl_status dl_verify_fault(const dl_program *program, int at, int slot, const cha
         (void)snprintf(place, sizeof place, ", instruction %d (%s)", at,
                        dl_instruction_name(&program->instruction[at], name));
     }
-    DL_RETURN_ERROR(DL_ERR_INTERNAL, "%s program%s%s%s%s: %s", kinds[program->kind], place,
+    DL_RETURN_ERROR(DL_ERR_INTERNAL, "%s program%s%s%s%s: %s", dl_program_kind_name(program->kind), place,
                     slot >= 0 ? ", slot '" : "", slot >= 0 ? program->slot[slot].name : "",
                     slot >= 0 ? "'" : "", text);
 }

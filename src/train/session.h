@@ -76,6 +76,7 @@ typedef struct dl_session_options {
     bool apply;
     int64_t longest;     /* with `apply`, of a model for sequences of any length: positions of the program */
     const char *choices; /* of the run that goes on (dl_plan_choices), NULL: none */
+    bool as_gpu;         /* programs like a GPU's, on backend ref (dl_plan_options) */
     bool synthetic;      /* no data set is opened: shapes from the maker or the config (bench) */
     void (*progress)(const char *what, double share); /* of making data; may be NULL */
 } dl_session_options;

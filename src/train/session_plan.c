@@ -147,6 +147,7 @@ dl_status dl_session_make_plan(dl_session *session, const dl_session_options *op
                             .measure = !session->reproducible && !scores_alone,
                             .choices = options->choices,
                             .fuse = true,
+                            .as_gpu = options->as_gpu,
                             .capture = wants_cuda_graph(),
                             .half = half_of(config),
                             .predict = options->predict || scores_alone,

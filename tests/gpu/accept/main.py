@@ -5,14 +5,15 @@ import os
 import sys
 import tempfile
 
+import answers
 import benchmark
 import conformance
 import sanitizer
 import setting
 import training
 
-PARTS = {'conformance': conformance.figures, 'training': training.figures, 'sanitizer': sanitizer.figures,
-         'benchmark': benchmark.figures}
+PARTS = {'conformance': conformance.figures, 'answers': answers.figures, 'training': training.figures,
+         'sanitizer': sanitizer.figures, 'benchmark': benchmark.figures}
 
 
 def path_of(part):
