@@ -2,7 +2,7 @@
 #ifndef DLTRAIN_LAUNCHER_PROGRAM_JSON_H
 #define DLTRAIN_LAUNCHER_PROGRAM_JSON_H
 
-#include "program/program.h"
+#include "program/plan.h"
 
 #include <jansson.h>
 

@@ -7,7 +7,7 @@
 #ifndef DLTRAIN_PROGRAM_CHOOSE_H
 #define DLTRAIN_PROGRAM_CHOOSE_H
 
-#include "program/program.h"
+#include "program/plan.h"
 
 enum { DL_N_CHOICE_KINDS = 3 }; /* forward, backward data, backward weights */
 

@@ -2,7 +2,7 @@
 #ifndef DLTRAIN_PROGRAM_COMPILE_H
 #define DLTRAIN_PROGRAM_COMPILE_H
 
-#include "program/program.h"
+#include "program/plan.h"
 
 /* A state and what replaces it at the end of the step: slots. */
 typedef struct dl_carry {

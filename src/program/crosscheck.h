@@ -13,7 +13,7 @@
 #ifndef DLTRAIN_PROGRAM_CROSSCHECK_H
 #define DLTRAIN_PROGRAM_CROSSCHECK_H
 
-#include "program/program.h"
+#include "program/run.h"
 
 /* The worst element that an instruction's results had, of all steps: by error over bound. */
 typedef struct dl_comparison {

@@ -2,7 +2,7 @@
 #ifndef DLTRAIN_PROGRAM_EXECUTE_H
 #define DLTRAIN_PROGRAM_EXECUTE_H
 
-#include "program/program.h"
+#include "program/run.h"
 
 enum { DL_POINTERS = DL_OP_MAX_SLOTS + 1 }; /* addresses of an instruction in dl_program.pointer */
 

@@ -3,7 +3,7 @@
 #ifndef DLTRAIN_PROGRAM_FENCE_H
 #define DLTRAIN_PROGRAM_FENCE_H
 
-#include "program/program.h"
+#include "program/plan.h"
 
 /* Before instruction `at`. DL_ERR_INTERNAL when the system refuses. */
 DL_NODISCARD dl_status dl_fence_close(const dl_plan *plan, const dl_program *program, int at);

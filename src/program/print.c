@@ -1,5 +1,5 @@
 /* A program for a person to read. */
-#include "program/program.h"
+#include "program/plan.h"
 
 #include <stdio.h>
 

@@ -3,7 +3,7 @@
 #ifndef DLTRAIN_PROGRAM_STREAMS_H
 #define DLTRAIN_PROGRAM_STREAMS_H
 
-#include "program/program.h"
+#include "program/run.h"
 
 /* A stream for each lane and the events of the programs, once they are sealed. */
 DL_NODISCARD dl_status dl_streams_create(dl_plan *plan);

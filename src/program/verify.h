@@ -5,6 +5,7 @@
 #ifndef DLTRAIN_PROGRAM_VERIFY_H
 #define DLTRAIN_PROGRAM_VERIFY_H
 
+#include "model/parameter.h"
 #include "program/extents.h"
 
 /* Where a slot is, and which value it means. Slots of one value: a slot and its views, but an output that

@@ -5,7 +5,7 @@
 
 #include "config/config.h"
 #include "datasets/dataset.h"
-#include "program/program.h"
+#include "program/run.h"
 #include "train/checkpoint/checkpoint.h"
 
 typedef enum dl_split { DL_SPLIT_TRAIN, DL_SPLIT_VALID, DL_SPLIT_TEST, DL_N_SPLITS } dl_split;

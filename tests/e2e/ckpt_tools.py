@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# TEST tier=quick timeout=60 needs=python
+# TEST tier=quick timeout=60 slots=1 needs=python
 """`ckpt show`, `verify`, `diff`, `prune` on checkpoints of known content; and a reader of src/train/CHECKPOINT.md in
 Python, which shares no code with the program: manifest, digests, parts by h5py."""
 import fcntl

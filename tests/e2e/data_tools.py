@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# TEST tier=quick timeout=120 needs=python
+# TEST tier=quick timeout=120 slots=1 needs=python
 """`data verify`, `data stats`, `data info` of every kind of data set: numbers equal NumPy's, damage is found by name,
 files of h5py are accepted in every form and named where they are wrong; one seed makes one data set."""
 import json

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# TEST tier=quick timeout=120 needs=python
+# TEST tier=quick timeout=120 slots=1 needs=python
 """`dltrain eval RUN` repeats the run's test loss to 1e-6 and its accuracy exactly at np 1, 2, 3.
 Dropout does nothing in an evaluation: a network without it has the same numbers with the same weights. Figures that are
 no numbers are null in JSON; what a run advises to try next works, also without a test split."""

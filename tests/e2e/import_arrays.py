@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# TEST tier=quick timeout=120 needs=python
+# TEST tier=quick timeout=120 slots=1 needs=python
 """`dltrain data import cifar|sequences|npy`: everything arrives unchanged, in one shard or several, twice the same
 bytes; each kind of wrong input is named with exit status 65 and leaves nothing; digests verify what arrived."""
 import glob

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# TEST tier=quick timeout=90 needs=python
+# TEST tier=quick timeout=90 slots=1 needs=python
 """`dltrain data import idx`: images and labels arrive unchanged, plain or gzip'd, in one shard or several; bad files
 are named with exit status 65 and leave nothing behind."""
 import gzip

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# TEST tier=quick timeout=120 needs=python
+# TEST tier=quick timeout=120 slots=1 needs=python
 """`dltrain data import text`: tokens and vocabulary equal a straightforward computation, for characters and words,
 capped or not, shares and files, in one shard or several; what is no UTF-8 is named with its byte, and nothing is left.
 """

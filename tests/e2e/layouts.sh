@@ -1,5 +1,5 @@
 #!/bin/bash
-# TEST tier=quick timeout=60
+# TEST tier=quick timeout=60 slots=1
 # In ResNet-20 activations change their layout at the ends and around padded shortcuts alone, not at each convolution.
 . "$(dirname "$0")/../lib/common.sh"
 

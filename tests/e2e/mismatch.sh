@@ -1,5 +1,5 @@
 #!/bin/bash
-# TEST tier=quick timeout=60 needs=python
+# TEST tier=quick timeout=60 slots=1 needs=python
 # Ranks that were given different configs, data or programs stop at once, with one message that names the difference.
 . "$(dirname "$0")/../lib/common.sh"
 data=$(small_digits)

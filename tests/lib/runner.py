@@ -83,7 +83,7 @@ def ctest_tests(build, n_cores):
         properties = {p['name']: p['value'] for p in test.get('properties', [])}
         labels = properties.get('LABELS', [])
         tier = next((t for t in TIERS if t in labels), 'quick')
-        slots = n_cores if 'mpi' in labels else int(properties.get('PROCESSORS', 1))
+        slots = int(properties.get('PROCESSORS', 1))
         environment = dict(e.split('=', 1) for e in properties.get('ENVIRONMENT', []))
         yield Test(test['name'], test.get('command'), tier, float(properties.get('TIMEOUT', 300)), min(slots, n_cores),
                    folder=properties.get('WORKING_DIRECTORY', build), environment=environment)

@@ -13,7 +13,7 @@
 #include "base/rng.h"
 #include "model/layer.h"
 #include "model/scoring.h"
-#include "program/program.h"
+#include "program/run.h"
 
 #include <math.h>
 #include <stdlib.h>
