@@ -132,6 +132,9 @@ _Noreturn void dl_runtime_abort(dl_runtime *runtime, const dl_error *error) {
     const int code = (int)error->code;
     dl_lost_peer_ignore();
     (void)fflush(stdout);
+    if (error->code == DL_ERR_PEER && dl_lost_peer_was_ended()) {
+        _exit(code);
+    }
     if (world->functions->claim(world)) {
         dl_log_error(error, world->size > 1);
     } else {

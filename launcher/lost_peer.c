@@ -1,17 +1,23 @@
 #define _GNU_SOURCE
 #include "launcher/lost_peer.h"
 
+#include "base/clock.h"
+#include "launcher/signals.h"
+
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/time.h>
 #include <unistd.h>
 
 enum { ORDERLY_END_MICROSECONDS = 150000 };
+static const double end_seconds = 4; /* of mpirun's, on a slow machine */
 
 static dl_comm *volatile watched;
 static const dl_runtime *runtime_watched;
+static _Atomic double continued_at; /* with all ranks of this host there; 0: never */
 
 /* A short line of numbers and a short name: snprintf takes no lock and no memory for that. */
 static void tell(int rank, int process) {
@@ -43,8 +49,16 @@ static void on_continue(int number) {
     if (watched != NULL && watched->functions->lost_peer(watched, &process) >= 0) {
         const struct itimerval soon = {.it_value = {.tv_usec = ORDERLY_END_MICROSECONDS}};
         (void)setitimer(ITIMER_REAL, &soon, NULL);
+    } else {
+        atomic_store(&continued_at, dl_clock_seconds());
     }
     errno = kept;
+}
+
+/* A shell's SIGCONT comes without SIGTERM. */
+bool dl_lost_peer_was_ended(void) {
+    const double at = atomic_load(&continued_at);
+    return at > 0 && dl_clock_seconds() - at < end_seconds && dl_signals_pending() != 0;
 }
 
 dl_status dl_lost_peer_watch(const dl_runtime *runtime) {
