@@ -30,12 +30,18 @@ static void tell(int rank, int process) {
     }
 }
 
+/* A shell's SIGCONT comes without SIGTERM. */
+bool dl_lost_peer_was_ended(void) {
+    const double at = atomic_load(&continued_at);
+    return at > 0 && dl_clock_seconds() - at < end_seconds && dl_signals_pending() != 0;
+}
+
 static void on_alarm(int number) {
     (void)number;
     int process = 0;
     const int lost = watched != NULL ? watched->functions->lost_peer(watched, &process) : -1;
     if (lost >= 0) {
-        if (watched->functions->claim(watched)) {
+        if (!dl_lost_peer_was_ended() && watched->functions->claim(watched)) {
             tell(lost, process);
         }
         _exit(DL_ERR_PEER);
@@ -53,12 +59,6 @@ static void on_continue(int number) {
         atomic_store(&continued_at, dl_clock_seconds());
     }
     errno = kept;
-}
-
-/* A shell's SIGCONT comes without SIGTERM. */
-bool dl_lost_peer_was_ended(void) {
-    const double at = atomic_load(&continued_at);
-    return at > 0 && dl_clock_seconds() - at < end_seconds && dl_signals_pending() != 0;
 }
 
 dl_status dl_lost_peer_watch(const dl_runtime *runtime) {
