@@ -17,6 +17,11 @@ const dl_op_info *dl_op_info_of(dl_op_kind kind) {
     return infos[kind];
 }
 
+bool dl_op_is_convolution(dl_op_kind kind) {
+    return kind == DL_OP_CONV2D_FORWARD || kind == DL_OP_CONV2D_BACKWARD_DATA ||
+           kind == DL_OP_CONV2D_BACKWARD_WEIGHTS;
+}
+
 int dl_op_slot(const dl_op_info *info, const char *name) {
     for (int i = 0; i < info->n_slots; i++) {
         if (strcmp(info->slots[i].name, name) == 0) {

@@ -244,6 +244,9 @@ const dl_op_info *dl_op_info_of(dl_op_kind kind);
 /* Slot number of a name in a kind, or -1. */
 int dl_op_slot(const dl_op_info *info, const char *name);
 
+/* Is it one of the three kinds of a convolution? */
+bool dl_op_is_convolution(dl_op_kind kind);
+
 /* Generic checks (presence, roles) and then the kind's own. */
 DL_NODISCARD dl_status dl_op_check(const dl_op_desc *desc);
 

@@ -125,8 +125,8 @@ static void limit_abort(void) {
     }
 }
 
-/* The launcher ends all ranks once one of them has; a rank that lost the claim gives the other time to speak.
- */
+/* The launcher ends all ranks once one of them has; a rank that lost the claim gives the other time to speak,
+ * and whom mpirun has ended is not blamed. */
 _Noreturn void dl_runtime_abort(dl_runtime *runtime, const dl_error *error) {
     dl_comm *world = runtime->world;
     const int code = (int)error->code;

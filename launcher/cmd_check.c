@@ -171,14 +171,14 @@ static dl_status print_json(const dl_session *session, const dl_device_check *de
 
 /* `gpu` NULL: of the configuration's own backend. */
 static dl_status report(dl_setup *setup, const dl_arguments *arguments, int n_ranks, const dl_gpu_spec *gpu,
-                        const dl_gpu_answers *answers, dl_text *out) {
+                        dl_text *out) {
     dl_session *session = NULL;
     dl_device_check device;
     const bool json = dl_arguments_flag(arguments, "json") != NULL;
     const bool program = dl_arguments_flag(arguments, "program") != NULL;
     dl_status status = dl_setup_session(setup, NULL, n_ranks, 1, true, false, &session);
     if (status == DL_OK && gpu != NULL) {
-        status = dl_device_check_run(setup, n_ranks, session, gpu, answers, &device);
+        status = dl_device_check_run(setup, n_ranks, session, gpu, &device);
     }
     if (status == DL_OK) {
         status = json ? print_json(session, gpu != NULL ? &device : NULL, program, out)
@@ -195,19 +195,15 @@ static dl_status check(dl_setup *setup, const dl_arguments *arguments, dl_text *
     int64_t n_ranks = 0;
     const char *device = dl_arguments_flag(arguments, "device");
     const dl_gpu_spec *gpu = NULL;
-    dl_gpu_answers *answers = NULL;
     DL_RETURN_IF_ERROR(dl_arguments_int(arguments, "np", 1, 1 << 20, 0, &n_ranks));
     const char *path = arguments->positional[0];
     DL_RETURN_IF_ERROR(dl_setup_load(path, arguments->override, arguments->n_overrides, NULL, setup));
     if (device != NULL) {
         DL_RETURN_IF_ERROR(dl_device_check_find(device, &gpu));
-        DL_RETURN_IF_ERROR(dl_gpu_answers_open(device, &answers));
         setup->config->backend = DL_BACKEND_REF; /* plain layouts, as on a GPU */
         setup->as_gpu = true;
     }
-    const dl_status status = report(setup, arguments, (int)n_ranks, gpu, answers, out);
-    dl_gpu_answers_close(&answers);
-    return status;
+    return report(setup, arguments, (int)n_ranks, gpu, out);
 }
 
 static dl_status run(const dl_arguments *arguments) {

@@ -1,5 +1,8 @@
 #include "launcher/device_check.h"
 
+#include "kernels/ops/sizes.h"
+#include "launcher/gpu_answers.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -52,8 +55,6 @@ static size_t workspace_of(const dl_program *program, const dl_instruction *inst
     case DL_OP_DENSE_FORWARD:
     case DL_OP_DENSE_BACKWARD_DATA:
     case DL_OP_DENSE_BACKWARD_WEIGHTS:
-    case DL_OP_EMBEDDING_DENSE_FORWARD:
-    case DL_OP_EMBEDDING_DENSE_BACKWARD_WEIGHTS:
     case DL_OP_LSTM_FORWARD:
     case DL_OP_LSTM_BACKWARD_DATA:
     case DL_OP_LSTM_BACKWARD_WEIGHTS:
@@ -65,34 +66,34 @@ static size_t workspace_of(const dl_program *program, const dl_instruction *inst
     }
 }
 
-static bool ask(const dl_gpu_answers *answers, const dl_program *program, const dl_instruction *instruction,
-                dl_text *work, dl_gpu_answer *answer, dl_status *status) {
-    dl_text_clear(work);
-    if (answers == NULL || instruction->type != DL_DO_OPERATION || *status != DL_OK) {
-        return false;
-    }
-    *status = dl_instruction_work(program, instruction, work);
-    return *status == DL_OK && dl_gpu_answers_find(answers, work->data, answer);
-}
-
-/* The largest workspace of all instructions: they follow one another. */
-static dl_status add_workspace(const dl_plan *plan, const dl_gpu_answers *answers, dl_device_memory *out) {
-    size_t *largest = &out->storage[DL_STORE_WORKSPACE];
+/* Fills *answer where the driver was asked; it was for devices opened without flags. */
+static dl_status ask(const dl_gpu_answers *answers, const dl_plan *plan, const dl_program *program,
+                     const dl_instruction *instruction, dl_gpu_answer *answer, bool *asked) {
+    const dl_device *device = plan->options.device;
     dl_text work = {0};
-    dl_status status = DL_OK;
-    *largest = 0;
-    for (int p = 0; p < plan->n_programs; p++) {
-        for (int i = 0; i < plan->program[p]->n_instructions; i++) {
-            const dl_instruction *instruction = &plan->program[p]->instruction[i];
-            dl_gpu_answer answer = {.workspace = workspace_of(plan->program[p], instruction)};
-            if (!ask(answers, plan->program[p], instruction, &work, &answer, &status)) {
-                out->estimated[DL_STORE_WORKSPACE] |= answer.workspace > 0;
-            }
-            *largest = answer.workspace > *largest ? answer.workspace : *largest;
-        }
+    *asked = false;
+    if (answers == NULL || instruction->type != DL_DO_OPERATION || device->deterministic || device->tf32) {
+        return DL_OK;
     }
+    const dl_status status = dl_instruction_work(program, instruction, &work);
+    *asked = status == DL_OK && dl_gpu_answers_find(answers, work.data, answer);
     dl_text_free(&work);
     return status;
+}
+
+/* The largest workspace of a program: instructions follow one another. */
+static dl_status add_workspace(const dl_plan *plan, const dl_program *program, const dl_gpu_answers *answers,
+                               dl_device_memory *out) {
+    size_t *largest = &out->storage[DL_STORE_WORKSPACE];
+    for (int i = 0; i < program->n_instructions; i++) {
+        const dl_instruction *instruction = &program->instruction[i];
+        dl_gpu_answer answer = {.workspace = workspace_of(program, instruction)};
+        bool asked = false;
+        DL_RETURN_IF_ERROR(ask(answers, plan, program, instruction, &answer, &asked));
+        out->estimated[DL_STORE_WORKSPACE] |= !asked && answer.workspace > 0;
+        *largest = answer.workspace > *largest ? answer.workspace : *largest;
+    }
+    return DL_OK;
 }
 
 /* Bytes of the slot of this name; 0 where it is absent. */
@@ -102,43 +103,40 @@ static size_t slot_bytes(const dl_program *program, const dl_instruction *instru
 }
 
 /* What an LSTM layer keeps on the GPU beyond what ref keeps: weight spaces, padding. */
-static dl_status add_lstm(const dl_program *program, const dl_instruction *instruction,
+static dl_status add_lstm(const dl_plan *plan, const dl_instruction *instruction,
                           const dl_gpu_answers *answers, dl_device_memory *out) {
-    dl_text work = {0};
-    dl_status status = DL_OK;
+    const dl_program *program = plan->program[0];
+    const size_t kept = slot_bytes(program, instruction, "reserve");
     dl_gpu_answer answer = {0};
-    if (ask(answers, program, instruction, &work, &answer, &status)) {
-        const size_t kept = slot_bytes(program, instruction, "reserve");
-        out->storage[DL_STORE_COPY] += answer.reserve > kept ? answer.reserve - kept : 0;
-    } else {
-        out->estimated[DL_STORE_COPY] = true;
-        out->storage[DL_STORE_COPY] +=
-            2 * (slot_bytes(program, instruction, "w_ih") + slot_bytes(program, instruction, "w_hh") +
-                 slot_bytes(program, instruction, "b"));
+    bool asked = false;
+    DL_RETURN_IF_ERROR(ask(answers, plan, program, instruction, &answer, &asked));
+    if (!asked) {
+        answer.reserve =
+            kept + 2 * (slot_bytes(program, instruction, "w_ih") + slot_bytes(program, instruction, "w_hh") +
+                        slot_bytes(program, instruction, "b"));
     }
-    dl_text_free(&work);
-    return status;
+    out->estimated[DL_STORE_COPY] |= !asked;
+    out->storage[DL_STORE_COPY] += answer.reserve > kept ? answer.reserve - kept : 0;
+    return DL_OK;
 }
 
 /* Filters lie on the GPU as [K, R, S, C]: copies, where that is another order. */
 static void add_filters(const dl_program *program, const dl_instruction *instruction, dl_device_memory *out) {
     const int w = instruction->slot[dl_op_slot(dl_op_info_of(instruction->kind), "w")];
-    const dl_shape *shape = &program->slot[w].tensor.shape;
-    if (shape->dim[1] > 1 && shape->dim[2] * shape->dim[3] > 1) {
+    if (dl_filters_reorder(&program->slot[w].tensor.shape)) {
         out->storage[DL_STORE_COPY] += program->slot[w].n_bytes;
     }
 }
 
 static dl_status add_copies(const dl_plan *plan, const dl_gpu_answers *answers, dl_device_memory *out) {
     const dl_program *training = plan->program[0];
-    out->storage[DL_STORE_COPY] = 0;
     for (int i = 0; i < training->n_instructions; i++) {
         const dl_instruction *instruction = &training->instruction[i];
         if (instruction->type != DL_DO_OPERATION || instruction->micro > 0) {
             continue;
         }
         if (instruction->kind == DL_OP_LSTM_LAYER_FORWARD) {
-            DL_RETURN_IF_ERROR(add_lstm(training, instruction, answers, out));
+            DL_RETURN_IF_ERROR(add_lstm(plan, instruction, answers, out));
         } else if (instruction->kind == DL_OP_CONV2D_FORWARD) {
             add_filters(training, instruction, out);
         }
@@ -146,16 +144,20 @@ static dl_status add_copies(const dl_plan *plan, const dl_gpu_answers *answers, 
     return DL_OK;
 }
 
-dl_status dl_device_check_memory(const dl_session *session, const dl_gpu_answers *answers,
-                                 dl_device_memory *out) {
+/* Memory of the session's plan on a GPU with these answers (or NULL). */
+static dl_status memory_of(const dl_session *session, const dl_gpu_answers *answers, dl_device_memory *out) {
+    const dl_plan *plan = session->plan;
     const bool exchanges = dl_session_ranks(session) > 1;
     const size_t context = dl_gpu_answers_context(answers);
     *out = (dl_device_memory){.context =
                                   (context > 0 ? context : context_bytes) + (exchanges ? exchange_bytes : 0),
                               .context_estimated = context == 0 || exchanges};
-    dl_plan_memory(session->plan, out->storage);
-    DL_RETURN_IF_ERROR(add_workspace(session->plan, answers, out));
-    DL_RETURN_IF_ERROR(add_copies(session->plan, answers, out));
+    dl_plan_memory(plan, out->storage);
+    out->storage[DL_STORE_WORKSPACE] = out->storage[DL_STORE_COPY] = 0;
+    for (int p = 0; p < plan->n_programs; p++) {
+        DL_RETURN_IF_ERROR(add_workspace(plan, plan->program[p], answers, out));
+    }
+    DL_RETURN_IF_ERROR(add_copies(plan, answers, out));
     out->total = out->context;
     for (int s = 0; s < DL_N_STORAGES; s++) {
         out->total += out->storage[s];
@@ -165,20 +167,25 @@ dl_status dl_device_check_memory(const dl_session *session, const dl_gpu_answers
 
 /* --- the largest batch --- */
 
+/* What sessions of other batches are opened from. */
+typedef struct search {
+    dl_setup *setup;
+    int n_ranks;
+    const dl_gpu_answers *answers;
+} search;
+
 /* Bytes that a global batch takes. */
-static dl_status probe(dl_setup *setup, int n_ranks, const dl_gpu_answers *answers, int64_t batch,
-                       size_t *total) {
-    const int64_t own = setup->config->train.batch_size;
+static dl_status probe(const search *s, int64_t batch, size_t *total) {
+    int64_t *configured = &s->setup->config->train.batch_size;
+    const int64_t own = *configured;
     dl_session *session = NULL;
-    setup->config->train.batch_size = batch;
     dl_device_memory memory = {0};
-    dl_status status = dl_setup_session(setup, NULL, n_ranks, 1, true, true, &session);
-    if (status == DL_OK) {
-        status = dl_device_check_memory(session, answers, &memory);
-    }
+    *configured = batch;
+    dl_status status = dl_setup_session(s->setup, NULL, s->n_ranks, 1, true, true, &session);
+    status = status == DL_OK ? memory_of(session, s->answers, &memory) : status;
     *total = memory.total;
     dl_session_close(&session);
-    setup->config->train.batch_size = own;
+    *configured = own;
     return status;
 }
 
@@ -192,22 +199,22 @@ static int64_t between(int64_t low, size_t at_low, int64_t high, size_t at_high,
 
 /* In units of check->step. Doubles until it does not fit, then narrows by interpolation and halving in turn.
  */
-static dl_status find_largest(dl_setup *setup, int n_ranks, dl_device_check *check) {
+static dl_status find_largest(const search *s, dl_device_check *check) {
     const int64_t most = most_samples / check->step;
     int64_t low = 0, high = 1;
     size_t at_low = 0, at_high = 0;
-    DL_RETURN_IF_ERROR(probe(setup, n_ranks, check->answers, check->step, &at_high));
+    DL_RETURN_IF_ERROR(probe(s, check->step, &at_high));
     while (at_high <= check->capacity && low < most) {
         low = high;
         at_low = at_high;
         high = 2 * high < most ? 2 * high : most;
-        DL_RETURN_IF_ERROR(probe(setup, n_ranks, check->answers, high * check->step, &at_high));
+        DL_RETURN_IF_ERROR(probe(s, high * check->step, &at_high));
     }
     for (int i = 0; low > 0 && high - low > 1 && i < MAX_PROBES; i++) {
         const int64_t middle =
             i % 3 == 2 ? low + (high - low) / 2 : between(low, at_low, high, at_high, check->capacity);
         size_t at_middle = 0;
-        DL_RETURN_IF_ERROR(probe(setup, n_ranks, check->answers, middle * check->step, &at_middle));
+        DL_RETURN_IF_ERROR(probe(s, middle * check->step, &at_middle));
         const bool fits = at_middle <= check->capacity;
         *(fits ? &low : &high) = middle;
         *(fits ? &at_low : &at_high) = at_middle;
@@ -217,14 +224,18 @@ static dl_status find_largest(dl_setup *setup, int n_ranks, dl_device_check *che
 }
 
 dl_status dl_device_check_run(dl_setup *setup, int n_ranks, const dl_session *session, const dl_gpu_spec *gpu,
-                              const dl_gpu_answers *answers, dl_device_check *out) {
+                              dl_device_check *out) {
     *out = (dl_device_check){.gpu = gpu,
-                             .answers = answers,
                              .capacity = (size_t)(gpu->memory_mebibytes * 1024.0 * 1024.0),
                              .step =
                                  (int64_t)session->plan->options.n_ranks * session->plan->options.accumulate};
-    DL_RETURN_IF_ERROR(dl_device_check_memory(session, answers, &out->memory));
-    return find_largest(setup, n_ranks, out);
+    dl_gpu_answers *answers = NULL;
+    DL_RETURN_IF_ERROR(dl_gpu_answers_open(gpu->name, &answers));
+    const search s = {.setup = setup, .n_ranks = n_ranks, .answers = answers};
+    dl_status status = memory_of(session, answers, &out->memory);
+    status = status == DL_OK ? find_largest(&s, out) : status;
+    dl_gpu_answers_close(&answers);
+    return status;
 }
 
 /* --- for a person --- */

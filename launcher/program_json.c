@@ -18,7 +18,7 @@ static json_t *json_of_slots(const dl_program *program, const dl_instruction *in
 
 static json_t *json_of_instruction(const dl_plan *plan, const dl_program *program, int at) {
     const dl_instruction *instruction = &program->instruction[at];
-    const dl_op *op = instruction->n_parts > 0 ? instruction->part[0].op : instruction->op;
+    const dl_op *op = dl_instruction_op(instruction);
     char name[64];
     json_t *object = json_pack("{s:s, s:s, s:s, s:o}", "name", dl_instruction_name(instruction, name), "lane",
                                dl_lane_name(instruction->lane), "phase", dl_phase_name(instruction->phase),

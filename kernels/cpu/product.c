@@ -40,11 +40,6 @@ typedef struct plan {
     const dl_layout *chosen[N_ROLES];
 } plan;
 
-static bool is_convolution(dl_op_kind kind) {
-    return kind == DL_OP_CONV2D_FORWARD || kind == DL_OP_CONV2D_BACKWARD_DATA ||
-           kind == DL_OP_CONV2D_BACKWARD_WEIGHTS;
-}
-
 static pass pass_of(dl_op_kind kind) {
     switch (kind) {
     case DL_OP_CONV2D_FORWARD:
@@ -59,7 +54,7 @@ static pass pass_of(dl_op_kind kind) {
 }
 
 static bool is_product(dl_op_kind kind) {
-    return is_convolution(kind) || kind == DL_OP_DENSE_FORWARD || kind == DL_OP_DENSE_BACKWARD_DATA ||
+    return dl_op_is_convolution(kind) || kind == DL_OP_DENSE_FORWARD || kind == DL_OP_DENSE_BACKWARD_DATA ||
            kind == DL_OP_DENSE_BACKWARD_WEIGHTS;
 }
 
@@ -115,7 +110,7 @@ static dl_status describe_hint(plan *p) {
 static dl_status plan_init(plan *p, const dl_device *device, const dl_op_desc *desc) {
     *p = (plan){.desc = desc, .pass = pass_of(desc->kind)};
     p->device = (dl_cpu_device *)(uintptr_t)device;
-    p->shim.convolution = is_convolution(desc->kind);
+    p->shim.convolution = dl_op_is_convolution(desc->kind);
     p->shim.training = true; /* inference would take other weight layouts for Winograd */
     p->shim.algorithm = desc->algorithm == 1 ? dnnl_convolution_winograd : dnnl_convolution_direct;
     if (p->shim.convolution) {
@@ -336,7 +331,8 @@ static dl_status add_calls(const plan *p, dl_cpu_calls_op *op) {
 /* oneDNN 2.6's 1x1 kernels for bfloat16 give wrong gradients of plain images whose channels are no multiple
  * of 16 (found by the conformance suite: 17 to 19 channels). */
 static bool is_wrong(const dl_op_desc *desc, const char *implementation) {
-    const dl_conv2d_sizes z = is_convolution(desc->kind) ? dl_conv2d_sizes_of(desc) : (dl_conv2d_sizes){0};
+    const dl_conv2d_sizes z =
+        dl_op_is_convolution(desc->kind) ? dl_conv2d_sizes_of(desc) : (dl_conv2d_sizes){0};
     return strncmp(implementation, "jit_bf16_1x1", 12) == 0 && (z.c % 16 != 0 || z.k % 16 != 0);
 }
 
@@ -410,7 +406,7 @@ done:
 }
 
 int dl_cpu_product_algorithms(const dl_device *device, const dl_op_desc *desc) {
-    if (!is_convolution(desc->kind) || !dl_cpu_product_takes(device, desc)) {
+    if (!dl_op_is_convolution(desc->kind) || !dl_cpu_product_takes(device, desc)) {
         return 1;
     }
     plan p;
@@ -430,7 +426,7 @@ int dl_cpu_product_algorithms(const dl_device *device, const dl_op_desc *desc) {
 
 const char *dl_cpu_product_algorithm_name(const dl_device *device, const dl_op_desc *desc, int algorithm) {
     (void)device;
-    if (!is_convolution(desc->kind)) {
+    if (!dl_op_is_convolution(desc->kind)) {
         return "default";
     }
     return algorithm == 1 ? "winograd" : "direct";

@@ -3,11 +3,11 @@
 #include "base/mem.h"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/layouts.h"
+#include "kernels/ops/sizes.h"
 
 dl_status dl_cuda_weights_layout(const dl_tensor_desc *weights, const dl_layout **out) {
-    const int64_t *dim = weights->shape.dim;
     *out = NULL;
-    if (dim[1] == 1 || dim[2] * dim[3] == 1) {
+    if (!dl_filters_reorder(&weights->shape)) {
         return DL_OK;
     }
     return dl_cuda_layout_of(DL_CUDA_KRSC, dl_tensor_plain_bytes(weights), out);

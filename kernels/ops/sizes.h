@@ -10,6 +10,11 @@ typedef struct dl_conv2d_sizes {
     int64_t n, h, w, c, k, p, q, r, s, groups, c_group, k_group;
 } dl_conv2d_sizes;
 
+/* Do filters [k, c, r, s] lie in another order as [k, r, s, c]: several channels of several cells? */
+static inline bool dl_filters_reorder(const dl_shape *filters) {
+    return filters->dim[1] != 1 && filters->dim[2] * filters->dim[3] != 1;
+}
+
 /* x [n, h, w, c], y [n, p, q, c], window r x s. */
 typedef struct dl_pooling2d_sizes {
     int64_t n, h, w, c, p, q, r, s;

@@ -3,6 +3,10 @@
 
 #include <stdio.h>
 
+const dl_op *dl_instruction_op(const dl_instruction *instruction) {
+    return instruction->n_parts > 0 ? instruction->part[0].op : instruction->op;
+}
+
 const char *dl_instruction_name(const dl_instruction *instruction, char out[64]) {
     static const char *const activations[] = {"", "+relu", "+tanh", "+sigmoid"};
     switch (instruction->type) {
@@ -42,8 +46,7 @@ dl_status dl_instruction_work(const dl_program *program, const dl_instruction *i
             out, " %s%s%s%s", info->slots[s].name, dl_shape_text(&tensor->shape, shape),
             tensor->dtype == DL_F32 ? "" : " ", tensor->dtype == DL_F32 ? "" : dl_dtype_name(tensor->dtype)));
     }
-    if (instruction->kind != DL_OP_CONV2D_FORWARD && instruction->kind != DL_OP_CONV2D_BACKWARD_DATA &&
-        instruction->kind != DL_OP_CONV2D_BACKWARD_WEIGHTS) {
+    if (!dl_op_is_convolution(instruction->kind)) {
         return DL_OK;
     }
     DL_RETURN_IF_ERROR(append_numbers("stride", conv->stride, 2, out));
@@ -62,7 +65,7 @@ static dl_status print_slot(const dl_program *program, const char *role, int num
 
 static dl_status print_instruction(const dl_plan *plan, const dl_program *program, int at, dl_text *out) {
     const dl_instruction *instruction = &program->instruction[at];
-    const dl_op *op = instruction->n_parts > 0 ? instruction->part[0].op : instruction->op;
+    const dl_op *op = dl_instruction_op(instruction);
     char name[64];
     DL_RETURN_IF_ERROR(dl_text_append(out, "%4d %-7s %-8s %-34s", at, dl_lane_name(instruction->lane),
                                       dl_phase_name(instruction->phase),

@@ -135,12 +135,15 @@ typedef struct dl_program {
  * instruction and slot. Takes some milliseconds for ten thousand instructions; dl_plan_seal calls it. */
 DL_NODISCARD dl_status dl_program_verify(const dl_program *program);
 
+/* What it runs, of one in pieces the first; NULL: no operation, or not prepared. */
+const dl_op *dl_instruction_op(const dl_instruction *instruction);
+
 /* "conv2d_forward+relu" into out; returns out. */
 const char *dl_instruction_name(const dl_instruction *instruction, char out[64]);
 
 /* Appends what an operation is asked, whichever layer asks: "conv2d_forward+relu x[8,28,28,1] w[...] ...
- * stride 1,1 padding 0,0,0,0 groups 1", types that are not float32 behind the shapes. One device does the
- * same for the same text, in the same memory and time. */
+ * stride 1,1 padding 0,0,0,0 groups 1", types that are not float32 behind the shapes. Of the attributes only
+ * those that choices and memory depend on, beside how the device was opened. */
 DL_NODISCARD dl_status dl_instruction_work(const dl_program *program, const dl_instruction *instruction,
                                            dl_text *out);
 

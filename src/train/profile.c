@@ -72,7 +72,7 @@ static const char *row_name(const dl_program *program, const dl_instruction *ins
 static void show_row(const dl_plan *plan, const dl_program *program, const row *r, double share, double runs,
                      dl_console *console) {
     const dl_instruction *instruction = &program->instruction[r->instruction];
-    const dl_op *op = instruction->n_parts > 0 ? instruction->part[0].op : instruction->op;
+    const dl_op *op = dl_instruction_op(instruction);
     char name[128];
     dl_console_note(console, "%8.3f ms %5.1f %%  %-34s %-18s %s", 1e3 * r->seconds / runs, 100.0 * share,
                     row_name(program, instruction, name),

@@ -199,8 +199,7 @@ class Runner:
         threads = []
         while self.waiting:
             with self.changed:
-                self.changed.wait_for(lambda: self.first_that_fits() is not None)
-                test = self.first_that_fits()
+                test = self.changed.wait_for(self.first_that_fits)
                 self.waiting.remove(test)
                 self.free -= test.slots
             threads.append(threading.Thread(target=self.one, args=(test,)))

@@ -3,7 +3,6 @@ is no GPU."""
 import json
 import os
 import re
-import threading
 
 import setting
 import training
@@ -47,14 +46,9 @@ def name_of(gpu):
 def context_bytes():
     """What nvidia-smi sees of a small training beyond what its plan takes."""
     _, report = programs('mnist_cnn.yaml')
-    stop, used = threading.Event(), [0]
-    watcher = threading.Thread(target=training.most_used, args=(stop, used))
-    watcher.start()
-    setting.dltrain('bench', setting.config('mnist_cnn.yaml'), f'backend={setting.BACKEND}', '--steps', '200')
-    stop.set()
-    watcher.join()
+    _, used = training.bench_memory('mnist_cnn.yaml', '--steps', '200')
     on_host = ('total', 'host', 'snapshot')
-    return (max(used) << 20) - sum(n for kind, n in report['memory'].items() if kind not in on_host)
+    return (used << 20) - sum(n for kind, n in report['memory'].items() if kind not in on_host)
 
 
 def keep(gpu, asked):

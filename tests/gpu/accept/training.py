@@ -76,12 +76,21 @@ def graph():
             'kept': same and not said}
 
 
-def most_used(stop, found):
-    """MiB of all programs on the GPU while one runs."""
-    while not stop.is_set():
-        numbers = re.findall(r'\d+', setting.nvidia_smi('compute-apps=used_memory'))
-        found.append(sum(map(int, numbers)))
-        time.sleep(0.2)
+def bench_memory(name, *words):
+    """A benchmark, and the most MiB that all programs on the GPU had while it ran."""
+    stop, found = threading.Event(), [0]
+
+    def watch():
+        while not stop.is_set():
+            found.append(sum(map(int, re.findall(r'\d+', setting.nvidia_smi('compute-apps=used_memory')))))
+            time.sleep(0.2)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    done = setting.dltrain('bench', setting.config(name), f'backend={setting.BACKEND}', *words)
+    stop.set()
+    watcher.join()
+    return done, max(found)
 
 
 def memory(name, *words):
@@ -89,16 +98,11 @@ def memory(name, *words):
     if setting.REHEARSAL:
         return {'name': f'memory {name}', 'value': 'needs a GPU', 'kept': True}
     predicted = json.loads(setting.dltrain('check', setting.config(name), '--device', 'h200', '--json', *words).out)
-    stop, found = threading.Event(), [0]
-    watcher = threading.Thread(target=most_used, args=(stop, found))
-    watcher.start()
-    done = setting.dltrain('bench', setting.config(name), 'backend=cuda', '--steps', '50', *words)
-    stop.set()
-    watcher.join()
+    done, taken = bench_memory(name, '--steps', '50', *words)
     if done.code != 0:
         return {'name': f'memory {name}', 'value': done.why(), 'kept': False}
-    ratio = predicted['memory_bytes']['total'] / (1 << 20) / max(1, max(found))
-    return {'name': f'memory {name}: predicted over taken', 'value': round(ratio, 3), 'taken_mib': max(found),
+    ratio = predicted['memory_bytes']['total'] / (1 << 20) / max(1, taken)
+    return {'name': f'memory {name}: predicted over taken', 'value': round(ratio, 3), 'taken_mib': taken,
             'predicted': predicted['memory_bytes'], 'kept': 0.95 <= ratio <= 1.05}
 
 
