@@ -62,11 +62,6 @@ static bool locate(const candidates *c, int algorithm, int *form, int *engine) {
     return *form < N_FORMS;
 }
 
-static bool is_convolution(dl_op_kind kind) {
-    return kind == DL_OP_CONV2D_FORWARD || kind == DL_OP_CONV2D_BACKWARD_DATA ||
-           kind == DL_OP_CONV2D_BACKWARD_WEIGHTS;
-}
-
 /* The desc whose graph is asked for: weights in the layout they will have. */
 static dl_status settle_layouts(const dl_op_desc *desc, dl_op_desc *out) {
     const int w = dl_op_slot(dl_op_info_of(desc->kind), "w");
@@ -88,7 +83,7 @@ static bool ask(const dl_device *device, const dl_op_desc *desc, candidates *out
     if (w >= 0) {
         free_desc.slot[w].layout = &dl_layout_any;
     }
-    return is_convolution(desc->kind) && dl_op_samples(desc) > 0 &&
+    return dl_op_is_convolution(desc->kind) && dl_op_samples(desc) > 0 &&
            settle_layouts(&free_desc, &settled) == DL_OK &&
            find_candidates((dl_cuda_device *)(uintptr_t)device, &settled, out) == DL_OK;
 }
