@@ -7,6 +7,7 @@
 #include "launcher/binding.h"
 #include "launcher/hosts.h"
 #include "launcher/lost_peer.h"
+#include "launcher/signals.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -49,11 +50,13 @@ static void read_host(char out[64]) {
 }
 
 /* Joins the ranks. Until they are, the system ends them with the launcher that started them: PMIx may wait
- * for ever for the answer of one that died. Later MPI notices by itself. */
+ * for ever for the answer of one that died. Later MPI notices by itself. MPI writes to connections that end
+ * with the other host's rank, and SIGPIPE would end this one without a word. */
 static dl_status join_ranks(dl_comm **out) {
     if (!dl_comm_mpi_launched()) {
         return dl_comm_self_create(out);
     }
+    DL_RETURN_IF_ERROR(dl_signals_ignore(SIGPIPE));
     (void)prctl(PR_SET_PDEATHSIG, (unsigned long)SIGKILL, 0UL, 0UL, 0UL);
     const dl_status status = dl_comm_mpi_create(out);
     (void)prctl(PR_SET_PDEATHSIG, 0UL, 0UL, 0UL, 0UL);

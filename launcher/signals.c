@@ -31,6 +31,13 @@ static void on_signal(int number) {
     }
 }
 
+dl_status dl_signals_ignore(int number) {
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    DL_RETURN_ERROR_IF(sigaction(number, &ignore, NULL) != 0, DL_ERR_INTERNAL, "cannot ignore signal %d: %s",
+                       number, strerror(errno));
+    return DL_OK;
+}
+
 dl_status dl_signals_install(void) {
     static const int numbers[] = {SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
@@ -43,10 +50,8 @@ dl_status dl_signals_install(void) {
                            "cannot catch signal %d: %s", numbers[i], strerror(errno));
     }
     /* A write beyond the limit of a file's size is then an error, which is told. */
-    const struct sigaction ignore = {.sa_handler = SIG_IGN};
-    DL_RETURN_ERROR_IF(sigaction(SIGXFSZ, &ignore, NULL) != 0, DL_ERR_INTERNAL, "cannot ignore signal %d: %s",
-                       SIGXFSZ, strerror(errno));
-    return DL_OK;
+    DL_RETURN_IF_ERROR(dl_signals_ignore(SIGXFSZ));
+    return dl_signals_ignore(SIGPIPE); /* the console falls silent, the training goes on */
 }
 
 int dl_signals_pending(void) {

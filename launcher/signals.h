@@ -7,7 +7,10 @@
 
 #include <stdatomic.h>
 
-/* Catches SIGINT, SIGTERM, SIGUSR1, SIGUSR2; ignores SIGXFSZ. */
+/* What would have raised it is an error of that call instead. */
+DL_NODISCARD dl_status dl_signals_ignore(int number);
+
+/* Catches SIGINT, SIGTERM, SIGUSR1, SIGUSR2; ignores SIGXFSZ and SIGPIPE. */
 DL_NODISCARD dl_status dl_signals_install(void);
 
 /* Number of the first signal received, 0 when none; with DL_STOP_UNSAVED (train/trainer.h) after the second.

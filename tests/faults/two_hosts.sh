@@ -1,5 +1,5 @@
 #!/bin/bash
-# TEST tier=default timeout=120 needs=python
+# TEST tier=default timeout=120 slots=1 needs=python
 # The ends of a job on two hosts (tests/lib/hosts.sh): an error of one rank is told once and ends all, a killed rank
 # ends all, nothing hangs.
 . "$(dirname "$0")/../lib/common.sh"
