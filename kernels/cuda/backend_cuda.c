@@ -170,9 +170,10 @@ static int cuda_n_algorithms(const dl_device *device, const dl_op_desc *desc) {
 
 static const char *cuda_algorithm_name(const dl_device *device, const dl_op_desc *desc, int algorithm) {
     const dl_cuda_kind *kind = find(desc);
-    return kind != NULL && kind->algorithm_name != NULL
-               ? kind->algorithm_name(unlocked(device), desc, algorithm)
-               : "default";
+    if (kind != NULL && kind->algorithm_name != NULL) {
+        return kind->algorithm_name(unlocked(device), desc, algorithm);
+    }
+    return algorithm == 0 ? "default" : NULL;
 }
 
 /* ---- memory ---- */

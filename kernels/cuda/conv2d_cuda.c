@@ -95,9 +95,11 @@ static int n_algorithms(dl_device *device, const dl_op_desc *desc) {
 static const char *algorithm_name(dl_device *device, const dl_op_desc *desc, int algorithm) {
     candidates found;
     int form = 0, engine = 0;
-    return ask(device, desc, &found) && locate(&found, algorithm, &form, &engine)
-               ? dl_graph_engine_name(found.engines[form], engine)
-               : "default";
+    if (!ask(device, desc, &found)) {
+        return algorithm == 0 ? "default" : NULL;
+    }
+    return locate(&found, algorithm, &form, &engine) ? dl_graph_engine_name(found.engines[form], engine)
+                                                     : NULL;
 }
 
 /* --- the operation --- */

@@ -44,20 +44,15 @@ typedef struct dl_rnn {
 bool dl_rnn_takes(const dl_lstm_layer_sizes *sizes, dl_dtype dtype);
 
 /* The algorithms that train a layer of this shape (its own is not looked at) on this device, the standard one
- * first. Each of the others, which keep the recurrent weights on the processors from position to position
- * ("persistent"), has run there once, forwards and backwards: that is tried when a shape is first asked for.
- * (rnn_algorithms.c) */
-typedef struct dl_rnn_algorithms {
-    int n;
-    cudnnRNNAlgo_t algorithm[CUDNN_RNN_ALGO_COUNT];
-} dl_rnn_algorithms;
-
-DL_NODISCARD dl_status dl_rnn_algorithms_of(dl_device *device, const dl_rnn_shape *shape,
-                                            dl_rnn_algorithms *out);
+ * first: how many there are; which one is number `number`, false where there are fewer. Each of the others,
+ * which keep the recurrent weights on the processors from position to position ("persistent"), is tried when
+ * it is first asked for, forwards and backwards: to count them is to try them all. (rnn_algorithms.c) */
+int dl_rnn_n_algorithms(dl_device *device, const dl_rnn_shape *shape);
+bool dl_rnn_find_algorithm(dl_device *device, const dl_rnn_shape *shape, int number, cudnnRNNAlgo_t *out);
+void dl_rnn_forget_algorithms(dl_cuda_device *device);
 const char *dl_rnn_algorithm_name(cudnnRNNAlgo_t algorithm);
 /* The persistent ones come with two biases alone, of the inputs and of the outputs before. */
 bool dl_rnn_has_two_biases(cudnnRNNAlgo_t algorithm);
-void dl_rnn_forget_algorithms(dl_cuda_device *device);
 
 /* The descriptors alone, for which no GPU is needed. Destroy also what a failed call left. */
 DL_NODISCARD dl_status dl_rnn_describe(const dl_rnn_shape *shape, dl_rnn *out);

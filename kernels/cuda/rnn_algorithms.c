@@ -7,10 +7,12 @@
 
 enum { ALIGN = 256 };
 
+/* A shape that was asked for, and which of the algorithms tried so far run. */
 typedef struct dl_rnn_known {
     struct dl_rnn_known *next;
     dl_rnn_shape shape;
-    dl_rnn_algorithms found;
+    int n, n_tried;
+    cudnnRNNAlgo_t algorithm[CUDNN_RNN_ALGO_COUNT];
 } dl_rnn_known;
 
 /* --- trying one --- */
@@ -82,37 +84,56 @@ static bool runs(dl_device *device, const dl_rnn_shape *shape) {
 
 /* --- what is known --- */
 
-static void find(dl_device *device, const dl_rnn_shape *shape, dl_rnn_algorithms *out) {
-    dl_rnn_shape candidate = *shape;
-    *out = (dl_rnn_algorithms){.n = 1, .algorithm = {CUDNN_RNN_ALGO_STANDARD}};
-    for (int a = CUDNN_RNN_ALGO_STANDARD + 1; a < CUDNN_RNN_ALGO_COUNT; a++) {
-        candidate.algorithm = (cudnnRNNAlgo_t)a;
-        if (runs(device, &candidate)) {
-            out->algorithm[out->n++] = candidate.algorithm;
-        }
-    }
-}
-
 static bool same(const dl_rnn_shape *a, const dl_rnn_shape *b) {
     return a->sizes.n == b->sizes.n && a->sizes.t == b->sizes.t && a->sizes.inputs == b->sizes.inputs &&
            a->sizes.h == b->sizes.h && a->dtype == b->dtype && a->training == b->training &&
            a->tf32 == b->tf32;
 }
 
-dl_status dl_rnn_algorithms_of(dl_device *device, const dl_rnn_shape *shape, dl_rnn_algorithms *out) {
-    dl_cuda_device *self = dl_cuda_device_of(device);
-    dl_rnn_known *known = self->rnns;
+static dl_status known_of(dl_cuda_device *device, const dl_rnn_shape *shape, dl_rnn_known **out) {
+    dl_rnn_known *known = device->rnns;
     while (known != NULL && !same(&known->shape, shape)) {
         known = known->next;
     }
     if (known == NULL) {
         DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *known, &known));
-        *known = (dl_rnn_known){.next = self->rnns, .shape = *shape};
-        find(device, shape, &known->found);
-        self->rnns = known;
+        *known = (dl_rnn_known){
+            .next = device->rnns, .shape = *shape, .n = 1, .n_tried = 1}; /* the standard one */
+        device->rnns = known;
     }
-    *out = known->found;
+    *out = known;
     return DL_OK;
+}
+
+/* Tries on until `wanted` are known, or none is left. */
+static void try_until(dl_device *device, dl_rnn_known *known, int wanted) {
+    while (known->n < wanted && known->n_tried < CUDNN_RNN_ALGO_COUNT) {
+        dl_rnn_shape candidate = known->shape;
+        candidate.algorithm = (cudnnRNNAlgo_t)known->n_tried++;
+        if (runs(device, &candidate)) {
+            known->algorithm[known->n++] = candidate.algorithm;
+        }
+    }
+}
+
+bool dl_rnn_find_algorithm(dl_device *device, const dl_rnn_shape *shape, int number, cudnnRNNAlgo_t *out) {
+    dl_rnn_known *known = NULL;
+    *out = CUDNN_RNN_ALGO_STANDARD;
+    if (number == 0 || known_of(dl_cuda_device_of(device), shape, &known) != DL_OK) {
+        return number == 0;
+    }
+    try_until(device, known, number + 1);
+    *out = number < known->n ? known->algorithm[number] : CUDNN_RNN_ALGO_STANDARD;
+    return number < known->n;
+}
+
+int dl_rnn_n_algorithms(dl_device *device, const dl_rnn_shape *shape) {
+    dl_rnn_known *known = NULL;
+    if (known_of(dl_cuda_device_of(device), shape, &known) != DL_OK) {
+        return 1;
+    }
+    try_until(device, known, CUDNN_RNN_ALGO_COUNT);
+    return known->n;
 }
 
 void dl_rnn_forget_algorithms(dl_cuda_device *device) {

@@ -169,39 +169,36 @@ static dl_rnn_shape shape_of(const dl_device *device, const dl_op_desc *desc) {
 
 /* Others than the standard one are for training, whose choices are measured; what persistent kernels promise
  * of the order of sums nobody says. */
-static dl_status find_algorithms(dl_device *device, const dl_op_desc *desc, dl_rnn_algorithms *out) {
+static bool has_choice(const dl_device *device, const dl_op_desc *desc) {
+    return shape_of(device, desc).training && !device->deterministic && dl_op_samples(desc) > 0;
+}
+
+static bool find_algorithm(dl_device *device, const dl_op_desc *desc, int number, cudnnRNNAlgo_t *out) {
     const dl_rnn_shape shape = shape_of(device, desc);
-    *out = (dl_rnn_algorithms){.n = 1, .algorithm = {CUDNN_RNN_ALGO_STANDARD}};
-    return !shape.training || device->deterministic || dl_op_samples(desc) == 0
-               ? DL_OK
-               : dl_rnn_algorithms_of(device, &shape, out);
+    *out = CUDNN_RNN_ALGO_STANDARD;
+    return has_choice(device, desc) ? dl_rnn_find_algorithm(device, &shape, number, out) : number == 0;
 }
 
 static int n_algorithms(dl_device *device, const dl_op_desc *desc) {
-    dl_rnn_algorithms found;
-    return find_algorithms(device, desc, &found) == DL_OK ? found.n : 1;
+    const dl_rnn_shape shape = shape_of(device, desc);
+    return has_choice(device, desc) ? dl_rnn_n_algorithms(device, &shape) : 1;
 }
 
 static const char *algorithm_name(dl_device *device, const dl_op_desc *desc, int algorithm) {
-    dl_rnn_algorithms found;
-    return find_algorithms(device, desc, &found) == DL_OK && algorithm < found.n
-               ? dl_rnn_algorithm_name(found.algorithm[algorithm])
-               : "default";
+    cudnnRNNAlgo_t found;
+    return find_algorithm(device, desc, algorithm, &found) ? dl_rnn_algorithm_name(found) : NULL;
 }
 
 /* The way back reads what its own algorithm has kept: that of the way there. */
 static dl_status choose_algorithm(dl_device *device, const dl_op_desc *desc, const dl_op *forward,
                                   cudnnRNNAlgo_t *out) {
-    dl_rnn_algorithms found;
-    const bool known = forward != NULL && forward->functions == &forward_functions;
-    *out = known ? self_of(forward)->rnn.shape.algorithm : CUDNN_RNN_ALGO_STANDARD;
-    if (known || desc->algorithm == 0) {
+    if (forward != NULL && forward->functions == &forward_functions) {
+        *out = self_of(forward)->rnn.shape.algorithm;
         return DL_OK;
     }
-    DL_RETURN_IF_ERROR(find_algorithms(device, desc, &found));
-    DL_RETURN_ERROR_IF(desc->algorithm >= found.n, DL_ERR_INTERNAL, "cuDNN has %d algorithms for this %s",
-                       found.n, dl_op_info_of(desc->kind)->name);
-    *out = found.algorithm[desc->algorithm];
+    DL_RETURN_ERROR_IF(!find_algorithm(device, desc, desc->algorithm, out), DL_ERR_INTERNAL,
+                       "cuDNN has no algorithm %d for this %s", desc->algorithm,
+                       dl_op_info_of(desc->kind)->name);
     return DL_OK;
 }
 

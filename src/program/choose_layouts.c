@@ -117,7 +117,7 @@ static dl_status rewrite(rewriter *r, dl_instruction instruction) {
         const dl_op_desc desc = dl_precise_desc(r->c, &instruction);
         instruction.algorithm = choice->algorithm[choice->blocked][pass];
         if (instruction.algorithm < 0 ||
-            instruction.algorithm >= dl_device_n_algorithms(r->c->plan->options.device, &desc)) {
+            dl_device_algorithm_name(r->c->plan->options.device, &desc, instruction.algorithm) == NULL) {
             instruction.algorithm = 0; /* not offered for this number of samples */
         }
     }

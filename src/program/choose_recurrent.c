@@ -154,6 +154,11 @@ dl_status dl_measure_recurrent(const dl_compile *c) {
 
 /* --- applying --- */
 
+static bool has_algorithm(const dl_compile *c, const dl_instruction *instruction, int algorithm) {
+    const dl_op_desc desc = dl_candidate_desc(c, instruction, false);
+    return dl_device_algorithm_name(c->plan->options.device, &desc, algorithm) != NULL;
+}
+
 /* Where there are fewer algorithms for another number of samples, the default does. */
 void dl_apply_recurrent(dl_compile *c) {
     dl_program *program = c->program;
@@ -162,7 +167,7 @@ void dl_apply_recurrent(dl_compile *c) {
         dl_instruction *backward = &program->instruction[i];
         if (find_passes(program, backward, &p) && backward->layer >= 0) {
             const int chosen = c->plan->choices->layer[backward->layer].recurrent;
-            const bool offered = chosen > 0 && chosen < n_algorithms(c, p.forward);
+            const bool offered = chosen > 0 && has_algorithm(c, p.forward, chosen);
             backward->algorithm = offered ? chosen : 0;
             program->instruction[backward->forward].algorithm = backward->algorithm;
         }
