@@ -187,9 +187,10 @@ int dl_device_n_algorithms(const dl_device *device, const dl_op_desc *desc) {
 
 const char *dl_device_algorithm_name(const dl_device *device, const dl_op_desc *desc, int algorithm) {
     const dl_device *target = taker(device, desc);
-    return target == NULL || target->backend->algorithm_name == NULL
-               ? "default"
-               : target->backend->algorithm_name(target, desc, algorithm);
+    if (target != NULL && target->backend->algorithm_name != NULL) {
+        return target->backend->algorithm_name(target, desc, algorithm);
+    }
+    return algorithm == 0 ? "default" : NULL;
 }
 
 int dl_device_layouts(dl_device *device, dl_dtype dtype, const dl_shape *shape, const dl_layout **out) {

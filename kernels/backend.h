@@ -129,7 +129,8 @@ struct dl_backend {
     /* What decides how fast it is: the name of the GPU (default: the processor's). */
     const char *(*model)(const dl_device *device);
     /* Number of algorithms for a desc (default 1: algorithm 0). Algorithm numbers mean the same on all ranks.
-     * The name of one that computes by way of a transform begins with "winograd" or "fourier". */
+     * The name of one that computes by way of a transform begins with "winograd" or "fourier"; NULL: there is
+     * none of that number, which may be known long before they are counted. */
     int (*n_algorithms)(const dl_device *device, const dl_op_desc *desc);
     const char *(*algorithm_name)(const dl_device *device, const dl_op_desc *desc, int algorithm);
     /* Layouts beside plain that an activation of this shape could have inside a chain (default: none);

@@ -425,7 +425,9 @@ int dl_cpu_product_algorithms(const dl_device *device, const dl_op_desc *desc) {
 }
 
 const char *dl_cpu_product_algorithm_name(const dl_device *device, const dl_op_desc *desc, int algorithm) {
-    (void)device;
+    if (algorithm > 0 && algorithm >= dl_cpu_product_algorithms(device, desc)) {
+        return NULL;
+    }
     if (!dl_op_is_convolution(desc->kind)) {
         return "default";
     }

@@ -3,6 +3,7 @@
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/graph.h"
 #include "kernels/cuda/layouts.h"
+#include "kernels/cuda/rnn.h"
 
 #include "base/mem.h"
 
@@ -11,6 +12,7 @@
 static void cuda_close(dl_device *base) {
     dl_cuda_device *device = dl_cuda_device_of(base);
     dl_graph_device_destroy(&device->graphs);
+    dl_rnn_forget_algorithms(device);
     if (device->dnn != NULL) {
         (void)cudnnDestroy(device->dnn);
     }
@@ -156,6 +158,24 @@ static dl_status cuda_prepare(dl_device *device, const dl_op_desc *desc, const d
                                  : prepare_kernels(device, desc, kind, out);
 }
 
+/* Asking may add to what the device knows. */
+static dl_device *unlocked(const dl_device *device) {
+    return (dl_device *)(uintptr_t)device;
+}
+
+static int cuda_n_algorithms(const dl_device *device, const dl_op_desc *desc) {
+    const dl_cuda_kind *kind = find(desc);
+    return kind != NULL && kind->n_algorithms != NULL ? kind->n_algorithms(unlocked(device), desc) : 1;
+}
+
+static const char *cuda_algorithm_name(const dl_device *device, const dl_op_desc *desc, int algorithm) {
+    const dl_cuda_kind *kind = find(desc);
+    if (kind != NULL && kind->algorithm_name != NULL) {
+        return kind->algorithm_name(unlocked(device), desc, algorithm);
+    }
+    return algorithm == 0 ? "default" : NULL;
+}
+
 /* ---- memory ---- */
 
 static dl_status memory_create(dl_device *device, size_t n_bytes, void **out) {
@@ -202,8 +222,8 @@ const dl_backend dl_backend_cuda = {
     .memory_destroy = memory_destroy,
     .upload = dl_cuda_upload,
     .download = dl_cuda_download,
-    .n_algorithms = dl_cuda_n_algorithms,
-    .algorithm_name = dl_cuda_algorithm_name,
+    .n_algorithms = cuda_n_algorithms,
+    .algorithm_name = cuda_algorithm_name,
     .own_memory = true,
     .steps_in_flight = 2,
     .streams = &dl_cuda_streams,

@@ -77,28 +77,29 @@ static dl_status settle_layouts(const dl_op_desc *desc, dl_op_desc *out) {
 
 /* What an algorithm number means for a desc, whose weights get the layout they like best. Asking changes
  * nothing but what the device knows. */
-static bool ask(const dl_device *device, const dl_op_desc *desc, candidates *out) {
+static bool ask(dl_device *device, const dl_op_desc *desc, candidates *out) {
     dl_op_desc free_desc = *desc, settled;
     const int w = dl_op_slot(dl_op_info_of(desc->kind), "w");
     if (w >= 0) {
         free_desc.slot[w].layout = &dl_layout_any;
     }
-    return dl_op_is_convolution(desc->kind) && dl_op_samples(desc) > 0 &&
-           settle_layouts(&free_desc, &settled) == DL_OK &&
-           find_candidates((dl_cuda_device *)(uintptr_t)device, &settled, out) == DL_OK;
+    return dl_op_samples(desc) > 0 && settle_layouts(&free_desc, &settled) == DL_OK &&
+           find_candidates(dl_cuda_device_of(device), &settled, out) == DL_OK;
 }
 
-int dl_cuda_n_algorithms(const dl_device *device, const dl_op_desc *desc) {
+static int n_algorithms(dl_device *device, const dl_op_desc *desc) {
     candidates found;
     return ask(device, desc, &found) ? found.n[DL_CONV2D_FUSED] + found.n[DL_CONV2D_BARE] : 1;
 }
 
-const char *dl_cuda_algorithm_name(const dl_device *device, const dl_op_desc *desc, int algorithm) {
+static const char *algorithm_name(dl_device *device, const dl_op_desc *desc, int algorithm) {
     candidates found;
     int form = 0, engine = 0;
-    return ask(device, desc, &found) && locate(&found, algorithm, &form, &engine)
-               ? dl_graph_engine_name(found.engines[form], engine)
-               : "default";
+    if (!ask(device, desc, &found)) {
+        return algorithm == 0 ? "default" : NULL;
+    }
+    return locate(&found, algorithm, &form, &engine) ? dl_graph_engine_name(found.engines[form], engine)
+                                                     : NULL;
 }
 
 /* --- the operation --- */
@@ -253,9 +254,15 @@ static bool takes(const dl_op_desc *desc) {
     return dl_graph_dtype(desc->slot[0].dtype, &ignored);
 }
 
+#define DL_CONV2D_KIND(name)                                                                                 \
+    {                                                                                                        \
+        .kind = (name), .takes = takes, .prepare = prepare, .n_algorithms = n_algorithms,                    \
+        .algorithm_name = algorithm_name                                                                     \
+    }
+
 const dl_cuda_kind dl_cuda_kinds_conv2d[] = {
-    {.kind = DL_OP_CONV2D_FORWARD, .takes = takes, .prepare = prepare},
-    {.kind = DL_OP_CONV2D_BACKWARD_DATA, .takes = takes, .prepare = prepare},
-    {.kind = DL_OP_CONV2D_BACKWARD_WEIGHTS, .takes = takes, .prepare = prepare},
+    DL_CONV2D_KIND(DL_OP_CONV2D_FORWARD),
+    DL_CONV2D_KIND(DL_OP_CONV2D_BACKWARD_DATA),
+    DL_CONV2D_KIND(DL_OP_CONV2D_BACKWARD_WEIGHTS),
     {.run = NULL},
 };

@@ -41,6 +41,7 @@ typedef struct dl_cuda_device {
     cublasLtHandle_t blas;
     cudnnHandle_t dnn;              /* not bound to a stream: dl_cuda_dnn does that */
     struct dl_graph_device *graphs; /* cuDNN's engines and plans, as far as they were asked for (graph.h) */
+    struct dl_rnn_known *rnns;      /* shapes of LSTM layers whose algorithms were asked for (rnn.h) */
 } dl_cuda_device;
 
 static inline dl_cuda_device *dl_cuda_device_of(dl_device *device) {
@@ -100,6 +101,9 @@ typedef struct dl_cuda_kind {
     size_t (*workspace)(const dl_op_desc *desc); /* NULL: none */
     bool (*takes)(const dl_op_desc *desc);       /* NULL: all forms without 16-bit floats */
     dl_status (*prepare)(dl_device *device, const dl_op_desc *desc, const dl_op *forward, dl_op **out);
+    /* As dl_backend's; NULL: one, the default. */
+    int (*n_algorithms)(dl_device *device, const dl_op_desc *desc);
+    const char *(*algorithm_name)(dl_device *device, const dl_op_desc *desc, int algorithm);
     const char *implementation; /* NULL: "kernel" */
 } dl_cuda_kind;
 
@@ -107,10 +111,6 @@ typedef struct dl_cuda_kind {
 #define DL_CUDA_FAMILY(name) extern const dl_cuda_kind dl_cuda_kinds_##name[];
 #include "kernels/cuda/families.def"
 #undef DL_CUDA_FAMILY
-
-/* The algorithms of convolutions (conv2d_cuda.c). */
-int dl_cuda_n_algorithms(const dl_device *device, const dl_op_desc *desc);
-const char *dl_cuda_algorithm_name(const dl_device *device, const dl_op_desc *desc, int algorithm);
 
 /* Fills the head of an operation that a family has allocated: desc, plain layouts, "cuda:NAME". */
 void dl_cuda_op_init(dl_op *op, dl_device *device, const dl_op_desc *desc, const dl_op_functions *functions,

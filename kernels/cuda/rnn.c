@@ -31,20 +31,22 @@ static dl_status locate(const dl_rnn *rnn, cudnnHandle_t handle, char *space, in
                                          &address[0], shape[1], &address[1])));
     *matrix = address[0];
     *bias = address[1];
-    const bool inputs = product < DL_RNN_GATES;
-    DL_RETURN_ERROR_IF(*matrix == NULL || (*bias != NULL) != inputs, DL_ERR_INTERNAL,
+    const bool biased = product < DL_RNN_GATES || dl_rnn_has_two_biases(rnn->shape.algorithm);
+    DL_RETURN_ERROR_IF(*matrix == NULL || (*bias != NULL) != biased, DL_ERR_INTERNAL,
                        "cuDNN's LSTM has other weights than were asked for: product %d", product);
     return DL_OK;
 }
 
 static dl_status find_runs(dl_rnn *rnn, cudnnHandle_t handle, char *space, cudnnTensorDescriptor_t shape[2]) {
-    for (int weights = 0; weights < DL_RNN_N_WEIGHTS; weights++) {
+    const int n = dl_rnn_has_two_biases(rnn->shape.algorithm) ? DL_RNN_N_WEIGHTS + 1 : DL_RNN_N_WEIGHTS;
+    for (int weights = 0; weights < n; weights++) {
         for (int gate = 0; gate < DL_RNN_GATES; gate++) {
             char *matrix = NULL, *bias = NULL;
-            const int product = weights == DL_RNN_W_HH ? DL_RNN_GATES + gate : gate;
+            const bool recurrent = weights == DL_RNN_W_HH || weights == DL_RNN_N_WEIGHTS;
+            const int product = recurrent ? DL_RNN_GATES + gate : gate;
             DL_RETURN_IF_ERROR(locate(rnn, handle, space, product, shape, &matrix, &bias));
             add_run(rnn, (dl_rnn_weights)weights, gate,
-                    (size_t)((weights == DL_RNN_B ? bias : matrix) - space));
+                    (size_t)((weights == DL_RNN_W_IH || weights == DL_RNN_W_HH ? matrix : bias) - space));
         }
     }
     return DL_OK;
@@ -72,6 +74,9 @@ dl_status dl_rnn_create(dl_device *device, const dl_rnn_shape *shape, dl_rnn *ou
     cudnnHandle_t handle = NULL;
     DL_RETURN_IF_ERROR(dl_rnn_describe(shape, out));
     DL_RETURN_IF_ERROR(dl_cuda_dnn(device, NULL, &handle));
+    if (shape->algorithm == CUDNN_RNN_ALGO_PERSIST_DYNAMIC) { /* its kernel is compiled for the batch */
+        DL_RETURN_IF_ERROR(DL_CUDNN(cudnnBuildRNNDynamic(handle, out->layer, (int)shape->sizes.n)));
+    }
     DL_RETURN_IF_ERROR(DL_CUDNN(cudnnGetRNNWeightSpaceSize(handle, out->layer, &out->weights_bytes)));
     DL_RETURN_IF_ERROR(DL_CUDNN(cudnnGetRNNTempSpaceSizes(
         handle, out->layer, shape->training ? CUDNN_FWD_MODE_TRAINING : CUDNN_FWD_MODE_INFERENCE, out->x,
@@ -93,6 +98,11 @@ dl_status dl_rnn_fill(const dl_rnn *rnn, const void *const plain[DL_RNN_N_WEIGHT
                       const dl_dtype dtype[DL_RNN_N_WEIGHTS], void *space, cudaStream_t stream) {
     for (int i = 0; i < rnn->n_runs; i++) {
         const dl_rnn_run *run = &rnn->run[i];
+        if (run->weights == DL_RNN_N_WEIGHTS) {
+            DL_RETURN_IF_ERROR(DL_CUDA(cudaMemsetAsync(
+                (char *)space + run->at, 0, (size_t)run->n * dl_dtype_bytes(rnn->shape.dtype), stream)));
+            continue;
+        }
         const size_t skip = (size_t)run->first * dl_dtype_bytes(dtype[run->weights]);
         DL_RETURN_IF_ERROR(dl_rnn_copy(run->n, dtype[run->weights], (const char *)plain[run->weights] + skip,
                                        rnn->shape.dtype, (char *)space + run->at, stream));
@@ -104,8 +114,10 @@ dl_status dl_rnn_fetch(const dl_rnn *rnn, const void *space, float *const plain[
                        cudaStream_t stream) {
     for (int i = 0; i < rnn->n_runs; i++) {
         const dl_rnn_run *run = &rnn->run[i];
-        DL_RETURN_IF_ERROR(dl_rnn_copy(run->n, rnn->shape.dtype, (const char *)space + run->at, DL_F32,
-                                       plain[run->weights] + run->first, stream));
+        if (run->weights < DL_RNN_N_WEIGHTS) {
+            DL_RETURN_IF_ERROR(dl_rnn_copy(run->n, rnn->shape.dtype, (const char *)space + run->at, DL_F32,
+                                           plain[run->weights] + run->first, stream));
+        }
     }
     return DL_OK;
 }

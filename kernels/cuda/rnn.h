@@ -8,21 +8,23 @@
 #include "kernels/ops/sizes.h"
 
 /* x [n, t, inputs] and y [n, t, h] in one type, all sequences of full length: others are masked by operations
- * of their own. tf32: float32 products may round their factors to it. */
+ * of their own. tf32: float32 products may round their factors to it. What cuDNN wants of memory depends on
+ * the algorithm, too. */
 typedef struct dl_rnn_shape {
     dl_lstm_layer_sizes sizes;
     dl_dtype dtype;
     bool training, tf32;
+    cudnnRNNAlgo_t algorithm;
 } dl_rnn_shape;
 
 /* What a weight space is made of. */
 typedef enum dl_rnn_weights { DL_RNN_W_IH, DL_RNN_W_HH, DL_RNN_B, DL_RNN_N_WEIGHTS } dl_rnn_weights;
 
-enum { DL_RNN_GATES = 4, DL_RNN_MAX_RUNS = DL_RNN_N_WEIGHTS * DL_RNN_GATES };
+enum { DL_RNN_GATES = 4, DL_RNN_MAX_RUNS = (DL_RNN_N_WEIGHTS + 1) * DL_RNN_GATES };
 
 /* Elements of a weight, whole gates of it, that lie together in the weight space. */
 typedef struct dl_rnn_run {
-    dl_rnn_weights weights;
+    dl_rnn_weights weights; /* DL_RNN_N_WEIGHTS: zeros, second biases that cuDNN wants and we have not */
     int64_t first, n;
     size_t at; /* bytes into the weight space */
 } dl_rnn_run;
@@ -40,6 +42,17 @@ typedef struct dl_rnn {
 
 /* Does cuDNN compute with this type, and are the sizes within its integers? */
 bool dl_rnn_takes(const dl_lstm_layer_sizes *sizes, dl_dtype dtype);
+
+/* The algorithms that train a layer of this shape (its own is not looked at) on this device, the standard one
+ * first: how many there are; which one is number `number`, false where there are fewer. Each of the others,
+ * which keep the recurrent weights on the processors from position to position ("persistent"), is tried when
+ * it is first asked for, forwards and backwards: to count them is to try them all. (rnn_algorithms.c) */
+int dl_rnn_n_algorithms(dl_device *device, const dl_rnn_shape *shape);
+bool dl_rnn_find_algorithm(dl_device *device, const dl_rnn_shape *shape, int number, cudnnRNNAlgo_t *out);
+void dl_rnn_forget_algorithms(dl_cuda_device *device);
+const char *dl_rnn_algorithm_name(cudnnRNNAlgo_t algorithm);
+/* The persistent ones come with two biases alone, of the inputs and of the outputs before. */
+bool dl_rnn_has_two_biases(cudnnRNNAlgo_t algorithm);
 
 /* The descriptors alone, for which no GPU is needed. Destroy also what a failed call left. */
 DL_NODISCARD dl_status dl_rnn_describe(const dl_rnn_shape *shape, dl_rnn *out);

@@ -9,6 +9,8 @@
 
 #include "base/mem.h"
 
+#include <stdio.h>
+
 enum { X, W_IH, W_HH, B, H0, C0, Y, HN, CN, RESERVE, N_FORWARD };
 enum { BACK_X, BACK_W_IH, BACK_W_HH, BACK_H0, BACK_C0, BACK_Y, BACK_DY, BACK_RESERVE };
 enum { DX = BACK_RESERVE + 1, DW_IH, DW_HH, DB, N_BACKWARD };
@@ -157,15 +159,58 @@ static void lay_out_backward(rnn_op *op) {
     take_state_room(op, 1, BACK_C0);
 }
 
+static dl_rnn_shape shape_of(const dl_device *device, const dl_op_desc *desc) {
+    const int reserve = desc->kind == DL_OP_LSTM_LAYER_FORWARD ? RESERVE : BACK_RESERVE;
+    return (dl_rnn_shape){.sizes = dl_lstm_layer_sizes_of(desc),
+                          .dtype = desc->slot[X].dtype,
+                          .training = desc->slot[reserve].present,
+                          .tf32 = device->tf32};
+}
+
+/* Others than the standard one are for training, whose choices are measured; what persistent kernels promise
+ * of the order of sums nobody says. */
+static bool has_choice(const dl_device *device, const dl_op_desc *desc) {
+    return shape_of(device, desc).training && !device->deterministic && dl_op_samples(desc) > 0;
+}
+
+static bool find_algorithm(dl_device *device, const dl_op_desc *desc, int number, cudnnRNNAlgo_t *out) {
+    const dl_rnn_shape shape = shape_of(device, desc);
+    *out = CUDNN_RNN_ALGO_STANDARD;
+    return has_choice(device, desc) ? dl_rnn_find_algorithm(device, &shape, number, out) : number == 0;
+}
+
+static int n_algorithms(dl_device *device, const dl_op_desc *desc) {
+    const dl_rnn_shape shape = shape_of(device, desc);
+    return has_choice(device, desc) ? dl_rnn_n_algorithms(device, &shape) : 1;
+}
+
+static const char *algorithm_name(dl_device *device, const dl_op_desc *desc, int algorithm) {
+    cudnnRNNAlgo_t found;
+    return find_algorithm(device, desc, algorithm, &found) ? dl_rnn_algorithm_name(found) : NULL;
+}
+
+/* The way back reads what its own algorithm has kept: that of the way there. */
+static dl_status choose_algorithm(dl_device *device, const dl_op_desc *desc, const dl_op *forward,
+                                  cudnnRNNAlgo_t *out) {
+    if (forward != NULL && forward->functions == &forward_functions) {
+        *out = self_of(forward)->rnn.shape.algorithm;
+        return DL_OK;
+    }
+    DL_RETURN_ERROR_IF(!find_algorithm(device, desc, desc->algorithm, out), DL_ERR_INTERNAL,
+                       "cuDNN has no algorithm %d for this %s", desc->algorithm,
+                       dl_op_info_of(desc->kind)->name);
+    return DL_OK;
+}
+
 /* cuDNN may choose other kernels for another number of samples. */
-static dl_status fill(dl_device *device, const dl_op_desc *desc, rnn_op *op) {
+static dl_status fill(dl_device *device, const dl_op_desc *desc, const dl_op *before, rnn_op *op) {
     const bool forward = desc->kind == DL_OP_LSTM_LAYER_FORWARD;
     const int reserve = forward ? RESERVE : BACK_RESERVE;
-    const dl_rnn_shape shape = {.sizes = dl_lstm_layer_sizes_of(desc),
-                                .dtype = desc->slot[X].dtype,
-                                .training = desc->slot[reserve].present,
-                                .tf32 = device->tf32};
-    dl_cuda_op_init(&op->base, device, desc, forward ? &forward_functions : &backward_functions, "cudnn_rnn");
+    dl_rnn_shape shape = shape_of(device, desc);
+    DL_RETURN_IF_ERROR(choose_algorithm(device, desc, before, &shape.algorithm));
+    dl_cuda_op_init(&op->base, device, desc, forward ? &forward_functions : &backward_functions, "rnn");
+    (void)snprintf(op->base.implementation, sizeof op->base.implementation, "cudnn_rnn:%s",
+                   dl_rnn_algorithm_name(shape.algorithm));
     op->base.batch_invariant = false;
     op->base.rounds_sums = !forward && shape.dtype != DL_F32; /* a weight space has one type */
     DL_RETURN_IF_ERROR(dl_rnn_create(device, &shape, &op->rnn));
@@ -184,13 +229,12 @@ static dl_status fill(dl_device *device, const dl_op_desc *desc, rnn_op *op) {
 }
 
 static dl_status prepare(dl_device *device, const dl_op_desc *desc, const dl_op *forward, dl_op **out) {
-    (void)forward;
     rnn_op *op = NULL;
     if (dl_op_samples(desc) == 0) {
         return dl_cuda_prepare_empty(device, desc, out);
     }
     DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *op, &op));
-    const dl_status status = fill(device, desc, op);
+    const dl_status status = fill(device, desc, forward, op);
     if (status != DL_OK) {
         destroy(&op->base);
         return status;
@@ -212,8 +256,14 @@ static bool takes(const dl_op_desc *desc) {
     return dl_rnn_takes(&sizes, dtype);
 }
 
+#define DL_RNN_KIND(name)                                                                                    \
+    {                                                                                                        \
+        .kind = (name), .takes = takes, .prepare = prepare, .n_algorithms = n_algorithms,                    \
+        .algorithm_name = algorithm_name                                                                     \
+    }
+
 const dl_cuda_kind dl_cuda_kinds_rnn[] = {
-    {.kind = DL_OP_LSTM_LAYER_FORWARD, .takes = takes, .prepare = prepare},
-    {.kind = DL_OP_LSTM_LAYER_BACKWARD, .takes = takes, .prepare = prepare},
+    DL_RNN_KIND(DL_OP_LSTM_LAYER_FORWARD),
+    DL_RNN_KIND(DL_OP_LSTM_LAYER_BACKWARD),
     {.run = NULL},
 };

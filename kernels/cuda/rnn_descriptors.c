@@ -11,18 +11,33 @@ bool dl_rnn_takes(const dl_lstm_layer_sizes *sizes, dl_dtype dtype) {
            sizes->n <= INT_MAX / sizes->h && sizes->t <= INT_MAX && sizes->inputs <= INT_MAX;
 }
 
+const char *dl_rnn_algorithm_name(cudnnRNNAlgo_t algorithm) {
+    static const char *const names[CUDNN_RNN_ALGO_COUNT] = {
+        [CUDNN_RNN_ALGO_STANDARD] = "standard",
+        [CUDNN_RNN_ALGO_PERSIST_STATIC] = "persist_static",
+        [CUDNN_RNN_ALGO_PERSIST_DYNAMIC] = "persist_dynamic",
+        [CUDNN_RNN_ALGO_PERSIST_STATIC_SMALL_H] = "persist_small",
+    };
+    return names[algorithm];
+}
+
+bool dl_rnn_has_two_biases(cudnnRNNAlgo_t algorithm) {
+    return algorithm != CUDNN_RNN_ALGO_STANDARD;
+}
+
 /* float32 sums whatever the type; float32 products exactly unless tf32 is allowed. */
 static dl_status describe_layer(dl_rnn *rnn, cudnnDataType_t type) {
     const dl_rnn_shape *s = &rnn->shape;
     const cudnnMathType_t math = s->dtype != DL_F32 ? CUDNN_TENSOR_OP_MATH
                                  : s->tf32          ? CUDNN_DEFAULT_MATH
                                                     : CUDNN_FMA_MATH;
+    const cudnnRNNBiasMode_t bias =
+        dl_rnn_has_two_biases(s->algorithm) ? CUDNN_RNN_DOUBLE_BIAS : CUDNN_RNN_SINGLE_INP_BIAS;
     const int h = (int)s->sizes.h;
     DL_RETURN_IF_ERROR(DL_CUDNN(cudnnCreateRNNDescriptor(&rnn->layer)));
-    return DL_CUDNN(
-        cudnnSetRNNDescriptor_v8(rnn->layer, CUDNN_RNN_ALGO_STANDARD, CUDNN_LSTM, CUDNN_RNN_SINGLE_INP_BIAS,
-                                 CUDNN_UNIDIRECTIONAL, CUDNN_LINEAR_INPUT, type, CUDNN_DATA_FLOAT, math,
-                                 (int)s->sizes.inputs, h, h, 1, NULL, CUDNN_RNN_PADDED_IO_ENABLED));
+    return DL_CUDNN(cudnnSetRNNDescriptor_v8(
+        rnn->layer, s->algorithm, CUDNN_LSTM, bias, CUDNN_UNIDIRECTIONAL, CUDNN_LINEAR_INPUT, type,
+        CUDNN_DATA_FLOAT, math, (int)s->sizes.inputs, h, h, 1, NULL, CUDNN_RNN_PADDED_IO_ENABLED));
 }
 
 static dl_status describe_sequences(const dl_rnn *rnn, cudnnDataType_t type, int64_t width,

@@ -2,8 +2,9 @@
  *
  * Convolutions and poolings run either all on plain [N, H, W, C] tensors or all on the layout their device
  * offers beside it, with reorders where such a chain begins and ends; each operation takes the fastest of its
- * algorithms. The choice is made by measurement on rank 0, broadcast, and kept between runs (choice_cache.h).
- * Evaluation and reproducible training never depend on a measurement: they are plain and take algorithm 0. */
+ * algorithms, a recurrent layer one for all its passes. The choice is made by measurement on rank 0,
+ * broadcast, and kept between runs (choice_cache.h). Evaluation and reproducible training never depend on a
+ * measurement: they are plain and take algorithm 0. */
 #ifndef DLTRAIN_PROGRAM_CHOOSE_H
 #define DLTRAIN_PROGRAM_CHOOSE_H
 
@@ -15,7 +16,7 @@ enum { DL_N_CHOICE_KINDS = 3 }; /* forward, backward data, backward weights */
 typedef struct dl_layer_choice {
     int8_t blocked;                         /* its operations run in the device's own layout */
     int8_t algorithm[2][DL_N_CHOICE_KINDS]; /* by `blocked` and kind */
-    int8_t spare;
+    int8_t recurrent;                       /* algorithm of an LSTM's passes */
 } dl_layer_choice;
 
 struct dl_choices {
@@ -35,6 +36,12 @@ DL_NODISCARD dl_status dl_measure_operation(dl_device *device, const dl_op_desc 
 
 /* Seconds of one run of a prepared operation, on zeroed buffers of the device taken for it. (measure.c) */
 DL_NODISCARD dl_status dl_measure_prepared(dl_device *device, const dl_op *op, double *seconds);
+
+/* Takes the device's memory for the slots of a prepared operation that are present and still NULL, and for
+ * its workspace: slots as in dl_op_functions.run. Release also what a failed call left; of what another
+ * operation has, set NULL before. (measure.c) */
+DL_NODISCARD dl_status dl_measure_take(dl_device *device, const dl_op *op, void **slots);
+void dl_measure_release(dl_device *device, const dl_op *op, void **slots);
 
 /* Seconds of one run of a prepared operation in these slots: the least of a few. (measure.c) */
 DL_NODISCARD dl_status dl_measure_runs(const dl_op *op, void *const *slots, double *seconds);

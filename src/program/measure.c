@@ -48,27 +48,33 @@ dl_status dl_measure_runs(const dl_op *op, void *const *slots, double *seconds) 
     return DL_OK;
 }
 
-dl_status dl_measure_prepared(dl_device *device, const dl_op *op, double *seconds) {
-    void *slots[ROW] = {0};
+dl_status dl_measure_take(dl_device *device, const dl_op *op, void **slots) {
     const int n = dl_op_info_of(op->desc.kind)->n_slots;
-    dl_status status = DL_OK;
-    for (int i = 0; i < n && status == DL_OK; i++) {
-        if (op->desc.slot[i].present) {
-            status = device->backend->memory_create(device, dl_op_slot_bytes(op, i), &slots[i]);
+    for (int i = 0; i < n; i++) {
+        if (op->desc.slot[i].present && slots[i] == NULL) {
+            DL_RETURN_IF_ERROR(device->backend->memory_create(device, dl_op_slot_bytes(op, i), &slots[i]));
         }
     }
-    if (status == DL_OK && op->workspace_bytes > 0) {
-        status = device->backend->memory_create(device, op->workspace_bytes, &slots[n]);
-    }
-    if (status == DL_OK) {
-        status = dl_measure_runs(op, slots, seconds);
-    }
+    return op->workspace_bytes == 0 ? DL_OK
+                                    : device->backend->memory_create(device, op->workspace_bytes, &slots[n]);
+}
+
+void dl_measure_release(dl_device *device, const dl_op *op, void **slots) {
+    const int n = dl_op_info_of(op->desc.kind)->n_slots;
     for (int i = 0; i <= n; i++) {
         if (slots[i] != NULL) {
             device->backend->memory_destroy(device, slots[i],
                                             i < n ? dl_op_slot_bytes(op, i) : op->workspace_bytes);
+            slots[i] = NULL;
         }
     }
+}
+
+dl_status dl_measure_prepared(dl_device *device, const dl_op *op, double *seconds) {
+    void *slots[ROW] = {0};
+    dl_status status = dl_measure_take(device, op, slots);
+    status = status == DL_OK ? dl_measure_runs(op, slots, seconds) : status;
+    dl_measure_release(device, op, slots);
     return status;
 }
 

@@ -270,6 +270,7 @@ dl_status dlc_execute(dl_device *device, const dlc_problem *problem, dlc_way way
     if (problem->has_forward) {
         dl_op_desc desc = problem->forward;
         (void)dlc_apply_variant(device, &desc, way.variant);
+        desc.algorithm = way.algorithm < dl_device_n_algorithms(device, &desc) ? way.algorithm : 0;
         DL_GOTO_IF_ERROR(status, setup_create(device, &desc, &problem->forward_in, NULL, &forward), done);
         DL_GOTO_IF_ERROR(status, run_once(&forward, -1, findings), done);
     }

@@ -56,6 +56,19 @@ static dl_status compare(dlc_suite *suite, const dlc_problem *problem, dlc_way w
     return DL_OK;
 }
 
+/* As many algorithms have a name as are counted: the one of `beyond` is the first without. */
+static void check_names(dlc_suite *suite, const dlc_problem *problem, const dl_op_desc *desc,
+                        dlc_way beyond) {
+    char label[DLC_LABEL_BYTES];
+    for (int algorithm = 0; algorithm <= beyond.algorithm; algorithm++) {
+        if ((dl_device_algorithm_name(suite->device, desc, algorithm) == NULL) !=
+            (algorithm == beyond.algorithm)) {
+            dlc_fail(suite, dlc_label(problem, beyond, label), "%d algorithms, and number %d has %s name",
+                     beyond.algorithm, algorithm, algorithm == beyond.algorithm ? "a" : "no");
+        }
+    }
+}
+
 static dl_status check_ways(dlc_suite *suite, const dlc_problem *problem) {
     dlc_values expected;
     dlc_findings ignored;
@@ -72,6 +85,7 @@ static dl_status check_ways(dlc_suite *suite, const dlc_problem *problem) {
             continue;
         }
         const int n = dl_device_n_algorithms(suite->device, &desc);
+        check_names(suite, problem, &desc, (dlc_way){.variant = variant, .algorithm = n});
         for (int algorithm = 0; algorithm < n; algorithm++) {
             const dlc_way way = {.variant = variant, .algorithm = algorithm};
             if (compare(suite, problem, way, &expected) != DL_OK) {

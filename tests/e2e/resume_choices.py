@@ -32,14 +32,14 @@ def train(folder, cache, *words, threads='1'):
     return SAID in done.stderr
 
 
-if train('run', '/nowhere', 'train.max_steps=4'):
+if train('run', '/dev/null', 'train.max_steps=4'):
     dltest.fail('a new run has choices')
 with open(glob.glob('run/checkpoints/step-*4/manifest.json')[0]) as f:
     text = json.load(f)['state']['choices']
 if len(text.split()) != 2:
     dltest.fail(f'choices: {text}')
-if not train('run', '/nowhere', 'train.max_steps=8'):
+if not train('run', '/dev/null', 'train.max_steps=8'):
     dltest.fail('choices were measured again')
-if train('run', '/nowhere', 'train.max_steps=12', threads='2'):
+if train('run', '/dev/null', 'train.max_steps=12', threads='2'):
     dltest.fail('choices of one thread were taken for two')
 print(f'{len(text)} bytes of choices, taken where the conditions are the same')

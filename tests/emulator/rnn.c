@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ALIGN = 16 };
+enum { ALIGN = 16, SMALL = 8 };
 
 typedef struct sequences {
     dl_dtype dtype;
@@ -61,15 +61,23 @@ cudnnStatus_t cudnnSetRNNDescriptor_v8(cudnnRNNDescriptor_t descriptor, cudnnRNN
                                        cudnnDataType_t type, cudnnDataType_t sums, cudnnMathType_t math,
                                        int32_t inputs, int32_t h, int32_t projection, int32_t n_layers,
                                        cudnnDropoutDescriptor_t dropout, uint32_t flags) {
-    if (algorithm != CUDNN_RNN_ALGO_STANDARD || cell != CUDNN_LSTM || bias != CUDNN_RNN_SINGLE_INP_BIAS ||
+    if (cell != CUDNN_LSTM ||
+        bias != (algorithm == CUDNN_RNN_ALGO_STANDARD ? CUDNN_RNN_SINGLE_INP_BIAS : CUDNN_RNN_DOUBLE_BIAS) ||
         direction != CUDNN_UNIDIRECTIONAL || input != CUDNN_LINEAR_INPUT || sums != CUDNN_DATA_FLOAT ||
         projection != h || n_layers != 1 || dropout != NULL || flags != CUDNN_RNN_PADDED_IO_ENABLED ||
         (math == CUDNN_TENSOR_OP_MATH) != (type != CUDNN_DATA_FLOAT)) {
         return CUDNN_STATUS_NOT_SUPPORTED;
     }
-    *(rnn_layer *)(void *)descriptor =
-        (rnn_layer){.dtype = dtype_of(type), .inputs = inputs, .h = h, .is_set = true};
+    *(rnn_layer *)(void *)descriptor = (rnn_layer){
+        .dtype = dtype_of(type), .inputs = inputs, .h = h, .algorithm = algorithm, .is_set = true};
     return CUDNN_STATUS_SUCCESS;
+}
+
+cudnnStatus_t cudnnBuildRNNDynamic(cudnnHandle_t handle, cudnnRNNDescriptor_t descriptor, int n) {
+    rnn_layer *l = (rnn_layer *)(void *)descriptor;
+    (void)handle;
+    l->built_for = n;
+    return l->algorithm == CUDNN_RNN_ALGO_PERSIST_DYNAMIC ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_BAD_PARAM;
 }
 
 cudnnStatus_t cudnnSetRNNDataDescriptor(cudnnRNNDataDescriptor_t descriptor, cudnnDataType_t type,
@@ -107,7 +115,7 @@ static size_t weights_bytes(const rnn_layer *l) {
 }
 
 static size_t reserve_bytes(const rnn_layer *l, const sequences *x) {
-    return (size_t)(1 + x->n * x->t * 5 * l->h) * sizeof(float);
+    return (size_t)(1 + 16 * l->algorithm + x->n * x->t * 5 * l->h) * sizeof(float);
 }
 
 cudnnStatus_t cudnnGetRNNWeightSpaceSize(cudnnHandle_t handle, cudnnRNNDescriptor_t descriptor,
@@ -120,11 +128,13 @@ cudnnStatus_t cudnnGetRNNWeightSpaceSize(cudnnHandle_t handle, cudnnRNNDescripto
 cudnnStatus_t cudnnGetRNNTempSpaceSizes(cudnnHandle_t handle, cudnnRNNDescriptor_t descriptor,
                                         cudnnForwardMode_t mode, cudnnRNNDataDescriptor_t x, size_t *work,
                                         size_t *reserve) {
+    const rnn_layer *l = (const rnn_layer *)(const void *)descriptor;
     (void)handle;
+    if (l->algorithm == CUDNN_RNN_ALGO_PERSIST_STATIC_SMALL_H && l->h > SMALL) {
+        return CUDNN_STATUS_NOT_SUPPORTED;
+    }
     *work = RNN_WORK_BYTES;
-    *reserve = mode == CUDNN_FWD_MODE_TRAINING ? reserve_bytes((const rnn_layer *)(const void *)descriptor,
-                                                               (const sequences *)(const void *)x)
-                                               : 0;
+    *reserve = mode == CUDNN_FWD_MODE_TRAINING ? reserve_bytes(l, (const sequences *)(const void *)x) : 0;
     return CUDNN_STATUS_SUCCESS;
 }
 
@@ -141,11 +151,19 @@ cudnnStatus_t cudnnGetRNNWeightParams(cudnnHandle_t handle, cudnnRNNDescriptor_t
         return CUDNN_STATUS_BAD_PARAM;
     }
     *matrix = base + element * (product < 4 ? rnn_input_at(l, gate) : rnn_recurrent_at(l, gate));
-    *bias = product < 4 ? base + element * gate * l->h : NULL;
+    *bias = product < 4             ? base + element * gate * l->h
+            : rnn_has_two_biases(l) ? base + element * (rnn_second_bias_at(l) + gate * l->h)
+                                    : NULL;
     return CUDNN_STATUS_SUCCESS;
 }
 
 /* --- the calls --- */
+
+/* What an algorithm has not said before it runs: of an odd h, of a batch that its kernel was not made for. */
+static bool refuses(const rnn_layer *l, const sequences *x) {
+    return (l->algorithm == CUDNN_RNN_ALGO_PERSIST_STATIC && l->h % 2 != 0) ||
+           (l->algorithm == CUDNN_RNN_ALGO_PERSIST_DYNAMIC && l->built_for != x->n);
+}
 
 /* What all three calls agree upon. */
 static bool fits(const rnn_layer *l, const int32_t lengths[], cudnnRNNDataDescriptor_t x_shape,
@@ -182,6 +200,9 @@ cudnnStatus_t cudnnRNNForward(cudnnHandle_t handle, cudnnRNNDescriptor_t descrip
         (hy == NULL) != (cy == NULL) || n_reserve != (training ? reserve_bytes(l, s) : 0) ||
         (reserve != NULL) != training || !aligned(weights, work, reserve)) {
         return CUDNN_STATUS_BAD_PARAM;
+    }
+    if (refuses(l, s)) {
+        return CUDNN_STATUS_NOT_SUPPORTED;
     }
     const rnn_call c = {.l = *l,
                         .n = s->n,

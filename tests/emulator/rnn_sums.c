@@ -25,6 +25,9 @@ static double before(const rnn_call *c, const void *rows, const void *first, int
 static double gate_sum(const rnn_call *c, int64_t n, int64_t t, int64_t gate, int64_t k) {
     const rnn_layer *l = &c->l;
     double sum = at(c, c->weights, gate * l->h + k);
+    if (rnn_has_two_biases(l)) {
+        sum += at(c, c->weights, rnn_second_bias_at(l) + gate * l->h + k);
+    }
     for (int64_t i = 0; i < l->inputs; i++) {
         sum += at(c, c->x, (n * c->t + t) * l->inputs + i) *
                at(c, c->weights, rnn_input_at(l, gate) + k * l->inputs + i);
@@ -152,6 +155,9 @@ static void add_gradients(const rnn_call *c, int64_t j) {
         bias += (double)gates_of(c, row)[j];
     }
     add(c, j, bias);
+    if (rnn_has_two_biases(&c->l)) {
+        add(c, rnn_second_bias_at(&c->l) + j, bias);
+    }
     for (int64_t i = 0; i < c->l.inputs + h; i++) {
         double sum = 0.0;
         for (int64_t row = 0; row < rows; row++) {

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # TEST tier=default timeout=60 needs=python
-"""What reads the output may go away (`dltrain ... | head -1`), and the other end of a connection between hosts too: both
-are no more than a failed write. A training trains to its end, with the lines in its log.txt; SIGPIPE ends no rank."""
+"""What reads the output may go away (`dltrain ... | head -1`), and the other end of a connection between hosts too:
+both are no more than a failed write. A training trains to its end, with the lines in its log.txt; SIGPIPE ends no
+rank."""
 import json
 import os
 import signal

@@ -44,11 +44,14 @@ static answer ask(const dl_rnn *rnn) {
 static void check(const dl_rnn_shape *shape) {
     dl_rnn rnn;
     if (dl_rnn_describe(shape, &rnn) != DL_OK) {
-        fail_msg("h %d, %s: %s", (int)shape->sizes.h, dl_dtype_name(shape->dtype), dl_error_last()->message);
+        fail_msg("h %d, %s, %s: %s", (int)shape->sizes.h, dl_dtype_name(shape->dtype),
+                 dl_rnn_algorithm_name(shape->algorithm), dl_error_last()->message);
     }
     const answer a = ask(&rnn);
+    assert_int_equal(a.algorithm, shape->algorithm);
     assert_int_equal(a.cell, CUDNN_LSTM);
-    assert_int_equal(a.bias, CUDNN_RNN_SINGLE_INP_BIAS);
+    assert_int_equal(a.bias, shape->algorithm == CUDNN_RNN_ALGO_STANDARD ? CUDNN_RNN_SINGLE_INP_BIAS
+                                                                         : CUDNN_RNN_DOUBLE_BIAS);
     assert_int_equal(a.inputs, shape->sizes.inputs);
     assert_int_equal(a.h, shape->sizes.h);
     assert_int_equal(a.projection, shape->sizes.h);
@@ -64,7 +67,10 @@ static void the_library_takes_layers(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
         for (size_t t = 0; t < sizeof types / sizeof types[0]; t++) {
-            check(&(dl_rnn_shape){.sizes = layers[i], .dtype = types[t], .training = true});
+            for (int a = 0; a < CUDNN_RNN_ALGO_COUNT; a++) {
+                check(&(dl_rnn_shape){
+                    .sizes = layers[i], .dtype = types[t], .training = true, .algorithm = (cudnnRNNAlgo_t)a});
+            }
         }
         check(&(dl_rnn_shape){.sizes = layers[i], .dtype = DL_F32, .tf32 = true});
     }
