@@ -69,7 +69,7 @@ cudnnStatus_t cudnnSetRNNDescriptor_v8(cudnnRNNDescriptor_t descriptor, cudnnRNN
         return CUDNN_STATUS_NOT_SUPPORTED;
     }
     *(rnn_layer *)(void *)descriptor = (rnn_layer){
-        .dtype = dtype_of(type), .inputs = inputs, .h = h, .algorithm = algorithm, .is_set = true};
+        .dtype = dtype_of(type), .inputs = inputs, .h = h, .algorithm = (int)algorithm, .is_set = true};
     return CUDNN_STATUS_SUCCESS;
 }
 
