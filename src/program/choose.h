@@ -37,6 +37,9 @@ DL_NODISCARD dl_status dl_measure_operation(dl_device *device, const dl_op_desc 
 /* Seconds of one run of a prepared operation, on zeroed buffers of the device taken for it. (measure.c) */
 DL_NODISCARD dl_status dl_measure_prepared(dl_device *device, const dl_op *op, double *seconds);
 
+/* Entries of `slots` below: an operation's, and its workspace behind them. */
+enum { DL_MEASURE_SLOTS = DL_OP_MAX_SLOTS + 1 };
+
 /* Takes the device's memory for the slots of a prepared operation that are present and still NULL, and for
  * its workspace: slots as in dl_op_functions.run. Release also what a failed call left; of what another
  * operation has, set NULL before. (measure.c) */

@@ -4,11 +4,6 @@
 
 #include "base/log.h"
 
-#include <math.h>
-#include <string.h>
-
-enum { ROW = DL_OP_MAX_SLOTS + 1 };
-
 /* A forward instruction and the backward one that reads what it saves. */
 typedef struct passes {
     const dl_instruction *forward, *backward;
@@ -35,7 +30,7 @@ static int n_algorithms(const dl_compile *c, const dl_instruction *instruction) 
 typedef struct trial {
     dl_device *device;
     dl_op *forward, *backward;
-    void *forward_slots[ROW], *backward_slots[ROW];
+    void *forward_slots[DL_MEASURE_SLOTS], *backward_slots[DL_MEASURE_SLOTS];
 } trial;
 
 /* The forward slot that a backward one reads, -1: none. */

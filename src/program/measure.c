@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { REPEATS = 5, QUEUED = 8, ROW = DL_OP_MAX_SLOTS + 1 };
+enum { REPEATS = 5, QUEUED = 8 };
 static const double enough_flops = 1e9; /* of one run: more tells nothing new */
 static const double enough_bytes =
     24e6; /* of its tensors: measuring must not need more memory than training */
@@ -71,7 +71,7 @@ void dl_measure_release(dl_device *device, const dl_op *op, void **slots) {
 }
 
 dl_status dl_measure_prepared(dl_device *device, const dl_op *op, double *seconds) {
-    void *slots[ROW] = {0};
+    void *slots[DL_MEASURE_SLOTS] = {0};
     dl_status status = dl_measure_take(device, op, slots);
     status = status == DL_OK ? dl_measure_runs(op, slots, seconds) : status;
     dl_measure_release(device, op, slots);

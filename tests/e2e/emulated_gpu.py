@@ -7,17 +7,11 @@ import json
 import os
 import subprocess
 
-import h5py
 import numpy
 
 import dltest
 
-PLUGIN = os.path.join(dltest.BUILD, 'tests', 'emulator')
-if not os.path.exists(os.path.join(PLUGIN, 'dltrain_cuda.so')):
-    print('SKIP: this build has no plugin for GPUs')
-    raise SystemExit(77)
-os.environ['DLTRAIN_PLUGIN_DIR'] = PLUGIN
-os.environ['DLTRAIN_THREADS'] = '1'
+dltest.use_emulated_gpu()
 
 x, y = dltest.random_images(96, shape=(10, 10, 3), classes=4)
 dltest.write_shards('images', 'train', {'x': x, 'y': y})
@@ -75,9 +69,7 @@ for name, text in (('images', IMAGES), ('text', TEXT), ('ragged', RAGGED)):
 
 random = numpy.random.default_rng(5)
 for split, n in (('train', 400), ('valid', 100)):
-    dltest.write_shards('text', split, {'tokens': random.integers(0, 11, n).astype('u2')})
-    with h5py.File(f'text/{split}-00000.h5', 'a') as f:
-        f['tokens'].attrs['vocab_size'] = 11
+    dltest.write_tokens('text', split, random.integers(0, 11, n), 11)
 for split, n in (('train', 40), ('test', 15)):
     lengths = random.integers(1, 9, n)
     offsets = numpy.concatenate([[0], numpy.cumsum(lengths)]).astype('i8')

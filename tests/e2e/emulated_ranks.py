@@ -3,16 +3,9 @@
 """Ranks that share the emulated GPU (tests/emulator) are joined by `staged`, which is said once; gradients, statistics
 of batch normalization and the control word travel through it. Losses and weights are those of one rank, also where they
 share its layers, and, reproducible, its bits."""
-import os
-
 import dltest
 
-PLUGIN = os.path.join(dltest.BUILD, 'tests', 'emulator')
-if not os.path.exists(os.path.join(PLUGIN, 'dltrain_cuda.so')):
-    print('SKIP: this build has no plugin for GPUs')
-    raise SystemExit(77)
-os.environ['DLTRAIN_PLUGIN_DIR'] = PLUGIN
-os.environ['DLTRAIN_THREADS'] = '1'
+dltest.use_emulated_gpu()
 
 x, y = dltest.random_images(96, shape=(10, 10, 3), classes=4)
 dltest.write_shards('images', 'train', {'x': x, 'y': y})

@@ -7,17 +7,11 @@ import glob
 import os
 import re
 
-import h5py
 import numpy
 
 import dltest
 
-PLUGIN = os.path.join(dltest.BUILD, 'tests', 'emulator')
-if not os.path.exists(os.path.join(PLUGIN, 'dltrain_cuda.so')):
-    print('SKIP: this build has no plugin for GPUs')
-    raise SystemExit(77)
-os.environ['DLTRAIN_PLUGIN_DIR'] = PLUGIN
-os.environ['DLTRAIN_THREADS'] = '1'
+dltest.use_emulated_gpu()
 os.environ['XDG_CACHE_HOME'] = os.path.abspath('cache')
 
 # What the emulator has for 8, 7 and 12 units: persist_static refuses odd ones when it runs, persist_small those
@@ -45,9 +39,7 @@ with open('net.yaml', 'w') as f:
     f.write(NET)
 random = numpy.random.default_rng(5)
 for split, n in (('train', 300), ('valid', 60)):
-    dltest.write_shards('text', split, {'tokens': random.integers(0, 11, n).astype('u2')})
-    with h5py.File(f'text/{split}-00000.h5', 'a') as f:
-        f['tokens'].attrs['vocab_size'] = 11
+    dltest.write_tokens('text', split, random.integers(0, 11, n), 11)
 
 
 def train(folder):

@@ -105,6 +105,23 @@ def write_shards(folder, split, fields, parts=1, **options):
                 f.create_dataset(name, data=rows[n * part // parts:n * (part + 1) // parts], **options)
 
 
+def write_tokens(folder, split, tokens, vocabulary):
+    """A text as a shard, without the names of its tokens."""
+    write_shards(folder, split, {'tokens': tokens.astype('u2')})
+    with h5py.File(f'{folder}/{split}-00000.h5', 'a') as f:
+        f['tokens'].attrs['vocab_size'] = vocabulary
+
+
+def use_emulated_gpu():
+    """For backend=cuda from here on; skips the test where the build has no plugin. One thread computes for it."""
+    plugin = os.path.join(BUILD, 'tests', 'emulator')
+    if not os.path.exists(os.path.join(plugin, 'dltrain_cuda.so')):
+        print('SKIP: this build has no plugin for GPUs')
+        sys.exit(77)
+    os.environ['DLTRAIN_PLUGIN_DIR'] = plugin
+    os.environ['DLTRAIN_THREADS'] = '1'
+
+
 def write_idx(name, array):
     """An IDX file of unsigned bytes, gzip'd when the name ends in .gz."""
     head = struct.pack('>HBB', 0, 8, array.ndim) + struct.pack(f'>{array.ndim}I', *array.shape)
