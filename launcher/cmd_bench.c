@@ -197,7 +197,9 @@ static dl_status run_in(dl_setup *setup, const dl_arguments *arguments, dl_sessi
     DL_RETURN_IF_ERROR(dl_runtime_start(&runtime));
     DL_RETURN_IF_ERROR(dl_setup_load(arguments->positional[0], arguments->override, arguments->n_overrides,
                                      runtime->world, setup));
-    DL_RETURN_IF_ERROR(dl_setup_session(setup, runtime->world, 0, runtime->n_threads, true, true, session));
+    const dl_session_options options = {
+        .world = runtime->world, .n_threads = runtime->n_threads, .training = true, .synthetic = true};
+    DL_RETURN_IF_ERROR(dl_setup_session(setup, &options, session));
     DL_RETURN_IF_ERROR(dl_session_init_parameters(*session));
     DL_RETURN_IF_ERROR(make_batch(*session, batch));
     if (dl_arguments_flag(arguments, "layers") != NULL) {

@@ -176,7 +176,9 @@ static dl_status report(dl_setup *setup, const dl_arguments *arguments, int n_ra
     dl_device_check device;
     const bool json = dl_arguments_flag(arguments, "json") != NULL;
     const bool program = dl_arguments_flag(arguments, "program") != NULL;
-    dl_status status = dl_setup_session(setup, NULL, n_ranks, 1, true, false, &session);
+    const dl_session_options dry = {
+        .n_ranks = n_ranks, .n_threads = 1, .training = true, .as_gpu = gpu != NULL};
+    dl_status status = dl_setup_session(setup, &dry, &session);
     if (status == DL_OK && gpu != NULL) {
         status = dl_device_check_run(setup, n_ranks, session, gpu, &device);
     }
@@ -201,7 +203,6 @@ static dl_status check(dl_setup *setup, const dl_arguments *arguments, dl_text *
     if (device != NULL) {
         DL_RETURN_IF_ERROR(dl_device_check_find(device, &gpu));
         setup->config->backend = DL_BACKEND_REF; /* plain layouts, as on a GPU */
-        setup->as_gpu = true;
     }
     return report(setup, arguments, (int)n_ranks, gpu, out);
 }

@@ -91,10 +91,9 @@ static dl_status score_split(dl_session *session, const request *r, dl_score *sc
 }
 
 /* Ranks share the samples, however they shared the model in training; no training step is made. */
-static void prepare(dl_setup *setup, const request *r) {
+static void prepare(dl_setup *setup) {
     setup->config->parallel = (dl_parallel_config){.data = DL_WORD(0), .tensor = 1, .pipeline = 1};
     setup->config->train.accumulate = 1;
-    setup->predict = r->predictions != NULL;
 }
 
 static dl_status evaluate(dl_session *session, const request *r, dl_comm *world) {
@@ -116,9 +115,11 @@ static dl_status run_in(dl_setup *setup, const dl_arguments *arguments) {
     DL_RETURN_IF_ERROR(dl_model_source_find(runtime->world, arguments, &r.source));
     DL_RETURN_IF_ERROR(
         dl_setup_load(r.source.config, arguments->override, arguments->n_overrides, runtime->world, setup));
-    prepare(setup, &r);
+    prepare(setup);
     dl_session *session = NULL;
-    dl_status status = dl_setup_session(setup, runtime->world, 0, runtime->n_threads, false, false, &session);
+    const dl_session_options options = {
+        .world = runtime->world, .n_threads = runtime->n_threads, .predict = r.predictions != NULL};
+    dl_status status = dl_setup_session(setup, &options, &session);
     if (status == DL_OK) {
         status = evaluate(session, &r, runtime->world);
     }

@@ -103,7 +103,8 @@ static dl_status generate_alone(dl_setup *setup, const request *r) {
     dl_comm *self = NULL;
     dl_session *session = NULL;
     DL_RETURN_IF_ERROR(dl_comm_self_create(&self));
-    dl_status status = dl_setup_session(setup, self, 0, 1, false, false, &session);
+    const dl_session_options options = {.world = self, .n_threads = 1, .generate = true};
+    dl_status status = dl_setup_session(setup, &options, &session);
     if (status == DL_OK) {
         status = generate(session, r);
     }
@@ -123,7 +124,6 @@ static dl_status run_in(dl_setup *setup, const dl_arguments *arguments) {
         dl_setup_load(r.source.config, arguments->override, arguments->n_overrides, world, setup));
     DL_RETURN_IF_ERROR(dl_comm_agree(world, check_config(setup->config, arguments->positional[0]), NULL));
     dl_generate_configure(setup->config);
-    setup->generate = true;
     return dl_comm_agree(world, world->rank == 0 ? generate_alone(setup, &r) : DL_OK, NULL);
 }
 

@@ -83,11 +83,12 @@ static dl_status open_names(job *j) {
 static dl_status open_session(job *j, const dl_runtime *runtime) {
     const int64_t n = dl_inputs_count(j->inputs);
     dl_apply_configure(j->setup.config, n < j->request.batch ? n : j->request.batch);
-    j->setup.apply = true;
-    j->setup.longest = dl_inputs_longest(j->inputs);
     DL_RETURN_IF_ERROR(dl_comm_self_create(&j->self));
-    DL_RETURN_IF_ERROR(
-        dl_setup_session(&j->setup, j->self, 0, runtime->n_threads, false, false, &j->session));
+    const dl_session_options options = {.world = j->self,
+                                        .n_threads = runtime->n_threads,
+                                        .apply = true,
+                                        .longest = dl_inputs_longest(j->inputs)};
+    DL_RETURN_IF_ERROR(dl_setup_session(&j->setup, &options, &j->session));
     return open_names(j);
 }
 

@@ -325,8 +325,9 @@ static dl_status run_in(dl_setup *setup, const dl_arguments *arguments, verifica
     DL_RETURN_IF_ERROR(dl_setup_load(arguments->positional[0], arguments->override, arguments->n_overrides,
                                      runtime->world, setup));
     setup->config->parallel = (dl_parallel_config){.data = DL_WORD(0), .tensor = 1, .pipeline = 1};
-    DL_RETURN_IF_ERROR(
-        dl_setup_session(setup, runtime->world, 0, runtime->n_threads, true, false, &v->session));
+    const dl_session_options options = {
+        .world = runtime->world, .n_threads = runtime->n_threads, .training = true};
+    DL_RETURN_IF_ERROR(dl_setup_session(setup, &options, &v->session));
     return verify(v, &r);
 }
 

@@ -181,7 +181,9 @@ static dl_status probe(const search *s, int64_t batch, size_t *total) {
     dl_session *session = NULL;
     dl_device_memory memory = {0};
     *configured = batch;
-    dl_status status = dl_setup_session(s->setup, NULL, s->n_ranks, 1, true, true, &session);
+    const dl_session_options dry = {
+        .n_ranks = s->n_ranks, .n_threads = 1, .training = true, .as_gpu = true, .synthetic = true};
+    dl_status status = dl_setup_session(s->setup, &dry, &session);
     status = status == DL_OK ? memory_of(session, s->answers, &memory) : status;
     *total = memory.total;
     dl_session_close(&session);

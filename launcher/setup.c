@@ -90,28 +90,15 @@ dl_status dl_setup_print(const dl_setup *setup, dl_text *out) {
     return dl_config_print(setup->config, setup->table, out);
 }
 
-dl_status dl_setup_session(dl_setup *setup, dl_comm *world, int n_ranks, int n_threads, bool training,
-                           bool synthetic, dl_session **out) {
-    int gpu = 0;
+dl_status dl_setup_session(dl_setup *setup, const dl_session_options *wanted, dl_session **out) {
+    dl_session_options options = *wanted;
+    options.config = setup->config;
+    options.diagnostics = &setup->diagnostics;
+    options.join = dl_gpu_join;
+    options.progress = dl_setup_progress;
     if (setup->config->backend == DL_BACKEND_AUTO || setup->config->backend == DL_BACKEND_CUDA) {
-        DL_RETURN_IF_ERROR(dl_gpu_choose(world, &gpu, &setup->gpu_sharing));
+        DL_RETURN_IF_ERROR(dl_gpu_choose(options.world, &options.gpu, &setup->gpu_sharing));
     }
-    const dl_session_options options = {.config = setup->config,
-                                        .diagnostics = &setup->diagnostics,
-                                        .world = world,
-                                        .n_ranks = n_ranks,
-                                        .n_threads = n_threads,
-                                        .gpu = gpu,
-                                        .join = dl_gpu_join,
-                                        .training = training,
-                                        .predict = setup->predict,
-                                        .generate = setup->generate,
-                                        .apply = setup->apply,
-                                        .longest = setup->longest,
-                                        .choices = setup->choices,
-                                        .synthetic = synthetic,
-                                        .as_gpu = setup->as_gpu,
-                                        .progress = dl_setup_progress};
     return dl_session_open(&options, out);
 }
 

@@ -12,14 +12,8 @@ typedef struct dl_setup {
     const dl_option *table;
     dl_config *config;
     dl_diagnostics diagnostics;
-    dl_text mistakes;    /* of ranks other than 0, which print nothing by themselves */
-    bool predict;        /* for dl_setup_session: evaluations keep their samples' scores */
-    bool generate;       /* for dl_setup_session: text is generated */
-    bool apply;          /* for dl_setup_session: the model is applied to other samples, */
-    int64_t longest;     /* the longest of this length */
-    bool as_gpu;         /* for dl_setup_session: the same field of its options */
-    const char *choices; /* for dl_setup_session: of the run that goes on; NULL: none */
-    int gpu_sharing;     /* ranks on the GPU of this one; 0: it has none (after dl_setup_session) */
+    dl_text mistakes; /* of ranks other than 0, which print nothing by themselves */
+    int gpu_sharing;  /* ranks on the GPU of this one; 0: it has none (after dl_setup_session) */
 } dl_setup;
 
 /* Loads CONFIG (path NULL: ./dltrain.yaml, else the built-in example, said in one line) with the overrides.
@@ -35,9 +29,9 @@ dl_config_kinds dl_setup_kinds(void);
 /* The resolved configuration as text, owned by `out`. */
 DL_NODISCARD dl_status dl_setup_print(const dl_setup *setup, dl_text *out);
 
-/* Opens a session for it. world NULL: dry, for n_ranks ranks. */
-DL_NODISCARD dl_status dl_setup_session(dl_setup *setup, dl_comm *world, int n_ranks, int n_threads,
-                                        bool training, bool synthetic, dl_session **out);
+/* Opens a session for it, as `wanted`, whose fields config, diagnostics, gpu, join and progress are set here.
+ * Collective over wanted->world. */
+DL_NODISCARD dl_status dl_setup_session(dl_setup *setup, const dl_session_options *wanted, dl_session **out);
 
 /* Prints progress of long work on a terminal (stderr). */
 void dl_setup_progress(const char *what, double share);

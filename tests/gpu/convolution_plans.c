@@ -133,7 +133,8 @@ static dl_status run(int n, char **words) {
         status = dl_setup_load(words[6], (const char *const *)&words[7], n - 7, NULL, &setup);
     }
     if (status == DL_OK) {
-        status = dl_setup_session(&setup, NULL, 1, 1, true, false, &session);
+        const dl_session_options dry = {.n_ranks = 1, .n_threads = 1, .training = true};
+        status = dl_setup_session(&setup, &dry, &session);
     }
     if (status == DL_OK) {
         status = ask(&q, session->plan->program[session->train_full]);
