@@ -2,7 +2,7 @@
 # TEST tier=default timeout=60 needs=python
 """What reads the output may go away (`dltrain ... | head -1`), and the other end of a connection between hosts too:
 both are no more than a failed write. A training trains to its end, with the lines in its log.txt; SIGPIPE ends no
-rank."""
+rank. Started without stdin, stdout and stderr (`>&-`), nothing that is meant for them goes into a file of the run."""
 import json
 import os
 import signal
@@ -62,6 +62,22 @@ def ranks_get_sigpipe():
         dltest.fail(f'SIGPIPE to two ranks: exit status {job.returncode}, {out!r}, {err[-1000:]}')
 
 
+def without_streams():
+    words = [dltest.DLTRAIN, dltest.MNIST_CNN, f'data.path={dltest.small_digits()}', 'run.dir=none']
+    job = subprocess.run(['sh', '-c', '"$@" <&- >&- 2>&-', 'sh', *words, 'train.epochs=1'], timeout=60, check=False)
+    check_end('no streams', 'none', job, '')
+    lines = open('none/log.txt').read().splitlines()
+    twice = sorted(line for line in lines if lines.count(line) > 1)
+    if twice or not lines[0].startswith('dltrain '):
+        dltest.fail(f'no streams: log.txt has {twice} more than once, begins with {lines[0]!r}')
+    dltest.metrics('none', 'step')
+    told = subprocess.run(['sh', '-c', '"$@" >&-', 'sh', dltest.DLTRAIN, '--version'], stderr=subprocess.PIPE,
+                          text=True, check=False)
+    if told.returncode != 74 or 'cannot write to stdout' not in told.stderr:
+        dltest.fail(f'--version without stdout: exit status {told.returncode}, {told.stderr!r}')
+
+
 reader_goes_away()
+without_streams()
 ranks_get_sigpipe()
-print('a reader that goes away, and SIGPIPE to both ranks: all came to their end')
+print('a reader that goes away, no streams, SIGPIPE to both ranks: all came to their end')
