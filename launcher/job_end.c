@@ -36,25 +36,35 @@ static void describe_end(const dl_job *j, const dl_trainer_result *result, char 
     }
 }
 
-/* A command that works: on the test split, or on another where the data set has none. */
-static void advise(const dl_job *j, char *out, size_t n_bytes) {
+/* As a shell reads it back. */
+static dl_status append_word(dl_text *text, const char *word) {
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./:@%+=,";
+    if (word[strspn(word, plain)] == '\0') {
+        return dl_text_append(text, "%s", word);
+    }
+    DL_RETURN_IF_ERROR(dl_text_append(text, "'"));
+    for (const char *c = word; *c != '\0'; c++) {
+        DL_RETURN_IF_ERROR(*c == '\'' ? dl_text_append(text, "'\\''") : dl_text_append_bytes(text, c, 1));
+    }
+    return dl_text_append(text, "'");
+}
+
+/* A command that works: on the test split, or on another where the data set has none; else nothing. */
+static dl_status advise(const dl_job *j, dl_text *out) {
     const dl_session *session = j->session;
     const bool has_test = session->split[DL_SPLIT_TEST].n > 0,
                has_valid = session->split[DL_SPLIT_VALID].n > 0;
-    out[0] = '\0';
-    if (has_test || has_valid) {
-        (void)snprintf(out, n_bytes, "dltrain eval %s%s", dl_run_dir_path(j->run),
-                       has_test ? "" : " --split valid");
-    }
-}
-
-dl_status dl_job_tell_end(dl_job *j, const dl_trainer_result *result) {
-    if (j->console == NULL) {
+    if (!has_test && !has_valid) {
         return DL_OK;
     }
-    char what[256], next[512];
+    DL_RETURN_IF_ERROR(dl_text_append(out, "dltrain eval "));
+    DL_RETURN_IF_ERROR(append_word(out, dl_run_dir_path(j->run)));
+    return dl_text_append(out, "%s", has_test ? "" : " --split valid");
+}
+
+static dl_status tell_end(dl_job *j, const dl_trainer_result *result, const char *next) {
+    char what[256];
     describe_end(j, result, what, sizeof what);
-    advise(j, next, sizeof next);
     const dl_closing closing = {.what = what,
                                 .end = {.epoch = result->epoch,
                                         .step = result->step,
@@ -69,7 +79,7 @@ dl_status dl_job_tell_end(dl_job *j, const dl_trainer_result *result) {
                                 .samples_per_s = result->samples_per_s,
                                 .data_wait = result->data_wait,
                                 .run_dir = dl_run_dir_path(j->run),
-                                .next = next[0] != '\0' ? next : NULL};
+                                .next = next};
     if (result->skipped > 0) {
         dl_console_note(j->console, "skipped %" PRId64 " step%s whose gradients were not finite",
                         result->skipped, result->skipped == 1 ? "" : "s");
@@ -81,6 +91,17 @@ dl_status dl_job_tell_end(dl_job *j, const dl_trainer_result *result) {
     return dl_run_dir_status(j->run, result->stop == 0 ? DL_RUN_DONE : DL_RUN_STOPPED,
                              result->stop == 0 ? 0 : (int)(result->saved ? DL_STOPPED : DL_INTERRUPTED),
                              result->step, result->stop == 0 ? "" : what);
+}
+
+dl_status dl_job_tell_end(dl_job *j, const dl_trainer_result *result) {
+    if (j->console == NULL) {
+        return DL_OK;
+    }
+    dl_text next = {0};
+    dl_status status = advise(j, &next);
+    status = status == DL_OK ? tell_end(j, result, next.data) : status;
+    dl_text_free(&next);
+    return status;
 }
 
 dl_status dl_job_tell_failure(dl_job *j, dl_status status, int64_t step) {

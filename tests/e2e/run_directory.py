@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import subprocess
 
 import dltest
 from dltest import fail
@@ -55,6 +56,16 @@ def check_metrics(folder, n_train, batch, epochs, log_every):
     return lines
 
 
+def check_advice(words):
+    """The command that a run ends with works in a shell as it stands, whatever the folder is called."""
+    said = dltest.run(*words, "run.dir=runs/it's a $HOME", 'train.max_steps=2').stdout
+    command = re.search(r'^next: (dltrain eval .*)$', said, flags=re.M).group(1)
+    shell = subprocess.run(['sh', '-c', command.replace('dltrain', dltest.DLTRAIN, 1)], stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, text=True, check=False)
+    if shell.returncode != 0 or 'loss' not in shell.stdout:
+        fail(f'{command!r} in a shell: exit status {shell.returncode}, {shell.stderr}')
+
+
 def main():
     data = dltest.small_digits()
     words = [dltest.MNIST_CNN, f'data.path={data}', 'data.valid=0.1', 'train.epochs=2', 'run.log_every=4']
@@ -88,6 +99,7 @@ def main():
         fail('the earlier run was not moved to runs/a.1, or that was not said')
     if dltest.metrics('runs/a', 'end')[0]['step'] != 3:
         fail('max_steps=3 did not end at step 3')
+    check_advice(words)
     print('10 tensors, hash', computed)
 
 
