@@ -17,6 +17,10 @@ typedef cudnnBackendDescriptor_t dl_descriptor;
 /* Destroys a descriptor (NULL is fine) and sets it to NULL. */
 void dl_descriptor_destroy(dl_descriptor *descriptor);
 
+/* An attribute that is a text (CUDNN_ATTR_..._JSON_REPRESENTATION), appended to *out. */
+DL_NODISCARD dl_status dl_descriptor_text(dl_descriptor descriptor, cudnnBackendAttributeName_t attribute,
+                                          dl_text *out);
+
 /* What a graph becomes; later descriptors refer to earlier ones, so all live until it is released. */
 typedef struct dl_graph_descriptors {
     dl_descriptor tensor[DL_GRAPH_MAX_TENSORS];

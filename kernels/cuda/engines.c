@@ -1,126 +1,11 @@
-/* Engines and plans: cuDNN's heuristics are asked once for each graph, what they answer is kept. */
-#include "kernels/cuda/descriptors.h"
-
-#include "base/mem.h"
+/* Engines: cuDNN's heuristics are asked once for each graph, what they answer is kept. */
+#include "kernels/cuda/engines.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-/* The heuristics give tens of configurations, the likely fastest first, many of one engine with other tiles.
- * So many of those that the rules let through are candidates for measurement. */
-enum { MAX_CONFIGS = 64, MAX_ENGINES = 8, MAX_REASON_BYTES = 256 };
-
-typedef struct engine {
-    dl_descriptor config;
-    dl_graph_plan plan; /* its descriptor is NULL until it is asked for */
-    char name[DL_GRAPH_NAME_BYTES];
-} engine;
-
-struct dl_graph_engines {
-    dl_graph_engines *next;
-    dl_graph_device *device;
-    char *key; /* graph and rules as text */
-    size_t workspace_limit;
-    dl_graph_descriptors descriptors;
-    int n;
-    engine engine[MAX_ENGINES];
-};
-
-struct dl_graph_device {
-    cudnnHandle_t handle;      /* NULL: only described */
-    dl_descriptor description; /* NULL: a real one */
-    dl_pool *pool;
-    dl_graph_engines *known;
-};
-
-/* --- devices --- */
-
-static dl_status device_create(cudnnHandle_t handle, dl_graph_device **out) {
-    DL_RETURN_IF_ERROR(dl_alloc(1, sizeof **out, out));
-    (*out)->handle = handle;
-    const dl_status status = dl_pool_create(&(*out)->pool);
-    if (status != DL_OK) {
-        dl_graph_device_destroy(out);
-    }
-    return status;
-}
-
-dl_status dl_graph_device_of_handle(cudnnHandle_t handle, dl_graph_device **out) {
-    *out = NULL;
-    DL_RETURN_ERROR_IF(handle == NULL, DL_ERR_INTERNAL, "no cuDNN handle");
-    return device_create(handle, out);
-}
-
-static dl_status describe_device(const char *json, dl_descriptor *out) {
-    DL_DESCRIPTOR_CREATE(DEVICEPROP, out);
-    DL_DESCRIPTOR_SET(*out, DEVICEPROP_JSON_REPRESENTATION, CHAR, (int64_t)strlen(json) + 1, json);
-    DL_DESCRIPTOR_FINALIZE(*out);
-    return DL_OK;
-}
-
-dl_status dl_graph_device_of_text(const char *json, dl_graph_device **out) {
-    *out = NULL;
-    DL_RETURN_IF_ERROR(device_create(NULL, out));
-    if (describe_device(json, &(*out)->description) != DL_OK) {
-        char reason[MAX_REASON_BYTES];
-        (void)snprintf(reason, sizeof reason, "%.200s", dl_error_last()->message);
-        dl_graph_device_destroy(out);
-        DL_RETURN_ERROR(DL_ERR_USAGE, "this is no description of a GPU: %s", reason);
-    }
-    return DL_OK;
-}
-
-static dl_status read_text(dl_descriptor description, dl_text *out) {
-    int64_t n = 0, given = 0;
-    char *json = NULL;
-    DL_RETURN_IF_ERROR(DL_CUDNN(cudnnBackendGetAttribute(
-        description, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, 0, &n, NULL)));
-    DL_RETURN_IF_ERROR(dl_alloc((size_t)n + 1, 1, &json));
-    const cudnnStatus_t code = cudnnBackendGetAttribute(
-        description, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, n, &given, json);
-    const dl_status status = code == CUDNN_STATUS_SUCCESS ? dl_text_append(out, "%s", json) : DL_OK;
-    dl_free(&json);
-    DL_RETURN_IF_ERROR(DL_CUDNN(code));
-    return status;
-}
-
-static dl_status describe_handle(cudnnHandle_t handle, dl_descriptor *out) {
-    DL_DESCRIPTOR_CREATE(DEVICEPROP, out);
-    DL_DESCRIPTOR_SET(*out, DEVICEPROP_HANDLE, HANDLE, 1, &handle);
-    DL_DESCRIPTOR_FINALIZE(*out);
-    return DL_OK;
-}
-
-dl_status dl_graph_device_text(cudnnHandle_t handle, dl_text *out) {
-    dl_descriptor description = NULL;
-    dl_status status = describe_handle(handle, &description);
-    if (status == DL_OK) {
-        status = read_text(description, out);
-    }
-    dl_descriptor_destroy(&description);
-    return status;
-}
-
-static void engine_release(engine *e) {
-    dl_descriptor_destroy(&e->plan.descriptor);
-    dl_descriptor_destroy(&e->config);
-}
-
-void dl_graph_device_destroy(dl_graph_device **device) {
-    if (*device == NULL) {
-        return;
-    }
-    for (dl_graph_engines *known = (*device)->known; known != NULL; known = known->next) {
-        for (int i = 0; i < known->n; i++) {
-            engine_release(&known->engine[i]);
-        }
-        dl_graph_descriptors_release(&known->descriptors);
-    }
-    dl_descriptor_destroy(&(*device)->description);
-    dl_pool_destroy(&(*device)->pool);
-    dl_free(device);
-}
+enum { MAX_CONFIGS = 64, MAX_REASON_BYTES = 256 };
 
 /* --- what the heuristics offer --- */
 
@@ -189,14 +74,15 @@ static dl_status ask(const dl_graph_engines *engines, cudnnBackendHeurMode_t mod
 /* Takes the configurations that the rules allow over into `engines`, as many as there is room for. */
 static dl_status take(dl_graph_engines *engines, const dl_graph_rules *rules,
                       dl_descriptor config[MAX_CONFIGS], int64_t n) {
-    for (int64_t i = 0; i < n && engines->n < MAX_ENGINES; i++) {
+    for (int64_t i = 0; i < n && engines->n < DL_GRAPH_MAX_ENGINES; i++) {
         notes found;
         DL_RETURN_IF_ERROR(notes_of(config[i], &found));
         if (!rules_allow(rules, &found)) {
             continue;
         }
-        engine *e = &engines->engine[engines->n++];
+        dl_graph_engine *e = &engines->engine[engines->n++];
         e->config = config[i];
+        e->number = (int)i;
         config[i] = NULL;
         (void)snprintf(e->name, sizeof e->name, "%s%sengine %" PRId64,
                        found.winograd  ? "winograd:"
@@ -222,46 +108,13 @@ static dl_status collect(dl_graph_engines *engines, const dl_graph_rules *rules,
     return status;
 }
 
-/* --- plans --- */
-
-static dl_status compile(const dl_graph_engines *engines, engine *e) {
-    int64_t n = 0, n_bytes = 0;
-    DL_DESCRIPTOR_CREATE(EXECUTION_PLAN, &e->plan.descriptor);
-    DL_DESCRIPTOR_SET(e->plan.descriptor, EXECUTION_PLAN_ENGINE_CONFIG, BACKEND_DESCRIPTOR, 1, &e->config);
-    if (engines->device->description != NULL) {
-        DL_DESCRIPTOR_SET(e->plan.descriptor, EXECUTION_PLAN_DEVICEPROP, BACKEND_DESCRIPTOR, 1,
-                          &engines->device->description);
-    } else {
-        DL_DESCRIPTOR_SET(e->plan.descriptor, EXECUTION_PLAN_HANDLE, HANDLE, 1, &engines->device->handle);
-    }
-    DL_DESCRIPTOR_FINALIZE(e->plan.descriptor);
-    DL_RETURN_IF_ERROR(DL_CUDNN(cudnnBackendGetAttribute(
-        e->plan.descriptor, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &n, &n_bytes)));
-    DL_RETURN_ERROR_IF(n_bytes < 0 || (size_t)n_bytes > engines->workspace_limit, DL_ERR_INTERNAL,
-                       "cuDNN's %s wants %" PRId64 " bytes of workspace, above the limit of %zu", e->name,
-                       n_bytes, engines->workspace_limit);
-    e->plan.workspace_bytes = (size_t)n_bytes;
-    return DL_OK;
-}
-
-static dl_status compile_once(const dl_graph_engines *engines, engine *e) {
-    if (e->plan.descriptor != NULL) {
-        return DL_OK;
-    }
-    const dl_status status = compile(engines, e);
-    if (status != DL_OK) {
-        dl_descriptor_destroy(&e->plan.descriptor);
-    }
-    return status;
-}
-
 /* Drops engines from the front until one compiles. *reason: why the last one did not. */
 static void drop_failing(dl_graph_engines *engines, char reason[MAX_REASON_BYTES]) {
     int first = 0;
-    while (first < engines->n && compile_once(engines, &engines->engine[first]) != DL_OK) {
+    while (first < engines->n && dl_graph_compile(engines, &engines->engine[first]) != DL_OK) {
         (void)snprintf(reason, MAX_REASON_BYTES, "%s: %.200s", engines->engine[first].name,
                        dl_error_last()->message);
-        engine_release(&engines->engine[first++]);
+        dl_graph_engine_release(&engines->engine[first++]);
     }
     engines->n -= first;
     memmove(engines->engine, &engines->engine[first], (size_t)engines->n * sizeof engines->engine[0]);
@@ -335,8 +188,8 @@ const char *dl_graph_engine_name(const dl_graph_engines *engines, int i) {
 dl_status dl_graph_plan_of(dl_graph_engines *engines, int i, const dl_graph_plan **out) {
     DL_RETURN_ERROR_IF(i < 0 || i >= engines->n, DL_ERR_INTERNAL, "engine %d of %d for %s", i, engines->n,
                        engines->key);
-    engine *e = &engines->engine[i];
-    DL_RETURN_IF_ERROR_DOING(compile_once(engines, e), "compiling %s for %s", e->name, engines->key);
+    dl_graph_engine *e = &engines->engine[i];
+    DL_RETURN_IF_ERROR_DOING(dl_graph_compile(engines, e), "compiling %s for %s", e->name, engines->key);
     *out = &e->plan;
     return DL_OK;
 }

@@ -1,6 +1,8 @@
 /* Graphs as values, and as cuDNN's descriptors. */
 #include "kernels/cuda/descriptors.h"
 
+#include "base/mem.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -44,6 +46,21 @@ void dl_descriptor_destroy(dl_descriptor *descriptor) {
         (void)cudnnBackendDestroyDescriptor(*descriptor);
         *descriptor = NULL;
     }
+}
+
+dl_status dl_descriptor_text(dl_descriptor descriptor, cudnnBackendAttributeName_t attribute, dl_text *out) {
+    int64_t n = 0, given = 0;
+    char *text = NULL;
+    DL_RETURN_IF_ERROR(
+        DL_CUDNN(cudnnBackendGetAttribute(descriptor, attribute, CUDNN_TYPE_CHAR, 0, &n, NULL)));
+    DL_RETURN_IF_ERROR(dl_alloc((size_t)n + 1, 1, &text));
+    dl_status status =
+        DL_CUDNN(cudnnBackendGetAttribute(descriptor, attribute, CUDNN_TYPE_CHAR, n, &given, text));
+    if (status == DL_OK) {
+        status = dl_text_append(out, "%s", text);
+    }
+    dl_free(&text);
+    return status;
 }
 
 static dl_status describe_tensor(const dl_graph_tensor *tensor, int64_t uid, dl_descriptor *out) {

@@ -1,10 +1,7 @@
-#define _GNU_SOURCE
 #include "program/choice_cache.h"
 
-#include "base/digest.h"
-#include "base/log.h"
+#include "base/cache.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,23 +59,15 @@ dl_status dl_choice_key(const dl_plan *plan, const dl_program *program, char key
 }
 
 void dl_choice_cache_path(const char *key, char *out, size_t n_bytes) {
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    int n = -1;
-    if (cache != NULL && cache[0] == '/') {
-        n = snprintf(out, n_bytes, "%s/dltrain/choices-%s", cache, key);
-    } else if (home != NULL && home[0] == '/') {
-        n = snprintf(out, n_bytes, "%s/.cache/dltrain/choices-%s", home, key);
-    }
-    if (n < 0 || (size_t)n >= n_bytes) {
-        out[0] = '\0';
-    }
+    char name[sizeof "choices-" + DL_DIGEST_TEXT_BYTES];
+    (void)snprintf(name, sizeof name, "choices-%s", key);
+    dl_cache_path(name, out, n_bytes);
 }
 
 bool dl_choice_cache_read(const char *path, dl_choices *choices) {
-    dl_text text = {0};
+    dl_text text;
     const size_t n_bytes = (size_t)choices->n_layers * sizeof *choices->layer;
-    bool found = path[0] != '\0' && dl_file_exists(path) && dl_file_read(path, n_bytes, &text) == DL_OK &&
-                 text.size == n_bytes;
+    const bool found = dl_cache_read(path, n_bytes, &text) && text.size == n_bytes;
     if (found) {
         memcpy(choices->layer, text.data, n_bytes);
     }
@@ -87,16 +76,7 @@ bool dl_choice_cache_read(const char *path, dl_choices *choices) {
 }
 
 void dl_choice_cache_write(const char *path, const dl_choices *choices) {
-    char folder[PATH_MAX];
-    if (path[0] == '\0' || strlen(path) >= sizeof folder) {
-        return;
-    }
-    (void)snprintf(folder, sizeof folder, "%s", path);
-    *strrchr(folder, '/') = '\0';
-    if (dl_make_folders(folder) != DL_OK ||
-        dl_file_replace(path, choices->layer, (size_t)choices->n_layers * sizeof *choices->layer) != DL_OK) {
-        DL_DEBUG("measured choices are not kept: %s", dl_error_last()->message);
-    }
+    dl_cache_write(path, choices->layer, (size_t)choices->n_layers * sizeof *choices->layer);
 }
 
 dl_status dl_choice_print(dl_pool *pool, const char *key, dl_choices *choices) {

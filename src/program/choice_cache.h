@@ -1,7 +1,6 @@
-/* Measured choices kept between runs: ~/.cache/dltrain (XDG_CACHE_HOME). Measuring again would cost time and,
- * near a tie, give another choice and so other last bits. The key is everything that decides the times:
- * operations and shapes, threads, backend and its version, processor. A cache that cannot be read or written
- * is no error. */
+/* Measured choices kept between runs (base/cache.h). Measuring again would cost time and, near a tie, give
+ * another choice and so other last bits. The key is everything that decides the times: operations and shapes,
+ * threads, backend and its version, processor. */
 #ifndef DLTRAIN_PROGRAM_CHOICE_CACHE_H
 #define DLTRAIN_PROGRAM_CHOICE_CACHE_H
 

@@ -17,6 +17,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.path.join(ROOT, os.environ.get('BUILD') or 'build')
 PROGRAM = os.path.join(BUILD, 'tests', 'gpu', 'convolution_plans')
+DEVICE = os.path.join(HERE, 'device_h200.json')
 WORKSPACE_MIB = 1024
 FORWARD = {'resnet50': 53, 'vgg16': 13}
 
@@ -28,7 +29,7 @@ def fail(text):
 
 def answers(config, dtype, rules, form, **environment):
     """What the program says of each distinct convolution, and of their number."""
-    command = [PROGRAM, os.path.join(HERE, 'device_h200.json'), dtype, rules, str(WORKSPACE_MIB), form,
+    command = [PROGRAM, DEVICE, dtype, rules, str(WORKSPACE_MIB), form,
                os.path.join(ROOT, 'configs', config + '.yaml'), 'backend=ref']
     done = subprocess.run(command, env=dict(os.environ, **environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True)
@@ -64,22 +65,20 @@ def check_rules():
         fail('float32 without tf32 has the same engines as with it')
 
 
-def stub_folder():
-    """A folder with the toolkit's stub of libcuda under the driver's name; None without one."""
+def stub_of_driver():
+    """The toolkit's stub of libcuda; None without one."""
     with open(os.path.join(BUILD, 'CMakeCache.txt')) as cache:
         found = re.findall(r'^CUDA_cuda_driver_LIBRARY:\w+=(/.+)$', cache.read(), flags=re.M)
-    if not found or not os.path.exists(found[0]):
-        return None
-    folder = tempfile.mkdtemp(dir=os.environ.get('TEST_TMP'))
-    shutil.copy(found[0], os.path.join(folder, 'libcuda.so.1'))
-    return folder
+    return found[0] if found and os.path.exists(found[0]) else None
 
 
 def check_fused():
     """The three fused shapes of the MNIST CNN: compiled, and refused by a driver that is none."""
-    folder = stub_folder()
-    if folder is None:
+    stub = stub_of_driver()
+    if stub is None:
         return 'no stub of libcuda: fused plans not tried'
+    folder = tempfile.mkdtemp(dir=os.environ.get('TEST_TMP'))
+    shutil.copy(stub, os.path.join(folder, 'libcuda.so.1'))
     found, _ = answers('mnist_cnn', 'bfloat16', 'none', 'fused', LD_LIBRARY_PATH=folder)
     fused = [one for one in found if one['nodes'] == 3]
     compiled = [one for one in fused if 'cuLibraryLoadData' in one.get('reason', '')]

@@ -61,6 +61,7 @@ def main():
         return 0
     with tempfile.TemporaryDirectory(prefix='dltrain-accept-') as folder:
         os.chdir(folder)
+        os.environ['XDG_CACHE_HOME'] = os.path.join(folder, 'cache')  # nothing is known from before
         good = [run_part(part) for part in options.part or PARTS]
         os.chdir('/')
     return 0 if all(good) else 1
