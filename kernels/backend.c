@@ -190,7 +190,7 @@ const char *dl_device_algorithm_name(const dl_device *device, const dl_op_desc *
     if (target != NULL && target->backend->algorithm_name != NULL) {
         return target->backend->algorithm_name(target, desc, algorithm);
     }
-    return algorithm == 0 ? "default" : NULL;
+    return dl_only_algorithm_name(algorithm);
 }
 
 int dl_device_layouts(dl_device *device, dl_dtype dtype, const dl_shape *shape, const dl_layout **out) {

@@ -179,6 +179,10 @@ size_t dl_op_slot_bytes(const dl_op *op, int i);
 const char *dl_device_describe_half(const dl_device *device, dl_dtype half);
 int dl_device_n_algorithms(const dl_device *device, const dl_op_desc *desc);
 const char *dl_device_algorithm_name(const dl_device *device, const dl_op_desc *desc, int algorithm);
+/* The name where a device has but one for a desc. */
+static inline const char *dl_only_algorithm_name(int algorithm) {
+    return algorithm == 0 ? "default" : NULL;
+}
 int dl_device_layouts(dl_device *device, dl_dtype dtype, const dl_shape *shape, const dl_layout **out);
 /* The host waits for all work of the device; nothing to wait for on backends without streams. */
 DL_NODISCARD dl_status dl_device_synchronize(dl_device *device);

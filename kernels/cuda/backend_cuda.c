@@ -173,7 +173,7 @@ static const char *cuda_algorithm_name(const dl_device *device, const dl_op_desc
     if (kind != NULL && kind->algorithm_name != NULL) {
         return kind->algorithm_name(unlocked(device), desc, algorithm);
     }
-    return algorithm == 0 ? "default" : NULL;
+    return dl_only_algorithm_name(algorithm);
 }
 
 /* ---- memory ---- */

@@ -96,7 +96,7 @@ static const char *algorithm_name(dl_device *device, const dl_op_desc *desc, int
     candidates found;
     int form = 0, engine = 0;
     if (!ask(device, desc, &found)) {
-        return algorithm == 0 ? "default" : NULL;
+        return dl_only_algorithm_name(algorithm);
     }
     return locate(&found, algorithm, &form, &engine) ? dl_graph_engine_name(found.engines[form], engine)
                                                      : NULL;
