@@ -38,15 +38,20 @@ DL_SHARED int64_t dl_window_cell(const dl_pooling2d_sizes *z, const dl_pool_attr
                : -1;
 }
 
-/* Number of the cell that max pooling takes: the first largest; the first NaN wins over numbers, as in
+/* Does max pooling take x, met after `largest`? The first of equals; the first NaN wins over numbers, as in
  * PyTorch. */
+DL_SHARED bool dl_is_larger(float x, float largest) {
+    return x > largest || (x != x && largest == largest);
+}
+
+/* Number of the cell that max pooling takes. */
 DL_SHARED int64_t dl_window_winner(const dl_pooling2d_sizes *z, const dl_pool_attr *pool, const float *x,
                                    dl_cell o) {
     int64_t best = -1;
     float largest = 0;
     for (int64_t cell = 0; cell < z->r * z->s; cell++) {
         const int64_t at = dl_window_cell(z, pool, o, cell / z->s, cell % z->s);
-        if (at >= 0 && (best < 0 || x[at] > largest || (x[at] != x[at] && largest == largest))) {
+        if (at >= 0 && (best < 0 || dl_is_larger(x[at], largest))) {
             best = cell;
             largest = x[at];
         }

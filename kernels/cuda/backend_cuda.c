@@ -1,5 +1,6 @@
 /* The backend of NVIDIA GPUs: cuDNN and cuBLASLt for products and recurrences, own kernels for the rest. It
  * has no fallback: the memory of a GPU is not the CPU's. */
+#include "kernels/common/half.h"
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/graph.h"
 #include "kernels/cuda/layouts.h"
@@ -113,6 +114,18 @@ static dl_status prepare_kernels(dl_device *device, const dl_op_desc *desc, cons
     op->run = kind->run;
     *out = &op->base;
     return DL_OK;
+}
+
+bool dl_cuda_takes_one_type(const dl_op_desc *desc) {
+    static const char *const names[] = {"x", "a", "b", "residual", "y", "dy", "dx"};
+    const dl_dtype dtype = desc->slot[0].dtype;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const int slot = dl_op_slot(dl_op_info_of(desc->kind), names[i]);
+        if (slot >= 0 && desc->slot[slot].present && desc->slot[slot].dtype != dtype) {
+            return false;
+        }
+    }
+    return (dtype == DL_F32 || dl_dtype_is_half(dtype)) && !dl_cuda_has_layout(desc);
 }
 
 /* What a kind without an opinion of its own takes. */

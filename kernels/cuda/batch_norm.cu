@@ -1,12 +1,11 @@
 /* Batch normalization (kernels/ops/batch_norm_info.c). Images are matrices of as many columns as channels; a
- * block has a strip of them, so that a thread stays with its channel and reads its statistics once. Groups of
- * samples are groups of rows. */
+ * block has a strip of them, so that a thread stays with its N channels and reads their statistics once.
+ * Groups of samples are groups of rows. */
 #include "kernels/common/batch_norm_image.h"
 #include "kernels/common/update.h"
 #include "kernels/cuda/columns.cuh"
-#include "kernels/cuda/convert.cuh"
 #include "kernels/cuda/kernels.h"
-#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/packs.cuh"
 
 /* Rows of group g: all have z.group * z.cells, the last one perhaps fewer. */
 static __device__ __forceinline__ int64_t first_row(const dl_batch_norm_sizes &z, int64_t g) {
@@ -18,87 +17,128 @@ static __host__ __device__ __forceinline__ int64_t rows_of(const dl_batch_norm_s
     return (samples < z.group ? samples : z.group) * z.cells;
 }
 
+/* The packs of a thread: from `at` on, `step` apart, `n` of them. */
+struct walk {
+    int64_t at, step, n;
+};
+
+static __device__ __forceinline__ walk walk_of(const dl_batch_norm_sizes &z, const dl_strip &s,
+                                               int64_t n_runs, int64_t packs) {
+    const int64_t rows = rows_of(z, s.group), begin = dl_sum_run_begin(rows, n_runs, s.run) + s.y,
+                  end = dl_sum_run_begin(rows, n_runs, s.run + 1);
+    const bool any = s.column < packs && begin < end;
+    return {(first_row(z, s.group) + begin) * packs + s.column, s.height * packs,
+            any ? (end - begin + s.height - 1) / s.height : 0};
+}
+
+/* function<T, N>(arguments): N elements of 16 bytes where channels and addresses allow it, else 1. */
+#define BY_PACKS(T, aligned, function, ...)                                                                  \
+    ((aligned) && dl_pack_of_channels(z->channels, sizeof(T)) > 1                                            \
+         ? function<T, (int)(DL_PACK_BYTES / sizeof(T))>(__VA_ARGS__)                                        \
+         : function<T, 1>(__VA_ARGS__))
+
 /* --- sums --- */
 
 /* What is summed of each value: x and its square; dy and dy times the normalized x. */
-template <typename T> struct moments_of {
+template <typename T, int N> struct moments_of {
     const T *x;
 
     __device__ void begin(int64_t, int64_t, int64_t) {
     }
-    __device__ void add(int64_t at, dl_channel_sums *sums) const {
-        dl_channel_add_moments(dl_float_of(x[at]), sums);
+    __device__ void add(int64_t at, dl_channel_sums sums[N]) const {
+        const dl_pack<T, N> values = dl_load<N>(x, at);
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            dl_channel_add_moments(dl_float_of(values.at[k]), &sums[k]);
+        }
     }
 };
 
-template <typename T> struct gradients_of {
+template <typename T, int N> struct gradients_of {
     const T *x, *dy;
     const float *stat;
     dl_activation activation;
-    dl_channel_stat s;
+    dl_channel_stat s[N];
 
     __device__ void begin(int64_t channels, int64_t group, int64_t channel) {
-        s = dl_channel_stat_at(stat, channels, group, channel);
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            s[k] = dl_channel_stat_at(stat, channels, group, channel + k);
+        }
     }
-    __device__ void add(int64_t at, dl_channel_sums *sums) const {
-        dl_channel_add_gradients(s, activation, dl_float_of(x[at]), dl_float_of(dy[at]), sums);
+    __device__ void add(int64_t at, dl_channel_sums sums[N]) const {
+        const dl_pack<T, N> values = dl_load<N>(x, at), along = dl_load<N>(dy, at);
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            dl_channel_add_gradients(s[k], activation, dl_float_of(values.at[k]), dl_float_of(along.at[k]),
+                                     &sums[k]);
+        }
     }
 };
 
 /* runs[group, run, 2, channel] */
-template <typename Values>
+template <int N, typename Values>
 static __global__ void sum_runs(dl_batch_norm_sizes z, int64_t n_runs, Values values, double *runs) {
-    const dl_strip s = dl_strip_of(z.channels, n_runs);
-    const int64_t rows = rows_of(z, s.group), begin = dl_sum_run_begin(rows, n_runs, s.run),
-                  end = dl_sum_run_begin(rows, n_runs, s.run + 1);
-    dl_channel_sums sum = {0.0, 0.0};
-    if (s.column < z.channels) {
-        values.begin(z.channels, s.group, s.column);
-        for (int64_t row = begin + s.y; row < end; row += s.height) {
-            values.add((first_row(z, s.group) + row) * z.channels + s.column, &sum);
-        }
+    const int64_t packs = z.channels / N;
+    const dl_strip s = dl_strip_of(packs, n_runs);
+    const walk w = walk_of(z, s, n_runs, packs);
+    dl_channel_sums sum[N] = {};
+    if (w.n > 0) {
+        values.begin(z.channels, s.group, s.column * N);
     }
-    sum = dl_sum_block(s, sum);
-    if (s.y == 0 && s.column < z.channels) {
-        double *at = runs + (s.group * n_runs + s.run) * 2 * z.channels + s.column;
-        at[0] = sum.first;
-        at[z.channels] = sum.second;
+    for (int64_t i = 0, at = w.at; i < w.n; i++, at += w.step) {
+        values.add(at, sum);
+    }
+    double *out = runs + (s.group * n_runs + s.run) * 2 * z.channels + s.column * N;
+#pragma unroll
+    for (int k = 0; k < N; k++) {
+        const double first = dl_sum_block(s, sum[k].first), second = dl_sum_block(s, sum[k].second);
+        if (s.y == 0 && s.column < packs) {
+            out[k] = first;
+            out[z.channels + k] = second;
+        }
     }
 }
 
 /* out[group, 2, channel], groups `stride` apart; behind them, where there is room, the number of values. */
-static __global__ void add_runs(int64_t n, dl_batch_norm_sizes z, int64_t n_runs, const double *runs,
-                                int64_t stride, double *out) {
+static __global__ void add_runs(dl_batch_norm_sizes z, int64_t n_runs, const double *runs, int64_t stride,
+                                double *out) {
     const int64_t width = 2 * z.channels;
-    for (int64_t i = dl_first(); i < n; i += dl_stride()) {
-        const int64_t group = i / width, column = i % width;
-        double sum = 0.0;
-        for (int64_t run = 0; run < n_runs; run++) {
-            sum += runs[(group * n_runs + run) * width + column];
-        }
-        out[group * stride + column] = sum;
-        if (column == 0 && stride > width) {
-            out[group * stride + width] = (double)rows_of(z, group);
+    dl_strip s;
+    const double sum = dl_sum_of_runs(width, n_runs, runs, &s);
+    if (s.y == 0 && s.column < width) {
+        out[s.group * stride + s.column] = sum;
+        if (s.column == 0 && stride > width) {
+            out[s.group * stride + width] = (double)rows_of(z, s.group);
         }
     }
 }
 
-template <typename Values>
+template <int N, typename Values>
 static cudaError_t sum(const dl_batch_norm_sizes *z, int64_t n_runs, Values values, double *runs,
                        int64_t stride, double *out, cudaStream_t stream) {
+    const auto kernel = sum_runs<N, Values>;
     if (z->groups == 0) {
         return cudaSuccess;
     }
-    DL_LAUNCH(sum_runs<Values>, dl_strip_blocks(z->channels, n_runs, z->groups), DL_SUM_THREADS, stream, *z,
-              n_runs, values, runs);
-    return dl_launch(add_runs, z->groups * 2 * z->channels, stream, *z, n_runs,
-                     const_cast<const double *>(runs), stride, out);
+    DL_LAUNCH(kernel, dl_strip_blocks(z->channels / N, n_runs, z->groups), DL_SUM_THREADS, stream, *z, n_runs,
+              values, runs);
+    DL_LAUNCH(add_runs, dl_runs_blocks(2 * z->channels, z->groups), DL_SUM_THREADS, stream, *z, n_runs,
+              const_cast<const double *>(runs), stride, out);
+    return cudaPeekAtLastError();
+}
+
+template <typename T, int N>
+static cudaError_t sum_moments(const dl_batch_norm_sizes *z, int64_t n_runs, const T *x, double *runs,
+                               double *out, cudaStream_t stream) {
+    return sum<N>(z, n_runs, moments_of<T, N>{x}, runs, 2 * z->channels + 1, out, stream);
 }
 
 template <typename T>
 static cudaError_t sums(const dl_batch_norm_sizes *z, int64_t n_runs, const void *x, double *runs,
                         double *out, cudaStream_t stream) {
-    return sum(z, n_runs, moments_of<T>{static_cast<const T *>(x)}, runs, 2 * z->channels + 1, out, stream);
+    const T *of = static_cast<const T *>(x);
+    return BY_PACKS(T, dl_are_aligned(of), sum_moments, z, n_runs, of, runs, out, stream);
 }
 
 cudaError_t dl_launch_batch_norm_sums(const dl_batch_norm_sizes *z, int64_t n_runs, dl_dtype dtype,
@@ -106,13 +146,21 @@ cudaError_t dl_launch_batch_norm_sums(const dl_batch_norm_sizes *z, int64_t n_ru
     return DL_BY_DTYPE(dtype, sums, z, n_runs, x, runs, out, stream);
 }
 
+template <typename T, int N>
+static cudaError_t sum_gradients(const dl_batch_norm_sizes *z, int64_t n_runs, dl_activation activation,
+                                 const T *dy, const T *x, const float *stat, double *runs, double *dstat,
+                                 cudaStream_t stream) {
+    const gradients_of<T, N> values = {x, dy, stat, activation, {}};
+    return sum<N>(z, n_runs, values, runs, 2 * z->channels, dstat, stream);
+}
+
 template <typename T>
 static cudaError_t backward_sums(const dl_batch_norm_sizes *z, int64_t n_runs, dl_activation activation,
                                  const void *dy, const void *x, const float *stat, double *runs,
                                  double *dstat, cudaStream_t stream) {
-    const gradients_of<T> values = {
-        static_cast<const T *>(x), static_cast<const T *>(dy), stat, activation, {}};
-    return sum(z, n_runs, values, runs, 2 * z->channels, dstat, stream);
+    const T *along = static_cast<const T *>(dy), *of = static_cast<const T *>(x);
+    return BY_PACKS(T, dl_are_aligned(along, of), sum_gradients, z, n_runs, activation, along, of, stat, runs,
+                    dstat, stream);
 }
 
 cudaError_t dl_launch_batch_norm_backward_sums(const dl_batch_norm_sizes *z, int64_t n_runs,
@@ -124,56 +172,95 @@ cudaError_t dl_launch_batch_norm_backward_sums(const dl_batch_norm_sizes *z, int
 
 /* --- images --- */
 
-template <typename T>
+/* The rows of a thread, with an activation that is known when this is compiled: else it would be asked for at
+ * every value. */
+template <dl_activation ACTIVATION, typename T, int N>
+static __device__ __forceinline__ void forward_rows(const walk &w, const dl_channel_stat of[N], const T *x,
+                                                    const T *residual, T *y) {
+    for (int64_t i = 0, at = w.at; i < w.n; i++, at += w.step) {
+        const dl_pack<T, N> values = dl_load<N>(x, at),
+                            others = residual == NULL ? dl_pack<T, N>{} : dl_load<N>(residual, at);
+        dl_pack<T, N> result;
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            result.at[k] = dl_rounded<T>(
+                dl_channel_forward(of[k], ACTIVATION, dl_float_of(values.at[k]), dl_float_of(others.at[k])));
+        }
+        dl_store<N>(y, at, result);
+    }
+}
+
+template <typename T, int N>
 static __global__ void forward(dl_batch_norm_sizes z, int64_t n_runs, dl_activation activation, const T *x,
                                const float *stat, const T *residual, T *y) {
-    const dl_strip s = dl_strip_of(z.channels, n_runs);
-    const int64_t rows = rows_of(z, s.group), end = dl_sum_run_begin(rows, n_runs, s.run + 1);
-    if (s.column >= z.channels) {
-        return;
+    const int64_t packs = z.channels / N;
+    const dl_strip s = dl_strip_of(packs, n_runs);
+    const walk w = walk_of(z, s, n_runs, packs);
+    dl_channel_stat of[N];
+#pragma unroll
+    for (int k = 0; k < N && w.n > 0; k++) {
+        of[k] = dl_channel_stat_at(stat, z.channels, s.group, s.column * N + k);
     }
-    const dl_channel_stat of = dl_channel_stat_at(stat, z.channels, s.group, s.column);
-    for (int64_t row = dl_sum_run_begin(rows, n_runs, s.run) + s.y; row < end; row += s.height) {
-        const int64_t at = (first_row(z, s.group) + row) * z.channels + s.column;
-        const float other = residual == NULL ? 0.0f : dl_float_of(residual[at]);
-        y[at] = dl_convert<T>(dl_channel_forward(of, activation, dl_float_of(x[at]), other));
+    switch (activation) {
+    case DL_ACT_RELU:
+        return forward_rows<DL_ACT_RELU, T, N>(w, of, x, residual, y);
+    case DL_ACT_TANH:
+        return forward_rows<DL_ACT_TANH, T, N>(w, of, x, residual, y);
+    case DL_ACT_SIGMOID:
+        return forward_rows<DL_ACT_SIGMOID, T, N>(w, of, x, residual, y);
+    default:
+        return forward_rows<DL_ACT_NONE, T, N>(w, of, x, residual, y);
     }
 }
 
-template <typename T>
+template <typename T, int N>
 static __global__ void backward_data(dl_batch_norm_sizes z, int64_t n_runs, dl_activation activation,
                                      const T *dy, const T *x, const float *stat, const double *dstat, T *dx) {
-    const dl_strip s = dl_strip_of(z.channels, n_runs);
-    const int64_t rows = rows_of(z, s.group), end = dl_sum_run_begin(rows, n_runs, s.run + 1);
-    if (s.column >= z.channels) {
-        return;
+    const int64_t packs = z.channels / N;
+    const dl_strip s = dl_strip_of(packs, n_runs);
+    const walk w = walk_of(z, s, n_runs, packs);
+    dl_channel_stat of[N];
+    float mean[N] = {}, mean_along[N] = {};
+#pragma unroll
+    for (int k = 0; k < N && w.n > 0; k++) {
+        const int64_t channel = s.column * N + k;
+        of[k] = dl_channel_stat_at(stat, z.channels, s.group, channel);
+        if (dstat != NULL) {
+            const double *sums = dstat + 2 * s.group * z.channels + channel;
+            mean[k] = (float)(sums[0] * (double)of[k].inverse_count);
+            mean_along[k] = (float)(sums[z.channels] * (double)of[k].inverse_count);
+        }
     }
-    const dl_channel_stat of = dl_channel_stat_at(stat, z.channels, s.group, s.column);
-    const double *sums = dstat == NULL ? NULL : dstat + 2 * s.group * z.channels + s.column;
-    const float mean = sums == NULL ? 0.0f : (float)(sums[0] * (double)of.inverse_count),
-                mean_along = sums == NULL ? 0.0f : (float)(sums[z.channels] * (double)of.inverse_count);
-    for (int64_t row = dl_sum_run_begin(rows, n_runs, s.run) + s.y; row < end; row += s.height) {
-        const int64_t at = (first_row(z, s.group) + row) * z.channels + s.column;
-        dx[at] = dl_convert<T>(
-            dl_channel_backward(of, activation, dl_float_of(x[at]), dl_float_of(dy[at]), mean, mean_along));
+    for (int64_t i = 0, at = w.at; i < w.n; i++, at += w.step) {
+        const dl_pack<T, N> values = dl_load<N>(x, at), along = dl_load<N>(dy, at);
+        dl_pack<T, N> result;
+#pragma unroll
+        for (int k = 0; k < N; k++) {
+            result.at[k] =
+                dl_rounded<T>(dl_channel_backward(of[k], activation, dl_float_of(values.at[k]),
+                                                  dl_float_of(along.at[k]), mean[k], mean_along[k]));
+        }
+        dl_store<N>(dx, at, result);
     }
 }
 
-/* A thread has some tens of rows: it reads its channel's statistics once for them. */
-static int64_t image_runs(const dl_batch_norm_sizes *z) {
-    enum { ROWS_PER_THREAD = 16 };
-    const int64_t rows = (int64_t)dl_sum_height(dl_sum_width(z->channels)) * ROWS_PER_THREAD;
-    return (z->group * z->cells + rows - 1) / rows;
+template <typename T, int N>
+static cudaError_t forward_packs(const dl_batch_norm_sizes *z, dl_activation activation, const T *x,
+                                 const float *stat, const T *residual, T *y, cudaStream_t stream) {
+    const int64_t packs = z->channels / N, n_runs = dl_map_runs(z->group * z->cells, packs);
+    const auto kernel = forward<T, N>;
+    DL_LAUNCH(kernel, dl_strip_blocks(packs, n_runs, z->groups), DL_SUM_THREADS, stream, *z, n_runs,
+              activation, x, stat, residual, y);
+    return cudaPeekAtLastError();
 }
 
 template <typename T>
 static cudaError_t launch_forward(const dl_batch_norm_sizes *z, dl_activation activation, const void *x,
                                   const float *stat, const void *residual, void *y, cudaStream_t stream) {
-    const int64_t n_runs = image_runs(z);
-    DL_LAUNCH(forward<T>, dl_strip_blocks(z->channels, n_runs, z->groups), DL_SUM_THREADS, stream, *z, n_runs,
-              activation, static_cast<const T *>(x), stat, static_cast<const T *>(residual),
-              static_cast<T *>(y));
-    return cudaPeekAtLastError();
+    const T *of = static_cast<const T *>(x), *other = static_cast<const T *>(residual);
+    T *to = static_cast<T *>(y);
+    return BY_PACKS(T, dl_are_aligned(of, other, to), forward_packs, z, activation, of, stat, other, to,
+                    stream);
 }
 
 cudaError_t dl_launch_batch_norm_forward(const dl_batch_norm_sizes *z, dl_activation activation,
@@ -184,15 +271,25 @@ cudaError_t dl_launch_batch_norm_forward(const dl_batch_norm_sizes *z, dl_activa
                : DL_BY_DTYPE(dtype, launch_forward, z, activation, x, stat, residual, y, stream);
 }
 
+template <typename T, int N>
+static cudaError_t backward_packs(const dl_batch_norm_sizes *z, dl_activation activation, const T *dy,
+                                  const T *x, const float *stat, const double *dstat, T *dx,
+                                  cudaStream_t stream) {
+    const int64_t packs = z->channels / N, n_runs = dl_map_runs(z->group * z->cells, packs);
+    const auto kernel = backward_data<T, N>;
+    DL_LAUNCH(kernel, dl_strip_blocks(packs, n_runs, z->groups), DL_SUM_THREADS, stream, *z, n_runs,
+              activation, dy, x, stat, dstat, dx);
+    return cudaPeekAtLastError();
+}
+
 template <typename T>
 static cudaError_t launch_backward(const dl_batch_norm_sizes *z, dl_activation activation, const void *dy,
                                    const void *x, const float *stat, const double *dstat, void *dx,
                                    cudaStream_t stream) {
-    const int64_t n_runs = image_runs(z);
-    DL_LAUNCH(backward_data<T>, dl_strip_blocks(z->channels, n_runs, z->groups), DL_SUM_THREADS, stream, *z,
-              n_runs, activation, static_cast<const T *>(dy), static_cast<const T *>(x), stat, dstat,
-              static_cast<T *>(dx));
-    return cudaPeekAtLastError();
+    const T *along = static_cast<const T *>(dy), *of = static_cast<const T *>(x);
+    T *to = static_cast<T *>(dx);
+    return BY_PACKS(T, dl_are_aligned(along, of, to), backward_packs, z, activation, along, of, stat, dstat,
+                    to, stream);
 }
 
 cudaError_t dl_launch_batch_norm_backward_data(const dl_batch_norm_sizes *z, dl_activation activation,

@@ -6,14 +6,14 @@
 #include "kernels/ops/sizes.h"
 
 /* Runs that the rows of a group are summed in. */
-static int64_t runs_of(const dl_batch_norm_sizes *z) {
-    return dl_sum_runs(z->n > 0 ? z->group * z->cells : 0);
+static int64_t runs_of(const dl_op_desc *desc, const dl_batch_norm_sizes *z) {
+    return dl_sum_runs(z->n > 0 ? z->group * z->cells : 0, z->channels, dl_dtype_bytes(desc->slot[0].dtype));
 }
 
 static cudaError_t sums(const dl_op *op, void *const *slots, cudaStream_t stream) {
     const dl_batch_norm_sizes z = dl_batch_norm_sizes_of(&op->desc);
-    return dl_launch_batch_norm_sums(&z, runs_of(&z), op->desc.slot[0].dtype, slots[0], slots[2], slots[1],
-                                     stream);
+    return dl_launch_batch_norm_sums(&z, runs_of(&op->desc, &z), op->desc.slot[0].dtype, slots[0], slots[2],
+                                     slots[1], stream);
 }
 
 static cudaError_t statistics(const dl_op *op, void *const *slots, cudaStream_t stream) {
@@ -36,7 +36,7 @@ static cudaError_t forward(const dl_op *op, void *const *slots, cudaStream_t str
 
 static cudaError_t backward_sums(const dl_op *op, void *const *slots, cudaStream_t stream) {
     const dl_batch_norm_sizes z = dl_batch_norm_sizes_of(&op->desc);
-    return dl_launch_batch_norm_backward_sums(&z, runs_of(&z), op->desc.attr.activation,
+    return dl_launch_batch_norm_backward_sums(&z, runs_of(&op->desc, &z), op->desc.attr.activation,
                                               op->desc.slot[0].dtype, slots[0], slots[1], slots[2], slots[4],
                                               slots[3], stream);
 }
@@ -66,32 +66,19 @@ static cudaError_t commit(const dl_op *op, void *const *slots, cudaStream_t stre
 /* Room for the runs that sums are made in. */
 static size_t runs_bytes(const dl_op_desc *desc) {
     const dl_batch_norm_sizes z = dl_batch_norm_sizes_of(desc);
-    return (size_t)(z.groups * runs_of(&z) * 2 * z.channels) * sizeof(double);
-}
-
-/* Images in one type, layouts plain; all else has the type its description says. */
-static bool takes_images(const dl_op_desc *desc) {
-    static const char *const images[] = {"x", "residual", "y", "dy", "dx"};
-    const dl_dtype dtype = desc->slot[0].dtype;
-    for (size_t i = 0; i < sizeof images / sizeof images[0]; i++) {
-        const int slot = dl_op_slot(dl_op_info_of(desc->kind), images[i]);
-        if (slot >= 0 && desc->slot[slot].present && desc->slot[slot].dtype != dtype) {
-            return false;
-        }
-    }
-    return dtype == DL_F32 || dtype == DL_BF16 || dtype == DL_F16;
+    return (size_t)(z.groups * runs_of(desc, &z) * 2 * z.channels) * sizeof(double);
 }
 
 const dl_cuda_kind dl_cuda_kinds_batch_norm[] = {
-    {.kind = DL_OP_BATCH_NORM_SUMS, .run = sums, .workspace = runs_bytes, .takes = takes_images},
+    {.kind = DL_OP_BATCH_NORM_SUMS, .run = sums, .workspace = runs_bytes, .takes = dl_cuda_takes_one_type},
     {.kind = DL_OP_BATCH_NORM_STATISTICS, .run = statistics},
     {.kind = DL_OP_BATCH_NORM_MOVING, .run = moving},
-    {.kind = DL_OP_BATCH_NORM_FORWARD, .run = forward, .takes = takes_images},
+    {.kind = DL_OP_BATCH_NORM_FORWARD, .run = forward, .takes = dl_cuda_takes_one_type},
     {.kind = DL_OP_BATCH_NORM_BACKWARD_SUMS,
      .run = backward_sums,
      .workspace = runs_bytes,
-     .takes = takes_images},
-    {.kind = DL_OP_BATCH_NORM_BACKWARD_DATA, .run = backward_data, .takes = takes_images},
+     .takes = dl_cuda_takes_one_type},
+    {.kind = DL_OP_BATCH_NORM_BACKWARD_DATA, .run = backward_data, .takes = dl_cuda_takes_one_type},
     {.kind = DL_OP_BATCH_NORM_BACKWARD_WEIGHTS, .run = backward_weights},
     {.kind = DL_OP_BATCH_NORM_MOMENTS, .run = moments},
     {.kind = DL_OP_BATCH_NORM_COMMIT, .run = commit},

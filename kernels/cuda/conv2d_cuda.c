@@ -180,7 +180,8 @@ static size_t staging_bytes_of(const conv2d_op *op) {
 static size_t workspace_of(const conv2d_op *op) {
     const dl_conv2d_sizes *z = &op->sizes;
     const bool sums = op->base.desc.kind == DL_OP_CONV2D_BACKWARD_WEIGHTS && op->base.desc.slot[3].present;
-    const size_t columns = sums ? (size_t)(dl_sum_runs(z->n * z->p * z->q) * z->k) * sizeof(double) : 0;
+    const size_t element = dl_dtype_bytes(op->base.desc.slot[1].dtype);
+    const size_t columns = sums ? dl_sum_bytes(z->n * z->p * z->q, z->k, element) : 0;
     const size_t product = op->staging_bytes + op->plan->workspace_bytes;
     return product > columns ? product : columns;
 }

@@ -112,6 +112,10 @@ typedef struct dl_cuda_kind {
 #include "kernels/cuda/families.def"
 #undef DL_CUDA_FAMILY
 
+/* For dl_cuda_kind.takes: activations and their gradients are float32, or all of one 16-bit type; layouts are
+ * plain. */
+bool dl_cuda_takes_one_type(const dl_op_desc *desc);
+
 /* Fills the head of an operation that a family has allocated: desc, plain layouts, "cuda:NAME". */
 void dl_cuda_op_init(dl_op *op, dl_device *device, const dl_op_desc *desc, const dl_op_functions *functions,
                      const char *name);

@@ -113,7 +113,8 @@ static size_t staging_bytes_of(const dense_op *op) {
 
 static size_t workspace_of(const dense_op *op) {
     const bool sums = is_sum(op) && op->bias >= 0 && !op->bias_fused;
-    const size_t columns = sums ? (size_t)(dl_sum_runs(op->sizes.n) * op->sizes.outputs) * sizeof(double) : 0;
+    const size_t element = dl_dtype_bytes(op->base.desc.slot[op->left].dtype);
+    const size_t columns = sums ? dl_sum_bytes(op->sizes.n, op->sizes.outputs, element) : 0;
     const size_t product = op->staging_bytes + dl_matmul_workspace(op->matmul);
     return product > columns ? product : columns;
 }

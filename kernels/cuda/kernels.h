@@ -14,12 +14,13 @@
 extern "C" {
 #endif
 
-/* pointwise.cu */
-cudaError_t dl_launch_activation_forward(int64_t n, dl_activation activation, const float *x, float *y,
-                                         cudaStream_t stream);
-cudaError_t dl_launch_activation_backward(int64_t n, dl_activation activation, const float *y,
-                                          const float *dy, float *dx, cudaStream_t stream);
-cudaError_t dl_launch_add(int64_t n, const float *a, const float *b, float *y, cudaStream_t stream);
+/* pointwise.cu: tensors of one floating type; y and dx may be one of the others. */
+cudaError_t dl_launch_activation_forward(int64_t n, dl_activation activation, dl_dtype dtype, const void *x,
+                                         void *y, cudaStream_t stream);
+cudaError_t dl_launch_activation_backward(int64_t n, dl_activation activation, dl_dtype dtype, const void *y,
+                                          const void *dy, void *dx, cudaStream_t stream);
+cudaError_t dl_launch_add(int64_t n, dl_dtype dtype, const void *a, const void *b, void *y,
+                          cudaStream_t stream);
 /* y = x, one of them float32, the other of any type of a tensor. */
 cudaError_t dl_launch_cast(int64_t n, dl_dtype from, const void *x, dl_dtype to, void *y,
                            cudaStream_t stream);
@@ -130,18 +131,18 @@ cudaError_t dl_launch_sum_squares(int64_t n, const float *x, double *sums, int32
 cudaError_t dl_launch_gradient_norm(int64_t n, const dl_clip_attr *clip, const double *sums,
                                     const double *totals, double *norm, cudaStream_t stream);
 
-/* pooling.cu: index: the winning cell of each window, a byte each; NULL: not kept. y: outputs behind relu,
- * NULL without.
- */
+/* pooling.cu: images of one type. index: the winning cell of each window, a byte each; NULL: not kept. y:
+ * outputs behind relu, NULL without. */
 cudaError_t dl_launch_max_pooling_forward(const dl_pooling2d_sizes *sizes, const dl_pool_attr *pool,
-                                          const float *x, float *y, uint8_t *index, cudaStream_t stream);
+                                          dl_dtype dtype, const void *x, void *y, uint8_t *index,
+                                          cudaStream_t stream);
 cudaError_t dl_launch_max_pooling_backward(const dl_pooling2d_sizes *sizes, const dl_pool_attr *pool,
-                                           const float *dy, const uint8_t *index, const float *y, float *dx,
-                                           cudaStream_t stream);
+                                           dl_dtype dtype, const void *dy, const uint8_t *index,
+                                           const void *y, void *dx, cudaStream_t stream);
 cudaError_t dl_launch_average_pooling_forward(const dl_pooling2d_sizes *sizes, const dl_pool_attr *pool,
-                                              const float *x, float *y, cudaStream_t stream);
+                                              dl_dtype dtype, const void *x, void *y, cudaStream_t stream);
 cudaError_t dl_launch_average_pooling_backward(const dl_pooling2d_sizes *sizes, const dl_pool_attr *pool,
-                                               const float *dy, float *dx, cudaStream_t stream);
+                                               dl_dtype dtype, const void *dy, void *dx, cudaStream_t stream);
 
 /* shape.cu: inner [N, H, W, C] and what it is with a border of zeros; a part of rows and the whole rows. */
 cudaError_t dl_launch_pad(const dl_shape *inner, const dl_shape *outer, const dl_padding_attr *padding,

@@ -8,17 +8,17 @@ static int64_t elements(const dl_op *op, int slot) {
 }
 
 static cudaError_t activation_forward(const dl_op *op, void *const *slots, cudaStream_t stream) {
-    return dl_launch_activation_forward(elements(op, 0), op->desc.attr.activation, slots[0], slots[1],
-                                        stream);
+    return dl_launch_activation_forward(elements(op, 0), op->desc.attr.activation, op->desc.slot[0].dtype,
+                                        slots[0], slots[1], stream);
 }
 
 static cudaError_t activation_backward(const dl_op *op, void *const *slots, cudaStream_t stream) {
-    return dl_launch_activation_backward(elements(op, 0), op->desc.attr.activation, slots[0], slots[1],
-                                         slots[2], stream);
+    return dl_launch_activation_backward(elements(op, 0), op->desc.attr.activation, op->desc.slot[0].dtype,
+                                         slots[0], slots[1], slots[2], stream);
 }
 
 static cudaError_t add(const dl_op *op, void *const *slots, cudaStream_t stream) {
-    return dl_launch_add(elements(op, 0), slots[0], slots[1], slots[2], stream);
+    return dl_launch_add(elements(op, 0), op->desc.slot[0].dtype, slots[0], slots[1], slots[2], stream);
 }
 
 static cudaError_t fill_zero(const dl_op *op, void *const *slots, cudaStream_t stream) {
@@ -42,15 +42,15 @@ static bool takes_cast(const dl_op_desc *desc) {
 
 static cudaError_t unpack(const dl_op *op, void *const *slots, cudaStream_t stream) {
     if (op->desc.attr.accumulate) {
-        return dl_launch_add(elements(op, 1), slots[1], slots[0], slots[1], stream);
+        return dl_launch_add(elements(op, 1), op->desc.slot[1].dtype, slots[1], slots[0], slots[1], stream);
     }
     return copy(op, slots, stream);
 }
 
 const dl_cuda_kind dl_cuda_kinds_pointwise[] = {
-    {.kind = DL_OP_ACTIVATION_FORWARD, .run = activation_forward},
-    {.kind = DL_OP_ACTIVATION_BACKWARD, .run = activation_backward},
-    {.kind = DL_OP_ADD, .run = add},
+    {.kind = DL_OP_ACTIVATION_FORWARD, .run = activation_forward, .takes = dl_cuda_takes_one_type},
+    {.kind = DL_OP_ACTIVATION_BACKWARD, .run = activation_backward, .takes = dl_cuda_takes_one_type},
+    {.kind = DL_OP_ADD, .run = add, .takes = dl_cuda_takes_one_type},
     {.kind = DL_OP_FILL_ZERO, .run = fill_zero, .implementation = "memset"},
     {.kind = DL_OP_CAST, .run = cast, .takes = takes_cast},
     {.kind = DL_OP_COPY, .run = copy, .implementation = "memcpy"},
