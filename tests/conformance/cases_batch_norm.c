@@ -19,6 +19,9 @@ static const struct row {
     {"groups of 4, the last of 3", {4, {11, 3, 5, 24}}, 4, 0},
 };
 
+/* More rows than a GPU sums by one row of blocks. */
+static const struct row many_rows = {"many rows, groups of 2", {4, {3, 72, 60, 8}}, 2, 0};
+
 static dlc_case *add(dlc_list *list, dl_op_kind kind, const struct row *g, int flags) {
     dlc_case *test = dlc_add(list, kind, g->name, flags | DLC_KINKS, DLC_UNIFORM);
     test->desc.attr.u.norm = (dl_norm_attr){.group = g->group, .epsilon = 1e-3, .momentum = 0.9};
@@ -91,6 +94,7 @@ void dlc_cases_batch_norm(dlc_list *list) {
         small(list, &rows[i], rows[i].group > 0 ? (n + rows[i].group - 1) / rows[i].group : 1);
     }
     sums(list, &rows[0], 0);
+    sums(list, &many_rows, many_rows.x.dim[0]);
     moving(list, 19);
     moving(list, 1);
 }
