@@ -156,8 +156,8 @@ static bool is_for_fusion(const dl_op_info *forward, const dl_slot_info *slot) {
     return slot->optional && s >= 0 && forward->slots[s].role == DL_SLOT_OUT;
 }
 
-/* Where each rank of the tensor axis makes some features from the whole of `value`, it has a part of the
- * value's gradient. */
+/* Where each rank of the tensor axis makes some features from the whole of `value` (a sum of parts is whole
+ * once it is exchanged), it has a part of the value's gradient. */
 static bool is_partial(const dl_compile *c, const dl_model_op *op, int value) {
     const dl_op_info *info = dl_op_info_of(op->kind);
     bool splits = false;
@@ -165,7 +165,7 @@ static bool is_partial(const dl_compile *c, const dl_model_op *op, int value) {
         splits = splits || (op->slot[s] >= 0 && info->slots[s].role == DL_SLOT_OUT &&
                             dl_spread_of(c, op->slot[s]) == DL_SPREAD_SPLIT);
     }
-    return splits && dl_spread_of(c, value) == DL_SPREAD_WHOLE;
+    return splits && dl_spread_of(c, value) != DL_SPREAD_SPLIT;
 }
 
 static dl_status emit_gradient(dl_compile *c, const dl_model_op *op, const dl_op_gradient *gradient,

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # TEST tier=default timeout=300 needs=python
 """Ranks that share layers (parallel.tensor): the losses of 50 steps are those of one rank to 1e-6, with 2 and 3 ranks
-(uneven slices) and in a grid of 2 x 2, with dropout and clipping, of vectors and of every position of a text. All
+(uneven slices) and in a grid of 2 x 2, with dropout and clipping, of vectors and of every position of a text, and where
+what one pair of layers gives is what others begin with. All
 ranks' slices are in one weights.h5 of the usual form, which one rank evaluates to the same figures. (A relu at whose
 kink a sum of another order takes the other side ends this agreement; with seed 1 and relu that happens once in the 480
 000 activations of `positions`, which therefore has tanh.)"""
@@ -25,6 +26,23 @@ model:
     - dense: {units: 10, activation: softmax}
 train: {epochs: 1, max_steps: 50, batch_size: 60, clip_norm: 0.5, ema_decay: 0.9,
         optimizer: {sgd: {learning_rate: 0.05, momentum: 0.9}}}
+''',
+    'pairs_of_pairs': '''
+data: {path: data/images, make: digits}
+model:
+  input: {shape: [28, 28, 1]}
+  layers:
+    - flatten: {}
+    - dense: {units: 40, activation: tanh}
+    - dense: {units: 24, name: shared}
+    - dense: {units: 33, activation: tanh}
+    - dense: {units: 20, name: left}
+    - dense: {units: 12, activation: sigmoid, from: shared}
+    - dense: {units: 20}
+    - add: {from: [above, left]}
+    - dense: {units: 30, trainable: false}
+    - dense: {units: 10, activation: softmax}
+train: {epochs: 1, max_steps: 50, batch_size: 60, optimizer: {sgd: {learning_rate: 0.1}}}
 ''',
     'positions': '''
 data: {path: data/text, make: text}
