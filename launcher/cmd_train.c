@@ -67,10 +67,6 @@ static dl_status train(dl_job *j, bool profile, dl_status *stopped) {
                                         .injections = j->injections.n > 0 ? &j->injections : NULL,
                                         .deadline = j->deadline.known ? &j->deadline : NULL,
                                         .profile = profile};
-    DL_RETURN_IF_ERROR(dl_session_init_parameters(j->session));
-    if (j->resume.found) {
-        DL_RETURN_IF_ERROR(dl_resume_load(&j->resume, j->session));
-    }
     const dl_status status = dl_train(&options, &result);
     if (status != DL_OK) {
         return dl_job_tell_failure(j, status, result.step);
@@ -106,6 +102,7 @@ static dl_status run_job(dl_job *j, const dl_arguments *arguments, dl_status *st
         }
         return DL_OK;
     }
+    DL_RETURN_IF_ERROR(dl_job_load(j));
     DL_RETURN_IF_ERROR(dl_job_open_outputs(j));
     DL_RETURN_IF_ERROR(dl_job_tell_begin(j));
     return train(j, dl_arguments_flag(arguments, "profile") != NULL, stopped);
@@ -125,7 +122,8 @@ static const dl_flag flags[] = {
      "go on from this checkpoint (default: the newest of the run directory that is whole); another run's "
      "begins a new one"},
     {"strict", NULL, "a damaged newest checkpoint is an error; the next older one is not taken"},
-    {"force", "KEY", "go on although this key of the configuration has changed"},
+    {"force", "KEY...",
+     "go on although this key of the configuration has changed; may be given several times"},
     {"inject", "KIND@rank=R,step=N...",
      "rehearse a failure: kill, stop, delay=SECONDS, nan or enospc on rank R before step N; needs DLTRAIN_INJECT=1"},
     {"time-limit", "TIME",
@@ -136,7 +134,7 @@ static const dl_flag flags[] = {
 
 const dl_command dl_command_train = {
     .name = "train",
-    .usage = "[CONFIG] [KEY.PATH=VALUE ...] [--fresh] [--resume STEP|best|PATH] [--strict] [--force KEY] "
+    .usage = "[CONFIG] [KEY.PATH=VALUE ...] [--fresh] [--resume STEP|best|PATH] [--strict] [--force KEY]... "
              "[--time-limit TIME] [--inject WHAT]... [--profile]",
     .doc = "train the network that CONFIG describes (default: ./dltrain.yaml, else a built-in example)",
     .flags = flags,

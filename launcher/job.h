@@ -42,6 +42,10 @@ DL_NODISCARD dl_status dl_job_check_resume(dl_job *j, const dl_arguments *argume
  * tell how it ended: that is no end. */
 DL_NODISCARD dl_status dl_job_is_finished(dl_job *j, bool *out);
 
+/* Initial parameters, or what the checkpoint has, from a run directory that is opened and locked for that.
+ * Nothing in it has changed when this fails. Before the outputs are opened. */
+DL_NODISCARD dl_status dl_job_load(dl_job *j);
+
 /* --- job_outputs.c; all ranks call --- */
 
 /* Run directory; on rank 0 metrics and console, too. */

@@ -22,8 +22,7 @@ static dl_status open_outputs_here(dl_job *j) {
     const bool over = j->resume.step % j->session->steps_per_epoch == 0;
     const bool here = j->resume.found && !j->resume.elsewhere;
     DL_RETURN_IF_ERROR(
-        here ? dl_run_dir_continue(config->run.dir, j->config_text.data, config->run.audit, j->resume.step,
-                                   over, &j->run)
+        here ? dl_run_dir_continue(j->run, j->config_text.data, config->run.audit, j->resume.step, over)
              : dl_run_dir_create(config->run.dir, j->config_text.data, config->run.audit, &j->run));
     dl_log_set_file(dl_run_dir_log_fd(j->run));
     dl_console_set_log(j->console, dl_run_dir_log_fd(j->run));

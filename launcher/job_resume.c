@@ -7,9 +7,7 @@
 
 /* With the configuration of the run that the checkpoint is of. A copy may have come without it: then tensors
  * and data alone tell whether it fits. */
-static dl_status compare_with_file(dl_job *j, const char *forced) {
-    const char *schedule = j->setup.config->train.schedule.kind->name;
-    const bool any_length = strcmp(schedule, "cosine") != 0 && strcmp(schedule, "polynomial") != 0;
+static dl_status compare_with_file(dl_job *j, const dl_resume_freedom *freedom) {
     char path[PATH_MAX];
     dl_text before = {0};
     const bool here = !j->resume.elsewhere;
@@ -23,20 +21,27 @@ static dl_status compare_with_file(dl_job *j, const char *forced) {
     }
     dl_status status = dl_file_read(path, 1 << 20, &before);
     if (status == DL_OK) {
-        status = dl_resume_compare(before.data, j->config_text.data, any_length, forced);
+        status = dl_resume_compare(before.data, j->config_text.data, freedom);
     }
     dl_text_free(&before);
     return status;
 }
 
 /* Rank 0: may this configuration go on with that run? */
-static dl_status compare_configs(dl_job *j, const char *forced) {
+static dl_status compare_configs(dl_job *j, const dl_arguments *arguments) {
     const dl_config *config = j->setup.config;
-    DL_RETURN_IF_ERROR(compare_with_file(j, forced));
+    const char *forced[DL_MAX_REPEATS + 1], *schedule = config->train.schedule.kind->name;
+    const dl_resume_freedom freedom = {.any_length = strcmp(schedule, "cosine") != 0 &&
+                                                     strcmp(schedule, "polynomial") != 0,
+                                       .forced = forced,
+                                       .n_forced = dl_arguments_all(arguments, "force", forced)};
+    bool other_data = false;
+    for (int i = 0; i < freedom.n_forced; i++) {
+        other_data = other_data || strcmp(forced[i], "data.path") == 0;
+    }
+    DL_RETURN_IF_ERROR(compare_with_file(j, &freedom));
     DL_RETURN_ERROR_IF(
-        strcmp(j->resume.data_digest, j->session->train_info.digest) != 0 &&
-            (forced == NULL || strcmp(forced, "data.path") != 0),
-        DL_ERR_USAGE,
+        strcmp(j->resume.data_digest, j->session->train_info.digest) != 0 && !other_data, DL_ERR_USAGE,
         "the data set in '%s' is not the one that the run was begun with: its digest is %s, it was %s. "
         "--force data.path goes on all the same",
         config->data.path, j->session->train_info.digest, j->resume.data_digest);
@@ -61,8 +66,17 @@ dl_status dl_job_find_resume(dl_job *j, const dl_arguments *arguments) {
 
 dl_status dl_job_check_resume(dl_job *j, const dl_arguments *arguments) {
     const bool compared = j->resume.found && j->runtime->world->rank == 0;
-    const dl_status status = compared ? compare_configs(j, dl_arguments_flag(arguments, "force")) : DL_OK;
+    const dl_status status = compared ? compare_configs(j, arguments) : DL_OK;
     return dl_comm_agree(j->runtime->world, status, NULL);
+}
+
+dl_status dl_job_load(dl_job *j) {
+    dl_comm *world = j->runtime->world;
+    const bool opens = j->resume.found && !j->resume.elsewhere && world->rank == 0;
+    const dl_status status = opens ? dl_run_dir_open(j->setup.config->run.dir, &j->run) : DL_OK;
+    DL_RETURN_IF_ERROR(dl_comm_agree(world, status, NULL));
+    DL_RETURN_IF_ERROR(dl_session_init_parameters(j->session));
+    return j->resume.found ? dl_resume_load(&j->resume, j->session) : DL_OK;
 }
 
 dl_status dl_job_is_finished(dl_job *j, bool *out) {

@@ -42,12 +42,18 @@ DL_NODISCARD dl_status dl_resume_set_aside(const char *run_dir, int64_t step);
 /* Brings the session's tensors back. Collective over the world. */
 DL_NODISCARD dl_status dl_resume_load(const dl_resume *resume, dl_session *session);
 
-/* Compares two printed configurations (dl_config_print). Keys that may change when a run goes on do not
- * count: run, checkpoint, parallel, backend, data.path, train.on_nan, train.max_skips, and with `any_length`
- * train.epochs and train.max_steps; nor does the key `forced` (NULL: none). DL_ERR_USAGE names the first
- * other key with both values. */
-DL_NODISCARD dl_status dl_resume_compare(const char *before, const char *now, bool any_length,
-                                         const char *forced);
+/* What may differ when a run goes on, beside keys that always may. */
+typedef struct dl_resume_freedom {
+    bool any_length;           /* train.epochs, train.max_steps: no schedule depends on them */
+    const char *const *forced; /* keys, with all below them */
+    int n_forced;
+} dl_resume_freedom;
+
+/* Compares two printed configurations (dl_config_print). The keys run, checkpoint, parallel, backend,
+ * data.path, name, train.on_nan and train.max_skips do not count. DL_ERR_USAGE names the others that differ,
+ * up to 8, with both values. */
+DL_NODISCARD dl_status dl_resume_compare(const char *before, const char *now,
+                                         const dl_resume_freedom *freedom);
 
 /* Rewrites a file of JSON lines (metrics.jsonl, audit files) without those that tell of what comes behind
  * `step`, or of the end: training goes on from there. Unless `epoch_over`, an epoch that ended with this step

@@ -218,10 +218,19 @@ static dl_status cut_files(const dl_run_dir *run, int64_t step, bool epoch_over)
     return status;
 }
 
+dl_status dl_run_dir_open(const char *path, dl_run_dir **out) {
+    DL_RETURN_IF_ERROR(allocate(path, out));
+    dl_status status = make_private((*out)->path);
+    status = status == DL_OK ? dl_run_lock_take((*out)->path, &(*out)->lock) : status;
+    if (status != DL_OK) {
+        dl_run_dir_close(out);
+        return dl_error_add_frame(status, __FILE__, __LINE__, __func__, "going on in %s", path);
+    }
+    return DL_OK;
+}
+
 static dl_status go_on(dl_run_dir *run, const char *config_text, bool audit, int64_t step, bool epoch_over) {
     char path[PATH_MAX];
-    DL_RETURN_IF_ERROR(make_private(run->path));
-    DL_RETURN_IF_ERROR(dl_run_lock_take(run->path, &run->lock));
     DL_RETURN_IF_ERROR(cut_files(run, step, epoch_over));
     DL_RETURN_IF_ERROR(open_file(run, "log.txt", path, &run->log));
     DL_RETURN_IF_ERROR(dl_run_dir_status(run, DL_RUN_RUNNING, 0, step, ""));
@@ -231,14 +240,9 @@ static dl_status go_on(dl_run_dir *run, const char *config_text, bool audit, int
     return open_audit(run, 0, audit);
 }
 
-dl_status dl_run_dir_continue(const char *path, const char *config_text, bool audit, int64_t step,
-                              bool epoch_over, dl_run_dir **out) {
-    DL_RETURN_IF_ERROR(allocate(path, out));
-    const dl_status status = go_on(*out, config_text, audit, step, epoch_over);
-    if (status != DL_OK) {
-        dl_run_dir_close(out);
-        return dl_error_add_frame(status, __FILE__, __LINE__, __func__, "going on in %s", path);
-    }
+dl_status dl_run_dir_continue(dl_run_dir *run, const char *config_text, bool audit, int64_t step,
+                              bool epoch_over) {
+    DL_RETURN_IF_ERROR_DOING(go_on(run, config_text, audit, step, epoch_over), "going on in %s", run->path);
     return DL_OK;
 }
 
