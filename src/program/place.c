@@ -29,6 +29,15 @@ static void find_lives(dl_program *program) {
     }
 }
 
+/* Does one slot alone of the instruction name what lies at `root`? */
+static bool is_named_once(const dl_program *program, const dl_instruction *instruction, int root) {
+    int n = 0;
+    for (int s = 0; s < DL_OP_MAX_SLOTS; s++) {
+        n += instruction->slot[s] >= 0 && dl_root_slot(program, instruction->slot[s]) == root;
+    }
+    return n == 1;
+}
+
 /* Lets an output take the memory of an input that dies in the same instruction, where the kind allows it. */
 static void rewrite_in_place(dl_program *program, int at) {
     dl_instruction *instruction = &program->instruction[at];
@@ -42,8 +51,10 @@ static void rewrite_in_place(dl_program *program, int at) {
         const dl_slot *source = &program->slot[dl_root_slot(program, in)];
         dl_slot *target = &program->slot[out];
         if (source->storage == DL_STORE_ACTIVATION && target->storage == DL_STORE_ACTIVATION &&
-            source->last == at && target->first == at && program->slot[in].n_bytes == source->n_bytes &&
-            target->n_bytes == source->n_bytes && program->slot[in].tensor.layout == target->tensor.layout) {
+            source->last == at && target->first == at &&
+            is_named_once(program, instruction, dl_root_slot(program, in)) &&
+            program->slot[in].n_bytes == source->n_bytes && target->n_bytes == source->n_bytes &&
+            program->slot[in].tensor.layout == target->tensor.layout) {
             target->view_of = dl_root_slot(program, in);
             target->view_offset = 0;
             find_lives(program);

@@ -64,6 +64,16 @@ static const network networks[] = {
      "- concatenate: {from: [above, g]}\n"
      "- dense: {units: 5}\n",
      .mixes = false},
+    {"sums of one value with itself",
+     {1, {9}},
+     "- dense: {units: 6, name: a}\n"
+     "- add: {from: [a, a]}\n"
+     "- reshape: {shape: [2, 3], name: b}\n"
+     "- reshape: {shape: [6], name: c}\n"
+     "- reshape: {shape: [6], from: b}\n"
+     "- add: {from: [above, c], activation: tanh}\n"
+     "- dense: {units: 5}\n",
+     .mixes = false},
     {"batch normalization",
      {3, {6, 5, 3}},
      "- conv2d: {filters: 16, kernel_size: 3, padding: 1, use_bias: false}\n"
