@@ -4,6 +4,7 @@
 #include "launcher/model_source.h"
 #include "launcher/setup.h"
 #include "train/evaluate.h"
+#include "train/result_file.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -115,6 +116,10 @@ static dl_status run_in(dl_setup *setup, const dl_arguments *arguments) {
     DL_RETURN_IF_ERROR(dl_model_source_find(runtime->world, arguments, &r.source));
     DL_RETURN_IF_ERROR(
         dl_setup_load(r.source.config, arguments->override, arguments->n_overrides, runtime->world, setup));
+    const char *model[] = {r.source.config, r.source.weights};
+    const dl_status replaces =
+        r.predictions != NULL ? dl_result_file_check(r.predictions, "predictions", model, 2) : DL_OK;
+    DL_RETURN_IF_ERROR(dl_comm_agree(runtime->world, replaces, NULL));
     prepare(setup);
     dl_session *session = NULL;
     const dl_session_options options = {

@@ -4,6 +4,7 @@
 #include "launcher/model_source.h"
 #include "launcher/setup.h"
 #include "train/predict.h"
+#include "train/result_file.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -188,6 +189,16 @@ static dl_status predict(job *j, const dl_runtime *runtime) {
     return dl_comm_agree(world, world->rank == 0 ? tell(j, runtime, &report) : DL_OK, NULL);
 }
 
+/* Predictions replace neither samples nor the model. */
+static dl_status check_output(const job *j, const dl_arguments *arguments) {
+    const char *model[] = {j->request.source.config, j->request.source.weights}, *out = j->request.out;
+    if (out == NULL) {
+        return DL_OK;
+    }
+    DL_RETURN_IF_ERROR(dl_result_file_check(out, "predictions", model, 2));
+    return dl_result_file_check(out, "predictions", arguments->positional + 1, arguments->n_positional - 1);
+}
+
 static dl_status run_in(job *j, const dl_arguments *arguments) {
     dl_runtime *runtime = NULL;
     DL_RETURN_IF_ERROR(dl_runtime_start(&runtime));
@@ -196,6 +207,7 @@ static dl_status run_in(job *j, const dl_arguments *arguments) {
     DL_RETURN_IF_ERROR(dl_model_source_find(world, arguments, &j->request.source));
     DL_RETURN_IF_ERROR(dl_setup_load(j->request.source.config, arguments->override, arguments->n_overrides,
                                      world, &j->setup));
+    DL_RETURN_IF_ERROR(dl_comm_agree(world, check_output(j, arguments), NULL));
     DL_RETURN_IF_ERROR(dl_comm_agree(world, open_inputs(j, arguments), NULL));
     DL_RETURN_IF_ERROR(dl_comm_agree(world, open_session(j, runtime), NULL));
     return predict(j, runtime);

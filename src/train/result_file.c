@@ -17,6 +17,36 @@ dl_status dl_result_file_take(int fd, const char *name, dl_result_file *file) {
     return DL_OK;
 }
 
+static bool is_hdf5(const char *path) {
+    static const unsigned char signature[] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
+    unsigned char begin[sizeof signature];
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const bool same = fd >= 0 && read(fd, begin, sizeof begin) == (ssize_t)sizeof begin &&
+                      memcmp(begin, signature, sizeof begin) == 0;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return same;
+}
+
+dl_status dl_result_file_check(const char *path, const char *what, const char *const *source, int n) {
+    struct stat target, other;
+    if (stat(path, &target) != 0 || !S_ISREG(target.st_mode)) {
+        return DL_OK;
+    }
+    for (int i = 0; i < n; i++) {
+        const bool same = source[i] != NULL && stat(source[i], &other) == 0 &&
+                          other.st_dev == target.st_dev && other.st_ino == target.st_ino;
+        DL_RETURN_ERROR_IF(same, DL_ERR_USAGE, "%s is read by this command; name another file for the %s",
+                           path, what);
+    }
+    DL_RETURN_ERROR_IF(is_hdf5(path), DL_ERR_USAGE,
+                       "%s is an HDF5 file, as data, weights and checkpoints are, which %s do not replace; "
+                       "name another file, or remove that one",
+                       path, what);
+    return DL_OK;
+}
+
 dl_status dl_result_file_open(const char *path, const char *what, dl_result_file *file) {
     struct stat target, name;
     *file = DL_RESULT_FILE_NONE;

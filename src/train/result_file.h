@@ -15,6 +15,11 @@ typedef struct dl_result_file {
 /* A file that is not open. */
 #define DL_RESULT_FILE_NONE ((dl_result_file){.fd = -1})
 
+/* DL_ERR_USAGE where results would replace what they are made from: `path` is one of the n files that are
+ * read, by whatever name (NULL and "" are none), or holds HDF5: data, weights, checkpoints. */
+DL_NODISCARD dl_status dl_result_file_check(const char *path, const char *what, const char *const *source,
+                                            int n);
+
 /* Begins the file, beside `path` until dl_result_file_finish. `what` is for messages: "predictions".
  * DL_ERR_IO names the file, DL_ERR_USAGE a folder in its place. */
 DL_NODISCARD dl_status dl_result_file_open(const char *path, const char *what, dl_result_file *out);

@@ -406,6 +406,22 @@ def check_bad(shard):
     bad(2, 'does not fit the model', 'n/checkpoints', shard, '--config', 'r/config.yaml')
 
 
+def check_kept(shard):
+    """Nothing that is read is replaced, nor is HDF5."""
+    os.link('numbers.csv', 'other_name.csv')
+    before = {name: open(name, 'rb').read() for name in ('x.h5', 'numbers.csv', 'r/weights.h5', 'r/config.yaml')}
+    bad(2, 'x.h5 is read by this command; name another', 'r', 'x.h5', '--out', 'x.h5')
+    bad(2, 'other_name.csv is read by this command', 'n', 'numbers.csv', '--out', 'other_name.csv')
+    bad(2, 'r/weights.h5 is read by this command', 'r', shard, '--out', 'r/weights.h5')
+    bad(2, 'x.h5 is an HDF5 file', 'r', shard, '--out', 'x.h5')
+    for name, said in ('r/config.yaml', 'is read by this command'), ('x.h5', 'is an HDF5 file'):
+        done = dltest.run('eval', 'r', '--predictions', name, code=2)
+        if said not in done.stderr:
+            dltest.fail(f'eval --predictions {name}: {done.stderr}')
+    if before != {name: open(name, 'rb').read() for name in before}:
+        dltest.fail('a file that is read was changed')
+
+
 def write_x(name, x):
     with h5py.File(name, 'w') as f:
         f['x'] = x
@@ -418,6 +434,7 @@ def main():
     check_sequences()
     check_text()
     check_bad(shard)
+    check_kept(shard)
     if [name for name in os.listdir('.') if 'unfinished' in name]:
         dltest.fail('an unfinished file is left')
     print(f'{len(BATCHES)} batch sizes, np 1, 2, 3: the same bytes; 8 formats of images, 2 of sequences')
