@@ -195,8 +195,9 @@ static dl_status check_output(const job *j, const dl_arguments *arguments) {
     if (out == NULL) {
         return DL_OK;
     }
-    DL_RETURN_IF_ERROR(dl_result_file_check(out, "predictions", model, 2));
-    return dl_result_file_check(out, "predictions", arguments->positional + 1, arguments->n_positional - 1);
+    DL_RETURN_IF_ERROR(
+        dl_result_file_check(out, "predictions", arguments->positional + 1, arguments->n_positional - 1));
+    return dl_result_file_check(out, "predictions", model, 2);
 }
 
 static dl_status run_in(job *j, const dl_arguments *arguments) {

@@ -412,8 +412,8 @@ def check_kept(shard):
     before = {name: open(name, 'rb').read() for name in ('x.h5', 'numbers.csv', 'r/weights.h5', 'r/config.yaml')}
     bad(2, 'x.h5 is read by this command; name another', 'r', 'x.h5', '--out', 'x.h5')
     bad(2, 'other_name.csv is read by this command', 'n', 'numbers.csv', '--out', 'other_name.csv')
-    bad(2, 'r/weights.h5 is read by this command', 'r', shard, '--out', 'r/weights.h5')
-    bad(2, 'x.h5 is an HDF5 file', 'r', shard, '--out', 'x.h5')
+    bad(2, 'r/weights.h5 is an HDF5 file', 'r', shard, '--out', 'r/weights.h5')
+    bad(2, 'r/config.yaml is read by this command', 'r', shard, '--out', 'r/config.yaml')
     for name, said in ('r/config.yaml', 'is read by this command'), ('x.h5', 'is an HDF5 file'):
         done = dltest.run('eval', 'r', '--predictions', name, code=2)
         if said not in done.stderr:
