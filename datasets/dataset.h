@@ -40,6 +40,7 @@ typedef struct dl_dataset_info {
     char digest[33]; /* of names, shapes, sizes and sampled content: what ranks compare */
     int64_t min_length, max_length, n_steps; /* of a ragged x: over all samples; 0 otherwise */
     int64_t vocab_size, unk_id;              /* of a text; 0 and -1 otherwise. unk_id -1: there is none */
+    char words[33];                          /* digest of a text's vocabulary; "": the files have none */
 } dl_dataset_info;
 
 /* Opens DIR/SPLIT-*.h5. Every file is checked before this returns: DL_ERR_DATA names file, dataset and what

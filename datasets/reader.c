@@ -42,6 +42,10 @@ static dl_status check_same_fields(const dl_shard *first, const dl_shard *other)
                        ": they are of different vocabularies",
                        other->path, other->vocab_size, other->unk_id, first->path, first->vocab_size,
                        first->unk_id);
+    DL_RETURN_ERROR_IF(first->words[0] != '\0' && other->words[0] != '\0' &&
+                           strcmp(first->words, other->words) != 0,
+                       DL_ERR_DATA, "/meta/vocab of %s and of %s differ: they are of different vocabularies",
+                       other->path, first->path);
     return DL_OK;
 }
 
@@ -129,6 +133,9 @@ static void settle_vocabulary(dl_dataset *dataset) {
     dl_dataset_info *info = &dataset->info;
     info->vocab_size = dataset->shard[0].vocab_size;
     info->unk_id = dataset->shard[0].unk_id;
+    for (int i = 0; i < dataset->n_shards && info->words[0] == '\0'; i++) {
+        memcpy(info->words, dataset->shard[i].words, sizeof info->words);
+    }
     for (int i = 0; i < dataset->n_shards && dataset->shard[0].vocab_size == 0; i++) {
         const int64_t needed = dataset->shard[i].largest_token + 1;
         info->vocab_size = needed > info->vocab_size ? needed : info->vocab_size;

@@ -3,6 +3,7 @@
 #ifndef DLTRAIN_DATASETS_SHARD_H
 #define DLTRAIN_DATASETS_SHARD_H
 
+#include "base/digest.h"
 #include "datasets/dataset.h"
 #include "io/h5.h"
 
@@ -24,8 +25,9 @@ typedef struct dl_shard {
     bool is_text;               /* field 0 is /tokens */
     int64_t vocab_size, unk_id; /* attributes of a text, 0 and -1 when absent */
     int64_t largest_token;
-    dl_h5 *file;       /* open when some field is not mapped */
-    const char *bytes; /* the mapped file, NULL when no field can be taken from it */
+    char words[DL_DIGEST_TEXT_BYTES]; /* digest of /meta/vocab; "": there is none */
+    dl_h5 *file;                      /* open when some field is not mapped */
+    const char *bytes;                /* the mapped file, NULL when no field can be taken from it */
     size_t n_bytes;
 } dl_shard;
 

@@ -30,6 +30,35 @@ static dl_status take_attributes(dl_shard *shard) {
     return DL_OK;
 }
 
+/* The digest of /meta/vocab, whose words are as many as the attribute says; none of words that cannot be
+ * read.
+ */
+static dl_status take_words(dl_shard *shard) {
+    dl_h5_texts words = {0};
+    dl_digest *digest = NULL;
+    bool found = false;
+    dl_status status = dl_h5_read_texts(shard->file, "/meta/vocab", &words, &found);
+    if (status == DL_ERR_DATA) { /* whoever needs the words says so: training does not */
+        status = DL_OK;
+        goto done;
+    }
+    DL_GOTO_IF_ERROR(status, status, done);
+    DL_GOTO_ERROR_IF(status, found && shard->vocab_size > 0 && words.n != shard->vocab_size, done,
+                     DL_ERR_DATA, "%s: /meta/vocab has %" PRId64 " words but vocab_size is %" PRId64,
+                     shard->path, words.n, shard->vocab_size);
+    if (found) {
+        DL_GOTO_IF_ERROR(status, dl_digest_create(&digest), done);
+        for (int64_t i = 0; i < words.n; i++) {
+            dl_digest_add(digest, words.text[i], strlen(words.text[i]) + 1);
+        }
+        dl_digest_text(digest, shard->words);
+    }
+done:
+    dl_digest_destroy(&digest);
+    dl_h5_texts_free(&words);
+    return status;
+}
+
 /* 16-bit tokens that stand at the beginning of a buffer, widened in it, from the last to the first. */
 static void widen(int32_t *buffer, int64_t n) {
     for (int64_t i = n - 1; i >= 0; i--) {
@@ -72,6 +101,7 @@ dl_status dl_shard_check_tokens(dl_shard *shard, const dl_h5_dataset *tokens) {
                        "%s: /tokens has shape %s; [T] is expected, at least one token", shard->path,
                        dl_shape_text(&tokens->shape, text));
     DL_RETURN_IF_ERROR(take_attributes(shard));
+    DL_RETURN_IF_ERROR(take_words(shard));
     shard->is_text = true;
     int32_t *block = NULL;
     DL_RETURN_IF_ERROR(dl_alloc(TOKENS_AT_ONCE, sizeof *block, &block));

@@ -70,6 +70,10 @@ static dl_status check_like_train(const dl_session *session, dl_dataset *files, 
                        "%s: split %s has a vocabulary of %lld tokens, train of %lld; import both together",
                        session->config->data.path, split, (long long)info->vocab_size,
                        (long long)train->vocab_size);
+    DL_RETURN_ERROR_IF(info->words[0] != '\0' && train->words[0] != '\0' &&
+                           strcmp(info->words, train->words) != 0,
+                       DL_ERR_DATA, "%s: split %s has another vocabulary than train; import both together",
+                       session->config->data.path, split);
     for (int i = 0; i < n_fields; i++) {
         DL_RETURN_ERROR_IF(info->field[i].kind != train->field[i].kind ||
                                info->field[i].dtype != train->field[i].dtype ||
