@@ -38,7 +38,8 @@ static const dl_option data_options[] = {
      .offset = offsetof(dl_data_config, valid),
      .fallback = "0.0",
      .max = 0.9,
-     .doc = "share of the training samples kept for validation"},
+     .doc = "share of the training samples kept for validation, unless there are shards valid-*.h5; without "
+            "either, epochs are validated on the test samples"},
     {.name = "window",
      .type = DL_TYPE_INT,
      .offset = offsetof(dl_data_config, window),

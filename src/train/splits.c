@@ -1,5 +1,6 @@
 #include "train/splits.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 static const char *const split_names[DL_N_SPLITS] = {"train", "valid", "test"};
@@ -34,7 +35,7 @@ static void set_split(dl_session *session, dl_split split, dl_dataset *files, in
 }
 
 static void divide(dl_session *session, int64_t n_train, int64_t n_valid_files, int64_t n_test) {
-    const int64_t held_out = (int64_t)((double)n_train * session->config->data.valid);
+    const int64_t held_out = n_valid_files > 0 ? 0 : (int64_t)((double)n_train * session->config->data.valid);
     set_split(session, DL_SPLIT_TRAIN, session->train_files, 0, n_train - held_out);
     set_split(session, DL_SPLIT_TEST, session->test_files, 0, n_test);
     if (n_valid_files > 0) {
@@ -163,5 +164,9 @@ dl_status dl_splits_open(dl_session *session, const dl_session_options *options)
     divide(session, session->train_info.n_samples, n_valid, n_test);
     DL_RETURN_ERROR_IF(session->n_samples[DL_SPLIT_TRAIN] < 1, DL_ERR_USAGE,
                        "data.valid: %g leaves no sample to train on", config->data.valid);
+    DL_RETURN_ERROR_IF(session->valid_is_test && config->data.valid > 0, DL_ERR_USAGE,
+                       "data.valid: %g of %" PRId64
+                       " training samples is none; 0 validates on the test samples",
+                       config->data.valid, session->train_info.n_samples);
     return DL_OK;
 }

@@ -56,6 +56,9 @@ def main():
                       code=2)
     if 'valid_loss is watched' not in done.stderr or 'data.valid' not in done.stderr:
         dltest.fail(f'without validation samples: {done.stderr}')
+    done = dltest.run(*words, 'data.valid=0.00001', 'run.dir=runs/no', code=2)
+    if 'training samples is none; 0 validates on the test samples' not in done.stderr:
+        dltest.fail(f'a share of no sample: {done.stderr}')
     print(figure.strip(' ;'))
 
 
