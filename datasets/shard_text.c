@@ -41,7 +41,7 @@ dl_status dl_shard_write_text(const char *folder, const char *name, int n_shards
         }
     }
 done:
-    for (int i = 0; i < MAX_SPLITS; i++) {
+    for (int i = MAX_SPLITS - 1; i >= 0; i--) {
         dl_shard_writer_destroy(&writer[i]);
     }
     return status;

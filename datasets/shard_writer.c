@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "datasets/shard_writer.h"
 
 #include "base/mem.h"
@@ -7,6 +8,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { TOKENS_AT_ONCE = 4096 };
 
@@ -17,8 +19,9 @@ struct dl_shard_writer {
     int n_shards;    /* asked for */
     int n_files;     /* begun */
     dl_h5_writer *file[DL_MAX_SHARDS];
-    int dataset[DL_MAX_FIELDS]; /* the fields' numbers, the same in every file */
-    int offsets, vocab;         /* those of /x/offsets and /meta/vocab */
+    int dataset[DL_MAX_FIELDS];     /* the fields' numbers, the same in every file */
+    int offsets, vocab;             /* those of /x/offsets and /meta/vocab */
+    char made[DL_SHARD_PATH_BYTES]; /* the folder, where it was not there before; "": it was */
 };
 
 dl_status dl_shard_refuse_existing(const char *folder, const char *split) {
@@ -146,7 +149,9 @@ static dl_status count_offsets(dl_shard_writer *writer) {
 
 static dl_status begin_files(dl_shard_writer *writer, const char *folder, const char *split,
                              const char *name) {
+    const bool is_new = !dl_file_exists(folder);
     DL_RETURN_IF_ERROR(dl_make_folders(folder));
+    (void)snprintf(writer->made, sizeof writer->made, "%s", is_new ? folder : "");
     DL_RETURN_IF_ERROR(dl_shard_refuse_existing(folder, split));
     DL_RETURN_IF_ERROR(count_offsets(writer));
     for (int i = 0; i < writer->n_shards; i++) {
@@ -251,6 +256,9 @@ void dl_shard_writer_destroy(dl_shard_writer **writer) {
     }
     for (int i = 0; i < (*writer)->n_files; i++) {
         dl_h5_writer_destroy(&(*writer)->file[i]);
+    }
+    if ((*writer)->made[0] != '\0') {
+        (void)rmdir((*writer)->made); /* if it is empty */
     }
     dl_free(&(*writer)->offset);
     dl_free(writer);

@@ -36,7 +36,8 @@ DL_NODISCARD dl_status dl_shard_writer_finish(dl_shard_writer *writer);
 /* Finishes, then gives the files their names. */
 DL_NODISCARD dl_status dl_shard_writer_commit(dl_shard_writer *writer);
 
-/* Releases it; files that were not committed are removed. NULL-safe. */
+/* Releases it; files that were not committed are removed, and then the folder if it was made for them. Of
+ * several writers the first created goes last. NULL-safe. */
 void dl_shard_writer_destroy(dl_shard_writer **writer);
 
 /* A text divided into splits: writes and commits them all, or none. */

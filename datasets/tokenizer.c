@@ -113,6 +113,8 @@ static dl_status take_code(const scan *s, uint32_t *code, size_t *length) {
     DL_RETURN_ERROR_IF(
         utf16, DL_ERR_DATA,
         "%s begins with the byte order mark of UTF-16; convert it with `iconv -f utf-16 -t utf-8`", s->name);
+    const bool gzip = s->at == 0 && s->n >= 2 && memcmp(s->text, "\x1f\x8b", 2) == 0;
+    DL_RETURN_ERROR_IF(gzip, DL_ERR_DATA, "%s is compressed; uncompress it with `gunzip`", s->name);
     *length = dl_utf8_decode(s->text + s->at, s->n - s->at, code);
     DL_RETURN_ERROR_IF(
         *length == 0, DL_ERR_DATA,

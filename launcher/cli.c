@@ -141,6 +141,8 @@ dl_status dl_cli_unknown_command(const char *const *words, int n) {
                        used > 1 ? words[1] : "", used > 2 ? " " : "", used > 2 ? words[2] : "");
         nearest = dl_nearest_name(typed, names, n_names);
     }
+    DL_RETURN_ERROR_IF(nearest != NULL && strcmp(nearest, typed) == 0, DL_ERR_USAGE,
+                       "'%.60s' is a command, nothing is known of more words behind it", typed);
     DL_RETURN_ERROR_IF(nearest != NULL, DL_ERR_USAGE, "unknown command '%.60s'; did you mean '%s'?", typed,
                        nearest);
     DL_RETURN_ERROR_IF(is_family, DL_ERR_USAGE, "unknown command '%.30s %.30s'; known ones: %s", words[0],

@@ -31,6 +31,7 @@ says 2 err "^dltrain: error: runs/ is a folder; a configuration is a file$" runs
 says 2 err "unknown command 'data imprt'; did you mean 'data import'\?$" data imprt
 says 2 err "^dltrain: error: data is several commands: data import" data
 says 2 err "unknown command 'hlep'; did you mean 'help'\?$" help hlep
+says 2 err "'check' is a command, nothing is known of more words behind it$" help check extra
 
 # Options.
 says 2 err "^dltrain: error: check has no option --jsn; did you mean --json\?$" check small.yaml --jsn

@@ -24,8 +24,8 @@ def expect_bad(kind, inputs, words, *options, code=65):
     message = [line for line in done.stderr.split('\n') if 'error:' in line]
     if len(message) != 1 or not all(w in message[0] for w in words):
         fail(f'{kind} {inputs} {options}: {words} not in {done.stderr!r}')
-    if os.path.exists('bad') and os.listdir('bad'):
-        fail(f'{kind} {inputs}: left behind {os.listdir("bad")}')
+    if os.path.exists('bad'):
+        fail(f'{kind} {inputs}: left behind bad: {os.listdir("bad")}')
 
 
 def save(name, content):
