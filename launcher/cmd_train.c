@@ -94,11 +94,11 @@ static dl_status run_job(dl_job *j, const dl_arguments *arguments, dl_status *st
                                         .choices = j->resume.choices};
     DL_RETURN_IF_ERROR(dl_setup_session(&j->setup, &options, &j->session));
     DL_RETURN_IF_ERROR(dl_job_check_resume(j, arguments));
-    bool finished = false;
-    DL_RETURN_IF_ERROR(dl_job_is_finished(j, &finished));
-    if (finished) {
+    int64_t finished = -1;
+    DL_RETURN_IF_ERROR(dl_job_is_finished(j, arguments, &finished));
+    if (finished >= 0) {
         if (j->runtime->world->rank == 0) {
-            (void)printf("already finished at step %" PRId64 "; --fresh trains anew\n", j->resume.step);
+            (void)printf("already finished at step %" PRId64 "; --fresh trains anew\n", finished);
         }
         return DL_OK;
     }

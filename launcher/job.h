@@ -38,9 +38,9 @@ DL_NODISCARD dl_status dl_job_find_resume(dl_job *j, const dl_arguments *argumen
  * differs. With the session. */
 DL_NODISCARD dl_status dl_job_check_resume(dl_job *j, const dl_arguments *arguments);
 
-/* Sets *out: there is nothing left to do. A run that was killed, or stopped, behind its last step has yet to
- * tell how it ended: that is no end. */
-DL_NODISCARD dl_status dl_job_is_finished(dl_job *j, bool *out);
+/* *step: the last one, where there is nothing left to do; else -1. A run that was killed, or stopped, behind
+ * its last step has yet to tell how it ended: that is no end. */
+DL_NODISCARD dl_status dl_job_is_finished(dl_job *j, const dl_arguments *arguments, int64_t *step);
 
 /* Initial parameters, or what the checkpoint has, from a run directory that is opened and locked for that.
  * Nothing in it has changed when this fails. Before the outputs are opened. */

@@ -79,12 +79,17 @@ dl_status dl_job_load(dl_job *j) {
     return j->resume.found ? dl_resume_load(&j->resume, j->session) : DL_OK;
 }
 
-dl_status dl_job_is_finished(dl_job *j, bool *out) {
+dl_status dl_job_is_finished(dl_job *j, const dl_arguments *arguments, int64_t *step) {
     dl_comm *world = j->runtime->world;
     const int64_t total = j->session->total_steps;
     const bool at_end = j->resume.found && (j->resume.trainer.early || j->resume.step >= total);
-    int told = world->rank == 0 && dl_run_dir_is_done(j->setup.config->run.dir);
+    int64_t told = world->rank == 0 ? dl_run_dir_done(j->setup.config->run.dir) : -1;
     DL_RETURN_IF_ERROR(world->functions->broadcast(world, &told, sizeof told, 0));
-    *out = at_end && (told || j->resume.step > total);
+    *step = -1;
+    if (at_end && (told >= 0 || j->resume.step > total)) {
+        *step = j->resume.step;
+    } else if (j->resume.found && dl_arguments_flag(arguments, "resume") == NULL && told >= total) {
+        *step = told; /* its last checkpoint could not be saved */
+    }
     return DL_OK;
 }

@@ -323,16 +323,18 @@ dl_status dl_run_dir_set_inject(dl_run_dir *run, const char *what) {
     return dl_text_append(&run->inject, "%s", what);
 }
 
-bool dl_run_dir_is_done(const char *path) {
+int64_t dl_run_dir_done(const char *path) {
     char file[PATH_MAX];
     if (dl_path_join(file, sizeof file, path, "status.json") != DL_OK) {
-        return false;
+        return -1;
     }
     json_t *status = json_load_file(file, 0, NULL);
     const char *state = json_string_value(json_object_get(status, "state"));
-    const bool is_done = state != NULL && strcmp(state, "done") == 0;
+    const json_t *step = json_object_get(status, "step");
+    const bool is_done = state != NULL && strcmp(state, "done") == 0 && json_is_integer(step);
+    const int64_t last = is_done ? json_integer_value(step) : -1;
     json_decref(status);
-    return is_done;
+    return last;
 }
 
 dl_status dl_run_dir_audit(dl_run_dir *run, const char *split, int64_t epoch, int64_t step,

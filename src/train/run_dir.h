@@ -65,8 +65,8 @@ DL_NODISCARD dl_status dl_run_dir_status(dl_run_dir *run, dl_run_state state, in
 /* Rank 0: from now on status.json has a key "inject" with this text: the run is a rehearsal (inject.h). */
 DL_NODISCARD dl_status dl_run_dir_set_inject(dl_run_dir *run, const char *what);
 
-/* Has the run in the directory `path` come to its end, and said so? False where there is none. */
-bool dl_run_dir_is_done(const char *path);
+/* The step with which the run in the directory `path` has come to its end, and said so; -1: it has not. */
+int64_t dl_run_dir_done(const char *path);
 
 /* Appends which samples this rank computed in a step; does nothing without audit. Steps and epochs count
  * from 1. */

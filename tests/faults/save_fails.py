@@ -64,6 +64,19 @@ def check_stop(limited):
         dltest.fail(f'rank {limited}, then with room: {wrong}')
 
 
+def check_done():
+    """The run ends without a checkpoint of its last steps: it is finished all the same, and left alone."""
+    train('runs/late', None, f'train.max_steps={STEPS // 2}')
+    train('runs/late', 1)
+    weights = open('runs/late/weights.h5', 'rb').read()
+    if rehearse.committed('runs/late')[-1] != STEPS // 2:
+        dltest.fail(f'the last steps were saved: {rehearse.committed("runs/late")}')
+    if f'already finished at step {STEPS};' not in train('runs/late', None):
+        dltest.fail('a finished run was trained again, for want of its last checkpoint')
+    if open('runs/late/weights.h5', 'rb').read() != weights or rehearse.status('runs/late')['state'] != 'done':
+        dltest.fail('a finished run was changed')
+
+
 def check_weights():
     """Alone: MPI itself needs files of some size."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -94,6 +107,7 @@ def main():
     n = sum(check_continue(limited) for limited in (0, 1))
     for limited in (0, 1):
         check_stop(limited)
+    check_done()
     check_weights()
     check_not_finite()
     print(f'{n} failed saves told, training went on; on_error: stop ends with 74')

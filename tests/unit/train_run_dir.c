@@ -162,16 +162,16 @@ static void what_a_killed_start_leaves_bars_nothing(void **state) {
 
 static void only_a_run_that_says_so_is_done(void **state) {
     (void)state;
-    assert_false(dl_run_dir_is_done(where));
+    assert_true(dl_run_dir_done(where) == -1);
     dl_run_dir *run = NULL;
     assert_int_equal(dl_run_dir_create(where, "", false, &run), DL_OK);
     for (int i = 0; i < DL_N_RUN_STATES; i++) {
         assert_int_equal(dl_run_dir_status(run, (dl_run_state)i, 0, 3, "done"), DL_OK);
-        assert_int_equal(dl_run_dir_is_done(where), i == DL_RUN_DONE);
+        assert_int_equal((int)dl_run_dir_done(where), i == DL_RUN_DONE ? 3 : -1);
     }
     dl_run_dir_close(&run);
     put_file("runs/net/status.json");
-    assert_false(dl_run_dir_is_done(where));
+    assert_true(dl_run_dir_done(where) == -1);
 }
 
 static void what_is_not_a_run_stays(void **state) {
