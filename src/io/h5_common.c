@@ -33,9 +33,13 @@ void dl_h5_unlock(void) {
     (void)pthread_mutex_unlock(&library);
 }
 
+/* What libhdf5 adds to the sentence, time, file and addresses on lines of their own, is of its own matters.
+ */
 static herr_t take_innermost(unsigned n, const H5E_error2_t *error, void *out) {
     if (n == 0 && error->desc != NULL) {
-        (void)snprintf(out, DL_H5_REASON_BYTES, "%s", error->desc);
+        const char *more = strstr(error->desc, ": time =");
+        const size_t n_bytes = more == NULL ? strcspn(error->desc, "\n") : (size_t)(more - error->desc);
+        (void)snprintf(out, DL_H5_REASON_BYTES, "%.*s", (int)n_bytes, error->desc);
     }
     return 0;
 }
