@@ -162,6 +162,10 @@ typedef struct dl_commit_attr {
     double decay; /* above 0: a moving mean, which keeps this share of the state */
 } dl_commit_attr;
 
+typedef struct dl_sum_attr {
+    bool on_grid; /* sum_samples: values are rounded to multiples of DL_SUM_GRID first (common/reduction.h) */
+} dl_sum_attr;
+
 typedef struct dl_op_attr {
     dl_activation activation; /* activation kinds; fused into convolution and dense kinds */
     bool accumulate;          /* OUT slot is added to instead of written (unpack, sum) */
@@ -183,6 +187,7 @@ typedef struct dl_op_attr {
         dl_rmsprop_attr rmsprop;
         dl_clip_attr clip;
         dl_commit_attr commit;
+        dl_sum_attr sum;
     } u;
 } dl_op_attr;
 

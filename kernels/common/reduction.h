@@ -6,7 +6,18 @@
 
 #include "kernels/common/pointwise.h"
 
+#include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
+
+/* Multiples of this are added without rounding while their sum stays below 2^21, so that the order of the
+ * additions, and with it the number of ranks, leaves no trace. */
+#define DL_SUM_GRID (1.0 / 4294967296.0)
+
+/* The value that sum_samples adds. What is not finite, or too large for the grid, stays as it is. */
+DL_SHARED double dl_sample_to_sum(bool on_grid, double x) {
+    return on_grid ? rint(x / DL_SUM_GRID) * DL_SUM_GRID : x;
+}
 
 /* One step of the tree for thread t < half; partial[0] is the sum after the step with half = 1. All threads
  * have to be done with a step before the next. */

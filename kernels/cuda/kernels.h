@@ -121,8 +121,8 @@ cudaError_t dl_launch_error_backward(dl_row_sizes rows, const dl_loss_attr *attr
                                      cudaStream_t stream);
 
 /* sums.cu: in orders that depend on n alone. */
-cudaError_t dl_launch_sum_samples(int64_t n, const float *narrow, const double *wide, bool accumulate,
-                                  double *total, cudaStream_t stream);
+cudaError_t dl_launch_sum_samples(int64_t n, const float *narrow, const double *wide, bool on_grid,
+                                  bool accumulate, double *total, cudaStream_t stream);
 cudaError_t dl_launch_tree_sum_f32(int64_t n, int64_t k, const float *x, float *y, cudaStream_t stream);
 cudaError_t dl_launch_tree_sum_f64(int64_t n, int64_t k, const double *x, double *y, cudaStream_t stream);
 cudaError_t dl_launch_check_finite(int64_t n, const float *x, int32_t *control, cudaStream_t stream);

@@ -6,11 +6,11 @@
 enum { THREADS = DL_GRID_THREADS };
 
 /* One block: the values are one for each row of a batch, a few thousand. */
-static __global__ void sum_samples(int64_t n, const float *narrow, const double *wide, bool accumulate,
-                                   double *total) {
+static __global__ void sum_samples(int64_t n, const float *narrow, const double *wide, bool on_grid,
+                                   bool accumulate, double *total) {
     double sum = 0;
     for (int64_t i = threadIdx.x; i < n; i += THREADS) {
-        sum += wide != NULL ? wide[i] : (double)narrow[i];
+        sum += dl_sample_to_sum(on_grid, wide != NULL ? wide[i] : (double)narrow[i]);
     }
     sum = dl_block_sum<THREADS>(sum);
     if (threadIdx.x == 0) {
@@ -18,9 +18,9 @@ static __global__ void sum_samples(int64_t n, const float *narrow, const double 
     }
 }
 
-cudaError_t dl_launch_sum_samples(int64_t n, const float *narrow, const double *wide, bool accumulate,
-                                  double *total, cudaStream_t stream) {
-    DL_LAUNCH(sum_samples, 1, THREADS, stream, n, narrow, wide, accumulate, total);
+cudaError_t dl_launch_sum_samples(int64_t n, const float *narrow, const double *wide, bool on_grid,
+                                  bool accumulate, double *total, cudaStream_t stream) {
+    DL_LAUNCH(sum_samples, 1, THREADS, stream, n, narrow, wide, on_grid, accumulate, total);
     return cudaPeekAtLastError();
 }
 

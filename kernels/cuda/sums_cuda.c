@@ -9,7 +9,7 @@ static int64_t elements(const dl_op *op, int slot) {
 static cudaError_t sum_samples(const dl_op *op, void *const *slots, cudaStream_t stream) {
     const bool wide = op->desc.slot[0].dtype == DL_F64;
     return dl_launch_sum_samples(elements(op, 0), wide ? NULL : slots[0], wide ? slots[0] : NULL,
-                                 op->desc.attr.accumulate, slots[1], stream);
+                                 op->desc.attr.u.sum.on_grid, op->desc.attr.accumulate, slots[1], stream);
 }
 
 static cudaError_t tree_sum(const dl_op *op, void *const *slots, cudaStream_t stream) {

@@ -1,4 +1,5 @@
 #include "kernels/common/blocks.h"
+#include "kernels/common/reduction.h"
 #include "kernels/ref/ref.h"
 
 #include <math.h>
@@ -8,7 +9,9 @@ void dl_sum_samples_ref(const dl_op *op, void *const *slots) {
     const int64_t n = dl_shape_elements(&x->shape);
     double *total = slots[1], sum = 0;
     for (int64_t i = 0; i < n; i++) {
-        sum += x->dtype == DL_F64 ? ((const double *)slots[0])[i] : (double)((const float *)slots[0])[i];
+        const double value =
+            x->dtype == DL_F64 ? ((const double *)slots[0])[i] : (double)((const float *)slots[0])[i];
+        sum += dl_sample_to_sum(op->desc.attr.u.sum.on_grid, value);
     }
     *total = op->desc.attr.accumulate ? *total + sum : sum;
 }

@@ -190,8 +190,10 @@ static dl_status add_sum(dl_compile *c, int v, int total) {
     DL_RETURN_IF_ERROR(dl_add_view(c->program, "totals", c->program->totals, (size_t)total * sizeof(double),
                                    DL_F64, &DL_SHAPE(1), &view));
     const int slots[] = {c->slot_of[v], view};
-    return dl_add_operation(c->program, DL_OP_SUM_SAMPLES, &(dl_op_attr){.accumulate = true},
-                            DL_PHASE_FORWARD, -1, c->micro, slots, 2, NULL);
+    const bool on_grid = c->plan->options.reproducible && c->program->kind == DL_PROGRAM_EVALUATE;
+    const dl_op_attr attr = {.accumulate = true, .u.sum.on_grid = on_grid};
+    return dl_add_operation(c->program, DL_OP_SUM_SAMPLES, &attr, DL_PHASE_FORWARD, -1, c->micro, slots, 2,
+                            NULL);
 }
 
 /* A copy of the scores that outlives the program's run. */

@@ -5,6 +5,7 @@
 static void total(dlc_list *list, const char *name, dl_dtype dtype, dl_shape rows, bool accumulate) {
     dlc_case *test = dlc_add(list, DL_OP_SUM_SAMPLES, name, 0, DLC_UNIFORM);
     test->desc.attr.accumulate = accumulate;
+    test->desc.attr.u.sum.on_grid = dtype == DL_F64;
     dlc_slot(test, "x", dtype, rows);
     dlc_slot(test, "total", DL_F64, DL_SHAPE(1));
 }

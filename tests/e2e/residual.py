@@ -59,6 +59,8 @@ def check_bytes():
         dltest.run(*words, 'reproducible=true', f'run.dir={folder}', ranks=ranks, DLTRAIN_THREADS=str(threads))
         if open(f'{folder}/weights.h5', 'rb').read() != open('runs/resnet-1x1/weights.h5', 'rb').read():
             dltest.fail(f'ResNet-20 on {ranks} ranks with {threads} threads has other weights than on 1 with 1')
+        if dltest.figures(folder) != dltest.figures('runs/resnet-1x1'):
+            dltest.fail(f'ResNet-20 on {ranks} ranks with {threads} threads has other losses than on 1 with 1')
     return dltest.metrics('runs/resnet-1x1', 'step')[-1]['seconds'] / fast
 
 

@@ -86,6 +86,8 @@ def check_reproducible(name):
         files[folder] = open(f'{folder}/weights.h5', 'rb').read()
         if files[folder] != files[f'runs/{name}-1x1']:
             dltest.fail(f'{name}: {ranks} ranks with {threads} threads: weights.h5 is not that of 1 rank with 1 thread')
+        if dltest.figures(folder) != dltest.figures(f'runs/{name}-1x1'):
+            dltest.fail(f'{name}: {ranks} ranks with {threads} threads: losses are not those of 1 rank with 1 thread')
 
 
 def check_fast(name):

@@ -59,6 +59,12 @@ def metrics(folder, kind):
         return [m for m in map(json.loads, f) if m['kind'] == kind]
 
 
+def figures(folder):
+    """What a run says of its training and evaluations in metrics.jsonl, without what time decides."""
+    return [{key: value for key, value in line.items() if 'loss' in key or 'accuracy' in key or 'perplexity' in key}
+            for kind in ('step', 'epoch', 'end') for line in metrics(folder, kind)]
+
+
 def weights(folder):
     """{path: array} of a run's weights.h5 (or of a file), in bytewise order of the paths."""
     found = {}
