@@ -1,5 +1,6 @@
 /* dltrain verify: the same step on two backends, instruction by instruction. */
 #define _GNU_SOURCE
+#include "base/log.h"
 #include "base/text.h"
 #include "launcher/setup.h"
 #include "optim/optim.h"
@@ -324,6 +325,11 @@ static dl_status run_in(dl_setup *setup, const dl_arguments *arguments, verifica
     DL_RETURN_IF_ERROR(dl_runtime_start(&runtime));
     DL_RETURN_IF_ERROR(dl_setup_load(arguments->positional[0], arguments->override, arguments->n_overrides,
                                      runtime->world, setup));
+    if (setup->config->parallel.tensor > 1) {
+        DL_WARN(
+            "parallel.tensor is 1 here: layers are compared whole, the exchanges of those that ranks share "
+            "are not");
+    }
     setup->config->parallel = (dl_parallel_config){.data = DL_WORD(0), .tensor = 1, .pipeline = 1};
     const dl_session_options options = {
         .world = runtime->world, .n_threads = runtime->n_threads, .training = true};
