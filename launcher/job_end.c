@@ -104,10 +104,17 @@ dl_status dl_job_tell_end(dl_job *j, const dl_trainer_result *result) {
     return status;
 }
 
+/* Rank 0 keeps the record, and where it is what was lost, whoever is left: all write the same. */
+static bool keeps_record(const dl_job *j, dl_status status) {
+    dl_comm *world = j->runtime->world;
+    int process = 0;
+    return world->rank == 0 || (status == DL_ERR_PEER && world->functions->lost_peer(world, &process) == 0);
+}
+
 dl_status dl_job_tell_failure(dl_job *j, dl_status status, int64_t step) {
     dl_error error;
     dl_error_take(&error);
-    if (j->run != NULL && j->runtime->world->rank == 0) {
+    if (j->run != NULL && keeps_record(j, status)) {
         if (dl_run_dir_status(j->run, DL_RUN_FAILED, (int)status, step, error.message) != DL_OK) {
             DL_WARN("%s", dl_error_last()->message);
         }

@@ -75,22 +75,32 @@ static dl_status tell_resume(dl_job *j) {
     return dl_metrics_resume(j->metrics, &report);
 }
 
-static dl_status tell_injections(dl_job *j) {
+static dl_status join_injections(const dl_job *j, dl_text *all) {
+    for (int i = 0; i < j->injections.n; i++) {
+        DL_RETURN_IF_ERROR(dl_text_append(all, "%s%s", i > 0 ? " " : "", j->injections.each[i].text));
+    }
+    return DL_OK;
+}
+
+/* In status.json, whichever rank writes it. */
+static dl_status note_injections(dl_job *j) {
     dl_text all = {0};
-    dl_status status = DL_OK;
     if (j->injections.n == 0) {
         return DL_OK;
     }
-    for (int i = 0; i < j->injections.n && status == DL_OK; i++) {
-        const char *what = j->injections.each[i].text;
-        dl_console_note(j->console, "inject  %s: this run is to fail on purpose", what);
-        status = dl_metrics_inject(j->metrics, what);
-        status = status == DL_OK ? dl_text_append(&all, "%s%s", i > 0 ? " " : "", what) : status;
-    }
+    dl_status status = join_injections(j, &all);
     status = status == DL_OK ? dl_run_dir_set_inject(j->run, all.data) : status;
     dl_text_free(&all);
-    DL_RETURN_IF_ERROR(status);
-    return dl_run_dir_status(j->run, DL_RUN_RUNNING, 0, j->resume.step, "");
+    return status;
+}
+
+static dl_status tell_injections(dl_job *j) {
+    for (int i = 0; i < j->injections.n; i++) {
+        const char *what = j->injections.each[i].text;
+        dl_console_note(j->console, "inject  %s: this run is to fail on purpose", what);
+        DL_RETURN_IF_ERROR(dl_metrics_inject(j->metrics, what));
+    }
+    return j->injections.n == 0 ? DL_OK : dl_run_dir_status(j->run, DL_RUN_RUNNING, 0, j->resume.step, "");
 }
 
 static dl_status tell_begin(dl_job *j) {
@@ -100,5 +110,9 @@ static dl_status tell_begin(dl_job *j) {
 }
 
 dl_status dl_job_tell_begin(dl_job *j) {
-    return dl_comm_agree(j->runtime->world, j->console != NULL ? tell_begin(j) : DL_OK, NULL);
+    dl_status status = note_injections(j);
+    if (status == DL_OK && j->console != NULL) {
+        status = tell_begin(j);
+    }
+    return dl_comm_agree(j->runtime->world, status, NULL);
 }

@@ -81,6 +81,17 @@ def check_kill():
     same_weights('runs/kill', 'killed and gone on')
 
 
+def check_kill_first():
+    """Rank 0 keeps the record, and is what is lost: who is left writes how the run ended."""
+    train('runs/first', 'kill@rank=0,step=25', *SAVED, code=None)
+    now = rehearse.status('runs/first')
+    if (now['state'], now['exit']) != ('failed', 75) or 'rank 0' not in now['message'] or now['step'] < 24 or \
+            not now['inject'].startswith('kill@rank=0,step=25'):
+        dltest.fail(f'rank 0 was killed: {now}')
+    train('runs/first')
+    same_weights('runs/first', 'rank 0 killed and gone on')
+
+
 def check_delay_and_stop():
     train('runs/delay', 'delay=0.7@rank=1,step=5', 'delay=0.3@rank=0,step=9')
     times = {m['step']: m['step_ms'] for m in dltest.metrics('runs/delay', 'step')}
@@ -146,6 +157,7 @@ def main():
     train('runs/plain', allowed='')
     check_refused()
     check_kill()
+    check_kill_first()
     check_delay_and_stop()
     check_nan()
     check_full_disk()
