@@ -3,21 +3,30 @@
 #include "kernels/common/augmentation.h"
 #include "kernels/common/dropout.h"
 #include "kernels/common/pooling_windows.h"
+#include "kernels/cuda/convert.cuh"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/launch.cuh"
 
+template <typename T>
 static __global__ void normalize(int64_t n, int64_t channels, dl_normalize_attr attr, const uint8_t *bytes,
-                                 const float *values, float *y) {
+                                 const float *values, T *y) {
     for (int64_t i = dl_first(); i < n; i += dl_stride()) {
         const int64_t c = attr.n_values == 1 ? 0 : i % channels;
         const double x = bytes != NULL ? (double)bytes[i] : (double)values[i];
-        y[i] = (float)((x * attr.scale - attr.mean[c]) / attr.std[c]);
+        y[i] = dl_rounded<T>((float)((x * attr.scale - attr.mean[c]) / attr.std[c]));
     }
 }
 
+template <typename T>
+static cudaError_t launch_normalize(int64_t n, int64_t channels, const dl_normalize_attr *attr,
+                                    const uint8_t *bytes, const float *values, void *y, cudaStream_t stream) {
+    return dl_launch(normalize<T>, n, stream, channels, *attr, bytes, values, static_cast<T *>(y));
+}
+
 cudaError_t dl_launch_normalize(int64_t n, int64_t channels, const dl_normalize_attr *attr,
-                                const uint8_t *bytes, const float *values, float *y, cudaStream_t stream) {
-    return dl_launch(normalize, n, stream, channels, *attr, bytes, values, y);
+                                const uint8_t *bytes, const float *values, dl_dtype dtype, void *y,
+                                cudaStream_t stream) {
+    return DL_BY_DTYPE(dtype, launch_normalize, n, channels, attr, bytes, values, y, stream);
 }
 
 /* Images [N, rows, columns, channels]. */
@@ -79,17 +88,26 @@ cudaError_t dl_launch_random_flip(const dl_shape *shape, size_t element_bytes, c
                                           ids, step, (uint32_t *)y);
 }
 
-static __global__ void dropout(int64_t n, int64_t sample, int64_t row, dl_dropout_attr attr, const float *x,
-                               const int64_t *ids, const dl_step_block *step, float *y) {
+template <typename T>
+static __global__ void dropout(int64_t n, int64_t sample, int64_t row, dl_dropout_attr attr, const T *x,
+                               const int64_t *ids, const dl_step_block *step, T *y) {
     const dl_dropout mask = dl_dropout_of(&attr);
     for (int64_t i = dl_first(); i < n; i += dl_stride()) {
         const int64_t place = dl_dropout_place(&attr, i % sample, row);
-        y[i] = dl_dropout_one(&mask, step->step, ids[i / sample], place, x[i]);
+        y[i] = dl_rounded<T>(dl_dropout_one(&mask, step->step, ids[i / sample], place, dl_float_of(x[i])));
     }
 }
 
+template <typename T>
+static cudaError_t launch_dropout(int64_t n, int64_t sample, int64_t row, const dl_dropout_attr *attr,
+                                  const void *x, const int64_t *ids, const dl_step_block *step, void *y,
+                                  cudaStream_t stream) {
+    return dl_launch(dropout<T>, n, stream, sample, row, *attr, static_cast<const T *>(x), ids, step,
+                     static_cast<T *>(y));
+}
+
 cudaError_t dl_launch_dropout(int64_t n, int64_t sample, int64_t row, const dl_dropout_attr *attr,
-                              const float *x, const int64_t *ids, const dl_step_block *step, float *y,
-                              cudaStream_t stream) {
-    return dl_launch(dropout, n, stream, sample, row, *attr, x, ids, step, y);
+                              dl_dtype dtype, const void *x, const int64_t *ids, const dl_step_block *step,
+                              void *y, cudaStream_t stream) {
+    return DL_BY_DTYPE(dtype, launch_dropout, n, sample, row, attr, x, ids, step, y, stream);
 }

@@ -98,22 +98,23 @@ cudaError_t dl_launch_begin_control(int32_t *control, const dl_step_block *step,
 cudaError_t dl_launch_commit_loss_scale(double *scale, const int32_t *control, cudaStream_t stream);
 
 /* rows.cu: softmax, losses and metrics, rows of k values; labels below 0: none. Loss and metric values go to
- * `narrow` or `wide`, the other one is NULL.  `scale`: the loss scale of gradients, NULL:
- * none. dx may be x; dx and p may be NULL. */
+ * `narrow` or `wide`, the other one is NULL. With a dtype it is that of x and dx. `scale`: the loss scale of
+ * gradients, NULL: none. dx may be x; dx and p may be NULL. */
 cudaError_t dl_launch_softmax_forward(dl_row_sizes rows, const float *x, float *y, cudaStream_t stream);
 cudaError_t dl_launch_softmax_backward(dl_row_sizes rows, const float *y, const float *dy, float *dx,
                                        cudaStream_t stream);
-cudaError_t dl_launch_softmax_cross_entropy(dl_row_sizes rows, const dl_loss_attr *attr, const float *x,
-                                            const int32_t *labels, const double *scale, float *narrow,
-                                            double *wide, float *dx, float *p, cudaStream_t stream);
+cudaError_t dl_launch_softmax_cross_entropy(dl_row_sizes rows, const dl_loss_attr *attr, dl_dtype dtype,
+                                            const void *x, const int32_t *labels, const double *scale,
+                                            float *narrow, double *wide, void *dx, float *p,
+                                            cudaStream_t stream);
 cudaError_t dl_launch_cross_entropy_forward(dl_row_sizes rows, const dl_loss_attr *attr, const float *p,
                                             const int32_t *labels, float *narrow, double *wide,
                                             cudaStream_t stream);
 cudaError_t dl_launch_cross_entropy_backward(dl_row_sizes rows, const dl_loss_attr *attr, const float *p,
                                              const int32_t *labels, const double *scale, float *dp,
                                              cudaStream_t stream);
-cudaError_t dl_launch_accuracy(dl_row_sizes rows, int64_t k, const float *x, const int32_t *labels,
-                               float *narrow, double *wide, cudaStream_t stream);
+cudaError_t dl_launch_accuracy(dl_row_sizes rows, int64_t k, dl_dtype dtype, const void *x,
+                               const int32_t *labels, float *narrow, double *wide, cudaStream_t stream);
 cudaError_t dl_launch_error_forward(dl_row_sizes rows, bool absolute, const float *x, const float *target,
                                     float *narrow, double *wide, cudaStream_t stream);
 cudaError_t dl_launch_error_backward(dl_row_sizes rows, const dl_loss_attr *attr, const float *x,
@@ -153,11 +154,12 @@ cudaError_t dl_launch_move_columns(int64_t rows, int64_t width, const float *fro
                                    float *to, int64_t to_stride, cudaStream_t stream);
 
 /* sequence.cu */
-cudaError_t dl_launch_embedding_forward(dl_embedding_sizes sizes, const int32_t *x, const float *w, float *y,
-                                        cudaStream_t stream);
-/* dw must have been cleared. */
-cudaError_t dl_launch_embedding_backward(dl_embedding_sizes sizes, const int32_t *x, const float *dy,
-                                         float *dw, cudaStream_t stream);
+/* w has y's type or float32. */
+cudaError_t dl_launch_embedding_forward(dl_embedding_sizes sizes, const int32_t *x, dl_dtype from,
+                                        const void *w, dl_dtype to, void *y, cudaStream_t stream);
+/* dw, in float32, must have been cleared. */
+cudaError_t dl_launch_embedding_backward(dl_embedding_sizes sizes, const int32_t *x, dl_dtype dtype,
+                                         const void *dy, float *dw, cudaStream_t stream);
 cudaError_t dl_launch_reverse(dl_sequence_sizes sizes, const float *x, const int32_t *lengths, float *y,
                               cudaStream_t stream);
 cudaError_t dl_launch_take_last(dl_sequence_sizes sizes, const float *x, const int32_t *lengths, float *y,
@@ -169,7 +171,8 @@ cudaError_t dl_launch_give_last(dl_sequence_sizes sizes, const float *dy, const 
 /* images.cu: pixels to input, random changes, dropout. Sizes in elements of a sample; ids: the samples'
  * numbers. */
 cudaError_t dl_launch_normalize(int64_t n, int64_t channels, const dl_normalize_attr *attr,
-                                const uint8_t *bytes, const float *values, float *y, cudaStream_t stream);
+                                const uint8_t *bytes, const float *values, dl_dtype dtype, void *y,
+                                cudaStream_t stream);
 cudaError_t dl_launch_random_crop(const dl_shape *shape, size_t element_bytes, const dl_augment_attr *attr,
                                   const void *x, const int64_t *ids, const dl_step_block *step, void *y,
                                   cudaStream_t stream);
@@ -177,8 +180,8 @@ cudaError_t dl_launch_random_flip(const dl_shape *shape, size_t element_bytes, c
                                   const void *x, const int64_t *ids, const dl_step_block *step, void *y,
                                   cudaStream_t stream);
 cudaError_t dl_launch_dropout(int64_t n, int64_t sample, int64_t row, const dl_dropout_attr *attr,
-                              const float *x, const int64_t *ids, const dl_step_block *step, float *y,
-                              cudaStream_t stream);
+                              dl_dtype dtype, const void *x, const int64_t *ids, const dl_step_block *step,
+                              void *y, cudaStream_t stream);
 
 #ifdef __cplusplus
 }

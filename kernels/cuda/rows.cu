@@ -1,6 +1,7 @@
 /* Softmax, losses and metrics: a block for each row of k values. Exponentials are single precision, sums are
- * double. */
+ * double; scores and their gradients of the last layer may have 16 bits. */
 #include "kernels/common/loss.h"
+#include "kernels/cuda/convert.cuh"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/launch.cuh"
 
@@ -10,6 +11,10 @@ enum { FEW = 32, MANY = 256, FEW_VALUES = 256 };
 #define LAUNCH_ROWS(kernel, ...)                                                                             \
     (rows.k <= FEW_VALUES ? dl_launch_rows<FEW>(kernel<FEW>, rows.n, stream, rows.k, __VA_ARGS__)            \
                           : dl_launch_rows<MANY>(kernel<MANY>, rows.n, stream, rows.k, __VA_ARGS__))
+
+#define LAUNCH_TYPED_ROWS(kernel, T, ...)                                                                    \
+    (rows.k <= FEW_VALUES ? dl_launch_rows<FEW>(kernel<FEW, T>, rows.n, stream, rows.k, __VA_ARGS__)         \
+                          : dl_launch_rows<MANY>(kernel<MANY, T>, rows.n, stream, rows.k, __VA_ARGS__))
 
 /* What a row of a loss or metric gives, in the precision that was asked for. */
 typedef struct row_values {
@@ -31,16 +36,16 @@ typedef struct row_sums {
     double sum;
 } row_sums;
 
-template <int THREADS> static __device__ row_sums sums_of(int64_t k, const float *x) {
+template <int THREADS, typename T> static __device__ row_sums sums_of(int64_t k, const T *x) {
     float largest = -INFINITY;
     for (int64_t i = threadIdx.x; i < k; i += THREADS) {
-        largest = fmaxf(largest, x[i]);
+        largest = fmaxf(largest, dl_float_of(x[i]));
     }
     row_sums sums;
     sums.largest = dl_block_max<THREADS>(largest);
     double sum = 0;
     for (int64_t i = threadIdx.x; i < k; i += THREADS) {
-        sum += (double)expf(x[i] - sums.largest);
+        sum += (double)expf(dl_float_of(x[i]) - sums.largest);
     }
     sums.sum = dl_block_sum<THREADS>(sum);
     return sums;
@@ -84,26 +89,25 @@ cudaError_t dl_launch_softmax_backward(dl_row_sizes rows, const float *y, const 
 }
 
 /* -sum of t log p from the scores: log p = x - largest - log(sum). Called by all threads. */
-template <int THREADS>
-static __device__ double softmax_loss(int64_t k, const float *x, int32_t label, double smoothing,
-                                      row_sums sums) {
+template <int THREADS, typename T>
+static __device__ double softmax_loss(int64_t k, const T *x, int32_t label, double smoothing, row_sums sums) {
     double expected = 0;
     if (smoothing > 0) {
         for (int64_t i = threadIdx.x; i < k; i += THREADS) {
-            expected += (double)x[i];
+            expected += (double)dl_float_of(x[i]);
         }
         expected = dl_block_sum<THREADS>(expected) * smoothing / (double)k;
     }
-    expected += (1.0 - smoothing) * (double)x[label];
+    expected += (1.0 - smoothing) * (double)dl_float_of(x[label]);
     return log(sums.sum) + (double)sums.largest - expected;
 }
 
 /* A row without label has neither loss nor gradient; an impossible label is NaN, which stops the step. dx may
  * be x: every thread has read what it needs of other threads' elements before it writes its own. */
-template <int THREADS>
-static __global__ void softmax_cross_entropy(int64_t n, int64_t k, dl_loss_attr attr, const float *x,
+template <int THREADS, typename T>
+static __global__ void softmax_cross_entropy(int64_t n, int64_t k, dl_loss_attr attr, const T *x,
                                              const int32_t *labels, const double *scale, row_values loss,
-                                             float *dx, float *p) {
+                                             T *dx, float *p) {
     attr = dl_scaled_loss(&attr, scale);
     for (int64_t row = blockIdx.x; row < n; row += gridDim.x) {
         const int64_t first = row * k;
@@ -118,22 +122,34 @@ static __global__ void softmax_cross_entropy(int64_t n, int64_t k, dl_loss_attr 
             put(loss, row, value);
         }
         for (int64_t i = threadIdx.x; i < k; i += THREADS) {
-            const double probability = probability_of(sums, x[first + i]);
+            const double probability = probability_of(sums, dl_float_of(x[first + i]));
             if (p != NULL) {
                 p[first + i] = (float)probability;
             }
             if (dx != NULL) {
                 const double target = dl_smoothed_target(i == label, attr.smoothing, k);
-                dx[first + i] = (float)(valid ? attr.scale * (probability - target) : otherwise);
+                dx[first + i] =
+                    dl_rounded<T>((float)(valid ? attr.scale * (probability - target) : otherwise));
             }
         }
     }
 }
 
-cudaError_t dl_launch_softmax_cross_entropy(dl_row_sizes rows, const dl_loss_attr *attr, const float *x,
-                                            const int32_t *labels, const double *scale, float *narrow,
-                                            double *wide, float *dx, float *p, cudaStream_t stream) {
-    return LAUNCH_ROWS(softmax_cross_entropy, *attr, x, labels, scale, row_values{narrow, wide}, dx, p);
+template <typename T>
+static cudaError_t launch_softmax_cross_entropy(dl_row_sizes rows, const dl_loss_attr *attr, const void *x,
+                                                const int32_t *labels, const double *scale, row_values loss,
+                                                void *dx, float *p, cudaStream_t stream) {
+    return LAUNCH_TYPED_ROWS(softmax_cross_entropy, T, *attr, static_cast<const T *>(x), labels, scale, loss,
+                             static_cast<T *>(dx), p);
+}
+
+cudaError_t dl_launch_softmax_cross_entropy(dl_row_sizes rows, const dl_loss_attr *attr, dl_dtype dtype,
+                                            const void *x, const int32_t *labels, const double *scale,
+                                            float *narrow, double *wide, void *dx, float *p,
+                                            cudaStream_t stream) {
+    const row_values loss = {narrow, wide};
+    return DL_BY_DTYPE(dtype, launch_softmax_cross_entropy, rows, attr, x, labels, scale, loss, dx, p,
+                       stream);
 }
 
 template <int THREADS>
@@ -182,15 +198,15 @@ cudaError_t dl_launch_cross_entropy_backward(dl_row_sizes rows, const dl_loss_at
 
 /* Right when fewer than `best` of the row stand before the label: larger ones, and equal ones to the left.
  * With NaN in the row nothing is right. */
-template <int THREADS>
-static __global__ void accuracy(int64_t n, int64_t k, int64_t best, const float *x, const int32_t *labels,
+template <int THREADS, typename T>
+static __global__ void accuracy(int64_t n, int64_t k, int64_t best, const T *x, const int32_t *labels,
                                 row_values correct) {
     for (int64_t row = blockIdx.x; row < n; row += gridDim.x) {
         const int32_t label = labels[row];
         const bool valid = label >= 0 && label < k;
         double before = 0; /* counts below 2^53 are exact */
         for (int64_t i = threadIdx.x; valid && i < k; i += THREADS) {
-            const float value = x[row * k + i], at_label = x[row * k + label];
+            const float value = dl_float_of(x[row * k + i]), at_label = dl_float_of(x[row * k + label]);
             before +=
                 isnan(value) ? (double)k : (double)(value > at_label || (value == at_label && i < label));
         }
@@ -201,9 +217,16 @@ static __global__ void accuracy(int64_t n, int64_t k, int64_t best, const float 
     }
 }
 
-cudaError_t dl_launch_accuracy(dl_row_sizes rows, int64_t k, const float *x, const int32_t *labels,
-                               float *narrow, double *wide, cudaStream_t stream) {
-    return LAUNCH_ROWS(accuracy, k, x, labels, row_values{narrow, wide});
+template <typename T>
+static cudaError_t launch_accuracy(dl_row_sizes rows, int64_t k, const void *x, const int32_t *labels,
+                                   row_values correct, cudaStream_t stream) {
+    return LAUNCH_TYPED_ROWS(accuracy, T, k, static_cast<const T *>(x), labels, correct);
+}
+
+cudaError_t dl_launch_accuracy(dl_row_sizes rows, int64_t k, dl_dtype dtype, const void *x,
+                               const int32_t *labels, float *narrow, double *wide, cudaStream_t stream) {
+    const row_values correct = {narrow, wide};
+    return DL_BY_DTYPE(dtype, launch_accuracy, rows, k, x, labels, correct, stream);
 }
 
 template <int THREADS>

@@ -20,9 +20,9 @@ static cudaError_t softmax_backward(const dl_op *op, void *const *slots, cudaStr
 }
 
 static cudaError_t softmax_cross_entropy(const dl_op *op, void *const *slots, cudaStream_t stream) {
-    return dl_launch_softmax_cross_entropy(dl_row_sizes_of(&op->desc), &op->desc.attr.u.loss, slots[0],
-                                           slots[1], slots[5], narrow(op, slots, 2), wide(op, slots, 2),
-                                           slots[3], slots[4], stream);
+    return dl_launch_softmax_cross_entropy(
+        dl_row_sizes_of(&op->desc), &op->desc.attr.u.loss, op->desc.slot[0].dtype, slots[0], slots[1],
+        slots[5], narrow(op, slots, 2), wide(op, slots, 2), slots[3], slots[4], stream);
 }
 
 static cudaError_t cross_entropy_forward(const dl_op *op, void *const *slots, cudaStream_t stream) {
@@ -36,8 +36,8 @@ static cudaError_t cross_entropy_backward(const dl_op *op, void *const *slots, c
 }
 
 static cudaError_t accuracy(const dl_op *op, void *const *slots, cudaStream_t stream) {
-    return dl_launch_accuracy(dl_row_sizes_of(&op->desc), op->desc.attr.u.accuracy.k, slots[0], slots[1],
-                              narrow(op, slots, 2), wide(op, slots, 2), stream);
+    return dl_launch_accuracy(dl_row_sizes_of(&op->desc), op->desc.attr.u.accuracy.k, op->desc.slot[0].dtype,
+                              slots[0], slots[1], narrow(op, slots, 2), wide(op, slots, 2), stream);
 }
 
 static cudaError_t error_forward(const dl_op *op, void *const *slots, cudaStream_t stream) {
@@ -53,10 +53,10 @@ static cudaError_t error_backward(const dl_op *op, void *const *slots, cudaStrea
 const dl_cuda_kind dl_cuda_kinds_rows[] = {
     {.kind = DL_OP_SOFTMAX_FORWARD, .run = softmax_forward},
     {.kind = DL_OP_SOFTMAX_BACKWARD, .run = softmax_backward},
-    {.kind = DL_OP_SOFTMAX_CROSS_ENTROPY, .run = softmax_cross_entropy},
+    {.kind = DL_OP_SOFTMAX_CROSS_ENTROPY, .run = softmax_cross_entropy, .takes = dl_cuda_takes_one_type},
     {.kind = DL_OP_CROSS_ENTROPY_FORWARD, .run = cross_entropy_forward},
     {.kind = DL_OP_CROSS_ENTROPY_BACKWARD, .run = cross_entropy_backward},
-    {.kind = DL_OP_ACCURACY, .run = accuracy},
+    {.kind = DL_OP_ACCURACY, .run = accuracy, .takes = dl_cuda_takes_one_type},
     {.kind = DL_OP_ERROR_FORWARD, .run = error_forward},
     {.kind = DL_OP_ERROR_BACKWARD, .run = error_backward},
     {.run = NULL},

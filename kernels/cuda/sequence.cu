@@ -1,5 +1,6 @@
 /* Tables of rows looked up by token, and sequences of different lengths. */
 #include "kernels/common/sequence.h"
+#include "kernels/cuda/convert.cuh"
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/launch.cuh"
 
@@ -7,18 +8,30 @@
 
 enum { THREADS = DL_GRID_THREADS };
 
-static __global__ void embedding_forward(int64_t n, dl_embedding_sizes s, const int32_t *x, const float *w,
-                                         float *y) {
+template <typename W, typename T>
+static __global__ void embedding_forward(int64_t n, dl_embedding_sizes s, const int32_t *x, const W *w,
+                                         T *y) {
     for (int64_t i = dl_first(); i < n; i += dl_stride()) {
         const int32_t token = x[i / s.width];
         const bool known = token >= 0 && token < s.vocabulary;
-        y[i] = known ? w[token * s.width + i % s.width] : NAN;
+        y[i] = dl_rounded<T>(known ? dl_float_of(w[token * s.width + i % s.width]) : NAN);
     }
 }
 
-cudaError_t dl_launch_embedding_forward(dl_embedding_sizes sizes, const int32_t *x, const float *w, float *y,
-                                        cudaStream_t stream) {
-    return dl_launch(embedding_forward, sizes.tokens * sizes.width, stream, sizes, x, w, y);
+template <typename T>
+static cudaError_t launch_forward(dl_embedding_sizes sizes, const int32_t *x, dl_dtype dtype, const void *w,
+                                  void *y, cudaStream_t stream) {
+    const int64_t n = sizes.tokens * sizes.width;
+    T *to = static_cast<T *>(y);
+    return dtype == DL_F32
+               ? dl_launch(embedding_forward<float, T>, n, stream, sizes, x, static_cast<const float *>(w),
+                           to)
+               : dl_launch(embedding_forward<T, T>, n, stream, sizes, x, static_cast<const T *>(w), to);
+}
+
+cudaError_t dl_launch_embedding_forward(dl_embedding_sizes sizes, const int32_t *x, dl_dtype from,
+                                        const void *w, dl_dtype to, void *y, cudaStream_t stream) {
+    return DL_BY_DTYPE(to, launch_forward, sizes, x, from, w, y, stream);
 }
 
 /* Does one of x[from .. end) equal `token`? The same answer for all threads of the block, which all call it.
@@ -34,7 +47,8 @@ static __device__ bool any_equal(const int32_t *x, int64_t from, int64_t end, in
 /* A block for each token and each THREADS columns. The first place of a token adds the rows of all its places
  * in their order, a column each thread; blocks at later places have nothing to do. No atomics: one order, the
  * same bits. */
-static __global__ void embedding_backward(int64_t n, dl_embedding_sizes s, const int32_t *x, const float *dy,
+template <typename T>
+static __global__ void embedding_backward(int64_t n, dl_embedding_sizes s, const int32_t *x, const T *dy,
                                           float *dw) {
     const int64_t column = (int64_t)blockIdx.y * THREADS + threadIdx.x;
     for (int64_t first = blockIdx.x; first < n; first += gridDim.x) {
@@ -49,7 +63,7 @@ static __global__ void embedding_backward(int64_t n, dl_embedding_sizes s, const
                 continue;
             }
             for (int64_t i = begin; i < end && column < s.width; i++) {
-                sum += x[i] == token ? (double)dy[i * s.width + column] : 0.0;
+                sum += x[i] == token ? (double)dl_float_of(dy[i * s.width + column]) : 0.0;
             }
         }
         if (column < s.width) {
@@ -58,14 +72,21 @@ static __global__ void embedding_backward(int64_t n, dl_embedding_sizes s, const
     }
 }
 
-cudaError_t dl_launch_embedding_backward(dl_embedding_sizes sizes, const int32_t *x, const float *dy,
-                                         float *dw, cudaStream_t stream) {
+template <typename T>
+static cudaError_t launch_backward(dl_embedding_sizes sizes, const int32_t *x, const void *dy, float *dw,
+                                   cudaStream_t stream) {
     if (sizes.tokens > 0 && sizes.width > 0) {
         const dim3 blocks(dl_grid_block_per_item(sizes.tokens),
                           (unsigned)((sizes.width + THREADS - 1) / THREADS));
-        DL_LAUNCH(embedding_backward, blocks, THREADS, stream, sizes.tokens, sizes, x, dy, dw);
+        DL_LAUNCH(embedding_backward<T>, blocks, THREADS, stream, sizes.tokens, sizes, x,
+                  static_cast<const T *>(dy), dw);
     }
     return cudaPeekAtLastError();
+}
+
+cudaError_t dl_launch_embedding_backward(dl_embedding_sizes sizes, const int32_t *x, dl_dtype dtype,
+                                         const void *dy, float *dw, cudaStream_t stream) {
+    return DL_BY_DTYPE(dtype, launch_backward, sizes, x, dy, dw, stream);
 }
 
 static __global__ void reverse(int64_t n, dl_sequence_sizes s, const float *x, const int32_t *lengths,
