@@ -3,8 +3,9 @@
 
 #include "base/clock.h"
 
+#include <limits.h>
+#include <linux/futex.h>
 #include <sched.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/resource.h>
@@ -15,8 +16,9 @@
 /* Nicer by so much: 1/30 of the weight (kernel/sched/core.c, sched_prio_to_weight). */
 enum { NICER = 15, NICEST = 19, TURN_NANOSECONDS = 100000 };
 
-/* It sleeps when it has worked for so long; so many times as long; and looks at its pace every so often. */
-static const double turn_seconds = 40e-6, rest_per_work = 40, look_seconds = 2e-3;
+/* It sleeps when it has worked for so long; so many times as long. To fall asleep and wake costs some 20 us,
+ * which shorter turns would multiply. */
+static const double turn_seconds = 200e-6, rest_per_work = 40;
 
 /* Of a thread that gives way; `pace` is NULL in others. */
 static _Thread_local struct {
@@ -33,8 +35,11 @@ typedef struct attributes {
     uint64_t runtime, deadline, period;
 } attributes;
 
-static void doze(double seconds) {
-    (void)nanosleep(&(struct timespec){.tv_nsec = (long)(1e9 * seconds)}, NULL);
+/* Until the time is over, or somebody hurries the thread, or a little less. */
+static void doze(dl_thread_pace *pace, double seconds) {
+    const long whole = (long)seconds;
+    const struct timespec time = {.tv_sec = whole, .tv_nsec = (long)(1e9 * (seconds - (double)whole))};
+    (void)syscall(SYS_futex, &pace->hurry, FUTEX_WAIT_PRIVATE, 0U, &time, NULL, 0);
 }
 
 /* Turns of a tenth of a millisecond, where the system has them (Linux 6.12 and later). */
@@ -52,7 +57,7 @@ void dl_thread_give_way(dl_thread_pace *pace) {
 
 void dl_thread_rest(void) {
     dl_thread_pace *pace = giving_way.pace;
-    if (pace == NULL || atomic_load(&pace->hurry)) {
+    if (pace == NULL || atomic_load(&pace->hurry) != 0) {
         return;
     }
     const double worked = dl_clock_on_core() - giving_way.worked;
@@ -60,9 +65,15 @@ void dl_thread_rest(void) {
         return;
     }
     const double start = dl_clock_seconds(), end = start + rest_per_work * worked;
-    for (double left = end - start; left > 0 && !atomic_load(&pace->hurry); left = end - dl_clock_seconds()) {
-        doze(left < look_seconds ? left : look_seconds);
+    for (double left = end - start; left > 0 && atomic_load(&pace->hurry) == 0;
+         left = end - dl_clock_seconds()) {
+        doze(pace, left);
     }
     atomic_store(&pace->rested, atomic_load(&pace->rested) + dl_clock_seconds() - start);
     giving_way.worked = dl_clock_on_core();
+}
+
+void dl_thread_hurry(dl_thread_pace *pace) {
+    atomic_store(&pace->hurry, 1);
+    (void)syscall(SYS_futex, &pace->hurry, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }

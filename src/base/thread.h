@@ -6,7 +6,7 @@
 
 /* How a thread that gives way is getting on; shared with those who wait for it. */
 typedef struct dl_thread_pace {
-    atomic_bool hurry;     /* set by others: the thread is waited for, and does not sleep any more */
+    atomic_uint hurry;     /* 1 after dl_thread_hurry: the thread does not sleep any more; 0 before */
     _Atomic double rested; /* added to by the thread: seconds that it has slept in dl_thread_rest */
 } dl_thread_pace;
 
@@ -20,5 +20,9 @@ void dl_thread_give_way(dl_thread_pace *pace);
  * last slept, so that its work spreads over many steps of the computation. (Left to the scheduler it takes
  * whole ticks of it, up to 4 or 10 ms at a time.) Does nothing in other threads. */
 void dl_thread_rest(void);
+
+/* The thread of this pace is waited for: it is woken if it rests, and does not rest again until `hurry` is 0.
+ * Any thread may call this. */
+void dl_thread_hurry(dl_thread_pace *pace);
 
 #endif

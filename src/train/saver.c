@@ -264,7 +264,7 @@ dl_status dl_saver_finish(dl_saver *saver) {
 dl_status dl_saver_begin(dl_saver *saver, const dl_saver_position *position) {
     DL_RETURN_ERROR_IF(saver->phase != PHASE_NONE, DL_ERR_INTERNAL, "a save is under way already");
     saver->began = dl_clock_seconds();
-    atomic_store(&saver->pace.hurry, false);
+    atomic_store(&saver->pace.hurry, 0);
     atomic_store(&saver->pace.rested, 0);
     DL_RETURN_IF_ERROR(dl_snapshot_take(saver->snapshot));
     json_decref(saver->trainer);
@@ -285,7 +285,7 @@ dl_status dl_saver_begin(dl_saver *saver, const dl_saver_position *position) {
 }
 
 void dl_saver_hurry(dl_saver *saver) {
-    atomic_store(&saver->pace.hurry, true);
+    dl_thread_hurry(&saver->pace);
 }
 
 bool dl_saver_gave_up(const dl_saver *saver) {

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -213,7 +214,7 @@ static void *work_with_rests(void *context) {
     (void)getrusage(RUSAGE_THREAD, &usage);
     const long before = usage.ru_nvcsw;
     const double start = dl_clock_seconds(), on_a_core = dl_clock_on_core();
-    while (dl_clock_on_core() < on_a_core + 2e-3) {
+    while (dl_clock_on_core() < on_a_core + 4e-3) {
         dl_thread_rest();
     }
     work->seconds = dl_clock_seconds() - start;
@@ -225,7 +226,7 @@ static void *work_with_rests(void *context) {
 
 static void rests_spread_the_work(void **state) {
     (void)state;
-    working spread = {.gives_way = true}, hurried = {.gives_way = true, .pace = {.hurry = true}}, other = {0};
+    working spread = {.gives_way = true}, hurried = {.gives_way = true, .pace = {.hurry = 1}}, other = {0};
     working *const all[] = {&spread, &hurried, &other};
     for (int i = 0; i < 3; i++) {
         pthread_t thread;
@@ -237,6 +238,32 @@ static void rests_spread_the_work(void **state) {
     assert_true(rested > 0.5 * spread.seconds && rested < spread.seconds);
     assert_true(atomic_load(&hurried.pace.rested) == 0);
     assert_true(hurried.sleeps == 0 && other.sleeps == 0);
+}
+
+static void *work_until_hurried(void *context) {
+    working *work = context;
+    dl_thread_give_way(&work->pace);
+    const double start = dl_clock_seconds(), on_a_core = dl_clock_on_core();
+    while (dl_clock_on_core() < on_a_core + 20e-3) { /* then it rests for most of a second */
+    }
+    dl_thread_rest();
+    work->seconds = dl_clock_seconds() - start;
+    work->on_a_core = dl_clock_on_core() - on_a_core;
+    return NULL;
+}
+
+static void who_rests_is_woken(void **state) {
+    (void)state;
+    working work = {0};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, work_until_hurried, &work), 0);
+    (void)nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    dl_thread_hurry(&work.pace);
+    const double asked = dl_clock_seconds();
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(dl_clock_seconds() - asked < 0.3);
+    assert_true(work.on_a_core < 0.1);
+    assert_true(atomic_load(&work.pace.rested) < 0.7);
 }
 
 int main(void) {
@@ -253,6 +280,7 @@ int main(void) {
         cmocka_unit_test(aligned_blocks_cover_their_range),
         cmocka_unit_test(a_thread_gives_way_alone),
         cmocka_unit_test(rests_spread_the_work),
+        cmocka_unit_test(who_rests_is_woken),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
