@@ -3,8 +3,10 @@
 
     BUILD=build PYTHONPATH=tests/lib python3 tests/bench/checkpoints.py [--pairs 5] [--only FIGURE,...]
 
-rate     steps/s of two ranks with every_steps=100 over those without saving, the median of alternating pairs;
-stall    the longest of the ten steps behind a save over the longest of the same ten without saving + 1.5 x memcpy of a
+rate     steps/s of two ranks that save every 100 steps over those of ranks that do not, both from one run: the steps
+         behind each save, until it is long done, beside as many right after them (a shared machine differs by several
+         hundredths from one second to the next, whole runs by more than what is looked for);
+stall    the longest of the ten steps behind a save over the longest of ten steps long after it + 1.5 x memcpy of a
          rank's snapshot (medians over the saves of a run: single steps take twice their time here with and without);
 write    500 MB from two ranks over two processes that write the same number of bytes with the same fsyncs, in turns;
 resume   seconds from the start of the command to the first new step of a small network on two ranks.
@@ -25,11 +27,9 @@ import numpy
 import rehearse
 
 BLOCK = 1 << 20
-WARMUP = 10  # steps that do not count
-SAVE_EVERY, BEHIND = 100, 10
-# overrides, steps that count (each hundred has a checkpoint), least share of the rate without saving. A turn takes some
-# ten seconds: the speed of a shared machine differs by several hundredths from one second to the next.
-MODELS = {'mnist_cnn': ([], 2000, 0.98), 'ptb_medium': (['train.clip_norm=0'], 100, 0.90)}
+HUNDRED, LOOKED_AT = 100, 10
+# overrides, steps that a save may take and saves in a run, least share of the rate without saving
+MODELS = {'mnist_cnn': ([], 100, 20, 0.98), 'ptb_medium': (['train.clip_norm=0'], 10, 4, 0.90)}
 LARGE = '''
 data: {path: data/text, stride: 200}
 model:
@@ -65,37 +65,45 @@ def memcpy_seconds(n_bytes):
     return statistics.median(times)
 
 
-def one_turn(name, saving):
-    """(steps/s, seconds of each step, bytes of a rank's snapshot) of a run."""
-    overrides, steps, _ = MODELS[name]
-    words = [os.path.join(dltest.ROOT, 'configs', name + '.yaml'), *overrides, f'train.max_steps={WARMUP + steps}',
-             'train.epochs=100', 'run.log_every=1', 'checkpoint.every_minutes=0', 'checkpoint.every_epochs=0',
-             f'checkpoint.every_steps={SAVE_EVERY if saving else 0}', f'data.path=data/{name}']
+def one_run(name):
+    """Seconds of the steps behind each save and of as many after them; bytes of a rank's snapshot."""
+    overrides, behind, saves, _ = MODELS[name]
+    every = 2 * behind
+    words = [os.path.join(dltest.ROOT, 'configs', name + '.yaml'), *overrides, f'train.max_steps={every * (1 + saves)}',
+             'train.epochs=1000', 'run.log_every=1', 'checkpoint.every_minutes=0', 'checkpoint.every_epochs=0',
+             f'checkpoint.every_steps={every}', f'data.path=data/{name}']
     out = train(words, 'runs/turn')
-    told = {m['step']: m for m in dltest.metrics('runs/turn', 'step')}
-    seconds = [told[s]['step_ms'] / 1e3 for s in range(WARMUP + 1, WARMUP + steps + 1)]
+    seconds = {m['step']: m['step_ms'] / 1e3 for m in dltest.metrics('runs/turn', 'step')}
+    parts = [[seconds[save + i] for i in range(1, every + 1)] for save in range(every, every * (1 + saves), every)]
+    took = [float(s) for s in re.findall(r'^saved .* in ([\d.]+) s$', open('runs/turn/log.txt').read(), re.M)][:saves]
+    slow = [t for t, part in zip(took, parts) if t > sum(part[:behind])]
+    if len(took) != saves or slow:
+        dltest.fail(f'{len(took)} saves; {len(slow)} are not done within {behind} steps: {took} s')
     snapshot = float(re.search(r'snapshot ([\d.,]+)\)', out).group(1).replace(',', '')) * BLOCK
-    return steps / sum(seconds), seconds, int(snapshot)
+    return [(part[:behind], part[behind:]) for part in parts], int(snapshot)
 
 
-def longest_behind_saves(seconds):
-    """The median over the saves of a run."""
-    saves = range(SAVE_EVERY - WARMUP, len(seconds), SAVE_EVERY)
-    return statistics.median(max(seconds[save:save + BEHIND]) for save in saves)
+def middle_mean(values):
+    """The mean without the smallest and the largest quarter."""
+    n = len(values) // 4
+    return statistics.mean(sorted(values)[n:len(values) - n])
 
 
-def measure_rate(name, pairs):
+def measure_rate(name, runs):
     """The figures rate and stall of a model."""
-    rates, longest, limits, plain = [], [], [], []
-    for _ in range(pairs):
-        without, other, _ = one_turn(name, False)
-        rate, seconds, snapshot = one_turn(name, True)
-        rates.append(rate / without)
-        longest.append(longest_behind_saves(seconds))
-        plain.append(longest_behind_saves(other))
+    behind = MODELS[name][1]
+    rates, costs, longest, limits, plain = [], [], [], [], []
+    for _ in range(runs):
+        saves, snapshot = one_run(name)
+        step = statistics.median(sum(after) / behind for _, after in saves)
+        costs.append(middle_mean([sum(with_save) - sum(after) for with_save, after in saves]))
+        rates.append(HUNDRED * step / (HUNDRED * step + costs[-1]))
+        longest.append(statistics.median(max(with_save[:LOOKED_AT]) for with_save, _ in saves))
+        plain.append(statistics.median(max(after[-LOOKED_AT:]) for _, after in saves))
         limits.append(plain[-1] + 1.5 * memcpy_seconds(snapshot))
     stall = [a / b for a, b in zip(longest, limits)]
-    return [{'figure': f'rate {name}', 'ratio': statistics.median(rates), 'at_least': MODELS[name][2], 'all': rates},
+    return [{'figure': f'rate {name}', 'ratio': statistics.median(rates), 'at_least': MODELS[name][3], 'all': rates,
+             'save_ms': [1e3 * cost for cost in costs], 'step_ms': 1e3 * step},
             {'figure': f'stall {name}', 'ratio': statistics.median(stall), 'at_most': 1.0, 'all': stall,
              'longest_ms': [1e3 * s for s in longest], 'longest_without_saving_ms': [1e3 * s for s in plain],
              'snapshot_mib': snapshot / BLOCK}]
