@@ -2,7 +2,10 @@
 #include "program/choose_parts.h"
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "kernels/common/half.h"
+
+#include <string.h>
 
 /* --- which instructions have a layout of their own --- */
 
@@ -110,28 +113,55 @@ static bool stays_direct(const dl_compile *c, const dl_instruction *instruction)
     return instruction->kind == DL_OP_CONV2D_FORWARD && !is_normalized(c->program, instruction->slot[y]);
 }
 
+/* What is measured already: layers of one shape are measured once, and take the same algorithm. */
+typedef struct measured {
+    dl_op_desc desc;
+    bool direct;
+    double seconds;
+    int algorithm;
+} measured;
+
+typedef struct measurements {
+    measured *done; /* room for all that may come */
+    int n;
+} measurements;
+
+/* Two equal descriptions whose padding differs are measured twice, which only costs time. */
+static dl_status measure_once(dl_device *device, measurements *all, const dl_op_desc *desc, bool direct,
+                              const measured **out) {
+    for (int i = 0; i < all->n; i++) {
+        if (all->done[i].direct == direct && memcmp(&all->done[i].desc, desc, sizeof *desc) == 0) {
+            *out = &all->done[i];
+            return DL_OK;
+        }
+    }
+    measured *next = &all->done[all->n];
+    *next = (measured){.direct = direct};
+    memcpy(&next->desc, desc, sizeof *desc);
+    DL_RETURN_IF_ERROR(dl_measure_operation(device, desc, direct, &next->seconds, &next->algorithm));
+    all->n++;
+    *out = next;
+    return DL_OK;
+}
+
 /* Adds the time of an instruction to its layer's sums, plain and blocked, and keeps the fastest algorithms.
  * Poolings cost much the same in both. */
 static dl_status measure_instruction(const dl_compile *c, const dl_instruction *instruction,
-                                     double seconds[2]) {
+                                     measurements *all, double seconds[2]) {
     const int pass = dl_choice_pass(instruction);
     if (pass < 0 || pass >= DL_N_CHOICE_KINDS || instruction->layer < 0) {
         return DL_OK;
     }
     dl_layer_choice *choice = &c->plan->choices->layer[instruction->layer];
-    double taken = 0.0;
+    const measured *found = NULL;
     for (int blocked = 0; blocked < 2; blocked++) {
-        const dl_op_desc desc = dl_candidate_desc(c, instruction, blocked);
-        int algorithm = choice->algorithm[0][pass];
-        if (blocked && !has_own_layout(c, instruction)) { /* the same again */
-            choice->algorithm[1][pass] = (int8_t)algorithm;
-            seconds[1] += taken;
-            continue;
+        if (!blocked || has_own_layout(c, instruction)) { /* else the same again */
+            const dl_op_desc desc = dl_candidate_desc(c, instruction, blocked);
+            DL_RETURN_IF_ERROR(
+                measure_once(c->plan->options.device, all, &desc, stays_direct(c, instruction), &found));
         }
-        DL_RETURN_IF_ERROR(dl_measure_operation(c->plan->options.device, &desc, stays_direct(c, instruction),
-                                                &taken, &algorithm));
-        choice->algorithm[blocked][pass] = (int8_t)algorithm;
-        seconds[blocked] += taken;
+        choice->algorithm[blocked][pass] = (int8_t)found->algorithm;
+        seconds[blocked] += found->seconds;
     }
     return DL_OK;
 }
@@ -160,13 +190,23 @@ static dl_status measure_borders(const dl_compile *c, double *seconds) {
     return DL_OK;
 }
 
-dl_status dl_measure_program(const dl_compile *c) {
-    double seconds[2] = {0.0, 0.0};
-    for (int i = 0; i < c->program->n_instructions; i++) {
+static dl_status measure_instructions(const dl_compile *c, double seconds[2]) {
+    measurements all = {0};
+    DL_RETURN_IF_ERROR(dl_alloc((size_t)c->program->n_instructions * 2, sizeof *all.done, &all.done));
+    dl_status status = DL_OK;
+    for (int i = 0; i < c->program->n_instructions && status == DL_OK; i++) {
         if (c->program->instruction[i].micro <= 0) {
-            DL_RETURN_IF_ERROR(measure_instruction(c, &c->program->instruction[i], seconds));
+            status = measure_instruction(c, &c->program->instruction[i], &all, seconds);
         }
     }
+    DL_DEBUG("%d operations were measured", all.n);
+    dl_free(&all.done);
+    return status;
+}
+
+dl_status dl_measure_program(const dl_compile *c) {
+    double seconds[2] = {0.0, 0.0};
+    DL_RETURN_IF_ERROR(measure_instructions(c, seconds));
     DL_RETURN_IF_ERROR(measure_borders(c, &seconds[1]));
     DL_DEBUG("convolutions: %.3f ms plain, %.3f ms in the device's layout", 1e3 * seconds[0],
              1e3 * seconds[1]);

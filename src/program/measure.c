@@ -6,7 +6,8 @@
 #include <string.h>
 
 enum { REPEATS = 5, QUEUED = 8 };
-static const double enough_flops = 1e9; /* of one run: more tells nothing new */
+static const double enough_flops = 1e9; /* of one run: more tells nothing new, */
+static const double most_flops = 4e9;   /* where weights do not count for more than they do in training */
 static const double enough_bytes =
     24e6; /* of its tensors: measuring must not need more memory than training */
 /* Two runs longer than this tell enough if they agree within so much. */
@@ -78,15 +79,27 @@ dl_status dl_measure_prepared(dl_device *device, const dl_op *op, double *second
     return status;
 }
 
-static double bytes_of(const dl_op_desc *desc) {
+/* Of the tensors with a sample each, or of the others. */
+static double bytes_of(const dl_op_desc *desc, bool batched) {
+    const dl_op_info *info = dl_op_info_of(desc->kind);
     double n_bytes = 0.0;
-    for (int i = 0; i < dl_op_info_of(desc->kind)->n_slots; i++) {
-        n_bytes += desc->slot[i].present ? (double)dl_tensor_plain_bytes(&desc->slot[i]) : 0.0;
+    for (int i = 0; i < info->n_slots; i++) {
+        const bool counts = desc->slot[i].present && info->slots[i].batched == batched;
+        n_bytes += counts ? (double)dl_tensor_plain_bytes(&desc->slot[i]) : 0.0;
     }
     return n_bytes;
 }
 
-/* Fewer samples for operations of much work: their share of time hardly changes. */
+/* Small images of many channels: what an algorithm does with the weights (Winograd transforms them) is then
+ * much of its work, and more with fewer samples. */
+static bool is_too_much(const dl_op_desc *desc) {
+    const double flops = dl_op_info_of(desc->kind)->flops(desc);
+    const double images = bytes_of(desc, true), weights = bytes_of(desc, false);
+    return images + weights > enough_bytes || flops > most_flops ||
+           (flops > enough_flops && images > 2 * weights);
+}
+
+/* Fewer samples for operations of much work, as long as their share of time hardly changes. */
 static dl_op_desc shortened(dl_device *device, const dl_op_desc *desc) {
     const dl_op_info *info = dl_op_info_of(desc->kind);
     int64_t n = dl_op_samples(desc);
@@ -94,7 +107,7 @@ static dl_op_desc shortened(dl_device *device, const dl_op_desc *desc) {
     if (info->flops == NULL || device->backend->layout_with_samples == NULL) {
         return shorter;
     }
-    while (n > 8 && (info->flops(&shorter) > enough_flops || bytes_of(&shorter) > enough_bytes)) {
+    while (n > 8 && is_too_much(&shorter)) {
         n /= 2;
         shorter = dl_op_with_samples(&shorter, n);
         for (int i = 0; i < info->n_slots; i++) {
