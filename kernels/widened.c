@@ -195,8 +195,8 @@ static void place_images(widened_op *op) {
         }
     }
     const size_t rest = op->rest.inner != NULL ? op->rest.inner->workspace_bytes : 0;
-    op->inner_at = n_bytes;
-    op->base.workspace_bytes = n_bytes + (inner->workspace_bytes > rest ? inner->workspace_bytes : rest);
+    op->inner_at = dl_round_up(n_bytes, DL_WORKSPACE_ALIGN);
+    op->base.workspace_bytes = op->inner_at + (inner->workspace_bytes > rest ? inner->workspace_bytes : rest);
 }
 
 static dl_status prepare_portions(widened_op *op, dl_device *device, const dl_op *forward) {

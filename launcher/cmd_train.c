@@ -64,6 +64,7 @@ static dl_status train(dl_job *j, bool profile, dl_status *stopped) {
                                         .saver = j->saver,
                                         .resume = j->resume.found ? &j->resume.trainer : NULL,
                                         .pending_signal = dl_signals_pending,
+                                        .note_stop = dl_signals_note_stop,
                                         .injections = j->injections.n > 0 ? &j->injections : NULL,
                                         .deadline = j->deadline.known ? &j->deadline : NULL,
                                         .profile = profile};
@@ -102,7 +103,7 @@ static dl_status run_job(dl_job *j, const dl_arguments *arguments, dl_status *st
         }
         return DL_OK;
     }
-    DL_RETURN_IF_ERROR(dl_job_load(j));
+    DL_RETURN_IF_ERROR(dl_job_load(j, arguments));
     DL_RETURN_IF_ERROR(dl_job_open_outputs(j));
     DL_RETURN_IF_ERROR(dl_job_tell_begin(j));
     return train(j, dl_arguments_flag(arguments, "profile") != NULL, stopped);

@@ -44,7 +44,7 @@ DL_NODISCARD dl_status dl_job_is_finished(dl_job *j, const dl_arguments *argumen
 
 /* Initial parameters, or what the checkpoint has, from a run directory that is opened and locked for that.
  * Nothing in it has changed when this fails. Before the outputs are opened. */
-DL_NODISCARD dl_status dl_job_load(dl_job *j);
+DL_NODISCARD dl_status dl_job_load(dl_job *j, const dl_arguments *arguments);
 
 /* --- job_outputs.c; all ranks call --- */
 

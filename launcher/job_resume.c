@@ -70,10 +70,19 @@ dl_status dl_job_check_resume(dl_job *j, const dl_arguments *arguments) {
     return dl_comm_agree(j->runtime->world, status, NULL);
 }
 
-dl_status dl_job_load(dl_job *j) {
+/* Rank 0: what was found before the session was made is still what there is. */
+static dl_status open_run(dl_job *j, bool fresh) {
+    const char *run_dir = j->setup.config->run.dir;
+    if (j->resume.found && !j->resume.elsewhere) {
+        DL_RETURN_IF_ERROR(dl_run_dir_open(run_dir, &j->run));
+    }
+    return fresh ? DL_OK : dl_resume_is_current(run_dir, &j->resume);
+}
+
+dl_status dl_job_load(dl_job *j, const dl_arguments *arguments) {
     dl_comm *world = j->runtime->world;
-    const bool opens = j->resume.found && !j->resume.elsewhere && world->rank == 0;
-    const dl_status status = opens ? dl_run_dir_open(j->setup.config->run.dir, &j->run) : DL_OK;
+    const bool fresh = dl_arguments_flag(arguments, "fresh") != NULL;
+    const dl_status status = world->rank == 0 ? open_run(j, fresh) : DL_OK;
     DL_RETURN_IF_ERROR(dl_comm_agree(world, status, NULL));
     DL_RETURN_IF_ERROR(dl_session_init_parameters(j->session));
     return j->resume.found ? dl_resume_load(&j->resume, j->session) : DL_OK;

@@ -12,7 +12,12 @@
 /* timeout(1) sends its signal to the process and then to the group of processes, that is twice. */
 #define SAME_REQUEST_SECONDS 0.05
 
-static volatile sig_atomic_t pending;
+/* One signal for all ranks, forwarded by mpirun or Slurm, has reached all of them so much after the first
+ * stops. */
+#define SPREAD_SECONDS 1.0
+
+static volatile sig_atomic_t pending, stops;
+static volatile double stops_since; /* valid when `stops` */
 static atomic_bool insists;
 static double counted_at; /* the handler's alone: it blocks the other signals */
 
@@ -22,11 +27,16 @@ static void on_signal(int number) {
         return;
     }
     counted_at = now;
-    if (pending == 0) {
+    const bool is_first = pending == 0;
+    if (is_first) {
         pending = number;
-    } else if (!atomic_load(&insists)) {
+    }
+    if (is_first && (stops == 0 || now - stops_since < SPREAD_SECONDS)) {
+        return;
+    }
+    if (!atomic_load(&insists)) {
         atomic_store(&insists, true);
-    } else if (number == SIGINT || number == SIGTERM) {
+    } else if (!is_first && (number == SIGINT || number == SIGTERM)) {
         _exit(128 + number);
     }
 }
@@ -52,6 +62,13 @@ dl_status dl_signals_install(void) {
     /* A write beyond the limit of a file's size is then an error, which is told. */
     DL_RETURN_IF_ERROR(dl_signals_ignore(SIGXFSZ));
     return dl_signals_ignore(SIGPIPE); /* the console falls silent, the training goes on */
+}
+
+void dl_signals_note_stop(void) {
+    if (stops == 0) {
+        stops_since = dl_clock_seconds();
+        stops = 1;
+    }
 }
 
 int dl_signals_pending(void) {

@@ -17,6 +17,10 @@ DL_NODISCARD dl_status dl_signals_install(void);
  */
 int dl_signals_pending(void);
 
+/* Training stops, for a signal to some rank: one to this rank is the second from now on, but for copies of
+ * the first. */
+void dl_signals_note_stop(void);
+
 /* Set by the second signal. */
 const atomic_bool *dl_signals_insist(void);
 

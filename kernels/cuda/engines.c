@@ -126,7 +126,9 @@ static dl_status fill(dl_graph_engines *engines, const dl_graph *graph, const dl
     char reason[MAX_REASON_BYTES] = "the heuristics offer none";
     DL_RETURN_IF_ERROR(dl_graph_describe(graph, engines->device->handle, &engines->descriptors));
     for (size_t i = 0; i < sizeof modes / sizeof modes[0] && engines->n == 0; i++) {
-        DL_RETURN_IF_ERROR(collect(engines, rules, modes[i]));
+        if (collect(engines, rules, modes[i]) != DL_OK) { /* the other mode may have some all the same */
+            (void)snprintf(reason, sizeof reason, "%.200s", dl_error_last()->message);
+        }
         drop_failing(engines, reason);
     }
     DL_RETURN_ERROR_IF(engines->n == 0, DL_ERR_INTERNAL, "cuDNN has no engine for %s%s: %s", engines->key,

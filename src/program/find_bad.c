@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "kernels/common/half.h"
 #include "program/execute.h"
+#include "program/streams.h"
 
 #include <math.h>
 
@@ -58,6 +59,10 @@ dl_status dl_execute_until_bad(dl_plan *plan, int program, const dl_host_batch *
     *instruction = -1;
     for (int i = 0; i < r.program->n_instructions; i++) {
         const dl_instruction *at = &r.program->instruction[i];
+        if (at->type == DL_DO_ALL_REDUCE && dl_has_streams(plan)) {
+            /* Who waits for it does not wait for an event of the captured step. */
+            DL_RETURN_IF_ERROR(dl_streams_record(plan, at));
+        }
         if (at->phase >= DL_PHASE_REDUCE || at->type == DL_DO_ALL_REDUCE) {
             continue;
         }

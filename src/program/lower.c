@@ -92,7 +92,7 @@ static size_t workspace_of(const dl_instruction *instruction) {
             largest = op->workspace_bytes;
         }
     }
-    return dl_round_up(largest, DL_CACHE_LINE) *
+    return dl_round_up(largest, DL_WORKSPACE_ALIGN) *
            (size_t)(instruction->n_parts > 0 ? instruction->n_parts : 1);
 }
 

@@ -82,8 +82,20 @@ void dl_streams_destroy(dl_plan *plan) {
     }
 }
 
+/* Has any communicator failed? Those of the axes are the world itself or have failures of their own. */
+static dl_status look(const dl_grid *grid) {
+    DL_RETURN_IF_ERROR(grid->world->functions->check(grid->world));
+    for (int i = 0; i < DL_N_AXES; i++) {
+        dl_comm *comm = grid->axis[i].comm;
+        if (comm != NULL && comm != grid->world) {
+            DL_RETURN_IF_ERROR(comm->functions->check(comm));
+        }
+    }
+    return DL_OK;
+}
+
 /* A device that waits for other ranks does not notice that one has failed, so the host looks. */
-static dl_status wait_looking(const dl_plan *plan, dl_comm *comm, dl_event *event) {
+static dl_status wait_looking(const dl_plan *plan, dl_event *event) {
     enum { YIELDS = 200, QUERIES_PER_LOOK = 16 };
     const struct timespec pause = {0, 20000};
     bool happened = false;
@@ -93,7 +105,7 @@ static dl_status wait_looking(const dl_plan *plan, dl_comm *comm, dl_event *even
             return DL_OK;
         }
         if (n % QUERIES_PER_LOOK == 0) {
-            DL_RETURN_IF_ERROR(comm->functions->check(comm));
+            DL_RETURN_IF_ERROR(look(plan->options.grid));
         }
         if (n < YIELDS) {
             (void)sched_yield();
@@ -106,7 +118,7 @@ static dl_status wait_looking(const dl_plan *plan, dl_comm *comm, dl_event *even
 static dl_status wait_for_event(const dl_plan *plan, dl_event *event) {
     dl_comm *comm = plan->options.grid != NULL ? plan->options.grid->world : NULL;
     if (comm != NULL && comm->functions->in_stream && functions_of(plan)->event_query != NULL) {
-        DL_RETURN_IF_ERROR(wait_looking(plan, comm, event));
+        DL_RETURN_IF_ERROR(wait_looking(plan, event));
     }
     return functions_of(plan)->event_synchronize(plan->options.device,
                                                  event); /* tells failures of the work */

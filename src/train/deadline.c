@@ -92,7 +92,9 @@ void dl_deadline_note_step(dl_deadline *deadline, double seconds) {
 }
 
 bool dl_deadline_is_near(const dl_deadline *deadline, double now, double save, bool evaluates) {
+    const double guessed = (double)deadline->evaluation_steps * deadline->step;
+    const double evaluation = deadline->evaluation > 0 ? deadline->evaluation : guessed;
     /* This step and the next; the checkpoint, and half as much for weights.h5 and what disks do. */
-    const double need = 2 * deadline->step + (evaluates ? deadline->evaluation : 0) + 1.5 * save;
+    const double need = 2 * deadline->step + (evaluates ? evaluation : 0) + 1.5 * save;
     return deadline->known && now + need + MARGIN_SECONDS >= deadline->at;
 }

@@ -5,6 +5,8 @@
 
 #include "base/status.h"
 
+#include <stdint.h>
+
 enum { DL_DEADLINE_BYTES = 96 };
 
 typedef struct dl_deadline {
@@ -12,7 +14,8 @@ typedef struct dl_deadline {
     double at;                    /* clock: everything must have ended */
     char text[DL_DEADLINE_BYTES]; /* "the time limit 30m is near" */
     double step;                  /* seconds of a long step; long ago counts less */
-    double evaluation;            /* of the last one */
+    double evaluation;            /* of the last one, 0: there was none */
+    int64_t evaluation_steps;     /* batches of one; none takes longer than a step */
 } dl_deadline;
 
 /* The earlier end of two: `limit` after the clock time `began` ("90", "90s", "30m", "1.5h", "1d", "H:MM:SS";

@@ -54,12 +54,19 @@ dl_status dl_result_file_open(const char *path, const char *what, dl_result_file
                        "%s is a folder; name a file for the %s", path, what);
     file->in_place = lstat(path, &name) == 0 && !S_ISREG(name.st_mode);
     const int n = snprintf(file->path, sizeof file->path, "%s", path);
-    const int m = snprintf(file->unfinished, sizeof file->unfinished, "%s%s", path,
-                           file->in_place ? "" : ".unfinished");
+    const int m = file->in_place ? snprintf(file->unfinished, sizeof file->unfinished, "%s", path)
+                                 : snprintf(file->unfinished, sizeof file->unfinished, "%s.tmp%ld", path,
+                                            (long)getpid());
     DL_RETURN_ERROR_IF(n < 1 || m < 0 || (size_t)m >= sizeof file->unfinished, DL_ERR_USAGE,
                        "'%.60s' cannot be the name of a file for %s", path, what);
-    file->fd = open(file->unfinished, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    DL_RETURN_ERROR_IF(file->fd < 0, DL_ERR_IO, "cannot create %s: %s", file->unfinished, strerror(errno));
+    const int flags = file->in_place ? O_TRUNC : O_EXCL | O_NOFOLLOW;
+    file->fd = open(file->unfinished, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0666);
+    if (file->fd < 0) {
+        const dl_status status = dl_error_raise(DL_ERR_IO, __FILE__, __LINE__, __func__,
+                                                "cannot create %s: %s", file->unfinished, strerror(errno));
+        file->unfinished[0] = '\0'; /* it is not ours to remove */
+        return status;
+    }
     return DL_OK;
 }
 

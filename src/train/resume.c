@@ -112,11 +112,13 @@ static dl_status is_below(const char *folder, const char *path, bool *below) {
     return DL_OK;
 }
 
-static dl_status find_path(const char *run_dir, const char *path, dl_resume *out) {
-    bool below = false;
+/* The folder of checkpoints may be a link to another disk. */
+static dl_status find_path(const char *run_dir, const char *checkpoints, const char *path, dl_resume *out) {
+    bool in_run = false, in_checkpoints = false;
     DL_RETURN_IF_ERROR(examine(path, out));
-    DL_RETURN_IF_ERROR(is_below(run_dir, path, &below));
-    out->elsewhere = !below;
+    DL_RETURN_IF_ERROR(is_below(run_dir, path, &in_run));
+    DL_RETURN_IF_ERROR(is_below(checkpoints, path, &in_checkpoints));
+    out->elsewhere = !in_run && !in_checkpoints;
     return DL_OK;
 }
 
@@ -127,7 +129,7 @@ static dl_status find_wanted(const char *run_dir, const char *checkpoints, const
         return find_best(checkpoints, out);
     }
     if (!is_number(wanted)) {
-        return find_path(run_dir, wanted, out);
+        return find_path(run_dir, checkpoints, wanted, out);
     }
     DL_RETURN_IF_ERROR(dl_checkpoint_path(checkpoints, strtoll(wanted, NULL, 10), path, sizeof path));
     return examine(path, out);
@@ -153,17 +155,34 @@ static dl_status find_newest(const char *checkpoints, const int64_t *steps, int 
 
 static dl_status find(const dl_resume_options *options, dl_resume *out) {
     char checkpoints[4096];
-    *out = (dl_resume){0};
-    DL_RETURN_IF_ERROR(dl_run_dir_checkpoints(options->run_dir, checkpoints, sizeof checkpoints));
-    if (options->wanted != NULL) {
-        return find_wanted(options->run_dir, checkpoints, options->wanted, out);
-    }
     int64_t *steps = NULL;
     int n = 0;
+    *out = (dl_resume){0};
+    DL_RETURN_IF_ERROR(dl_run_dir_checkpoints(options->run_dir, checkpoints, sizeof checkpoints));
     DL_RETURN_IF_ERROR(dl_checkpoint_scan(checkpoints, &steps, &n));
-    const dl_status status = find_newest(checkpoints, steps, n, options->strict, out);
+    const int64_t newest = n > 0 ? steps[0] : 0;
+    const dl_status status = options->wanted != NULL
+                                 ? find_wanted(options->run_dir, checkpoints, options->wanted, out)
+                                 : find_newest(checkpoints, steps, n, options->strict, out);
     dl_free(&steps);
+    out->newest = newest;
     return status;
+}
+
+dl_status dl_resume_is_current(const char *run_dir, const dl_resume *resume) {
+    char checkpoints[4096];
+    int64_t *steps = NULL;
+    int n = 0;
+    DL_RETURN_IF_ERROR(dl_run_dir_checkpoints(run_dir, checkpoints, sizeof checkpoints));
+    DL_RETURN_IF_ERROR(dl_checkpoint_scan(checkpoints, &steps, &n));
+    const int64_t newest = n > 0 ? steps[0] : 0;
+    dl_free(&steps);
+    DL_RETURN_ERROR_IF(
+        newest != resume->newest, DL_ERR_USAGE,
+        "another run was going on in %s while this one started: its newest checkpoint was of step "
+        "%" PRId64 " and is now of step %" PRId64 "; nothing was changed, start this one again",
+        run_dir, resume->newest, newest);
+    return DL_OK;
 }
 
 dl_status dl_resume_find(dl_comm *world, const dl_resume_options *options, dl_resume *out) {

@@ -12,7 +12,9 @@ typedef struct dl_resume {
     bool found;
     bool elsewhere; /* it does not lie in the run directory: training begins a run of its own with it */
     int64_t step, epoch, samples;
-    int ranks; /* that saved it */
+    int64_t newest; /* step of the newest checkpoint of the run directory then, damaged or not; 0: there was
+                       none */
+    int ranks;      /* that saved it */
     dl_trainer_state trainer;
     char data_digest[129];
     char choices[DL_CHOICES_BYTES]; /* dl_plan_choices of the run, "": none */
@@ -29,6 +31,10 @@ typedef struct dl_resume_options {
  * and passed over. DL_ERR_USAGE when `wanted` is not there, or there is no best epoch yet, DL_ERR_CORRUPT
  * when it is damaged. *out is the same on all ranks. Collective over the world. */
 DL_NODISCARD dl_status dl_resume_find(dl_comm *world, const dl_resume_options *options, dl_resume *out);
+
+/* Rank 0, with the run's lock where the run goes on: has nobody else saved in the run directory since?
+ * DL_ERR_USAGE otherwise: what was found is no more what to go on from. */
+DL_NODISCARD dl_status dl_resume_is_current(const char *run_dir, const dl_resume *resume);
 
 /* The step of the checkpoint of the best epoch so far (config.checkpoint.best), by what the newest one in
  * this folder says of it; 0: no epoch was judged yet, or the best one's is not there. Reads manifests only;

@@ -23,9 +23,10 @@ struct dl_run_dir {
     char moved_to[PATH_MAX];
     char audit_path[PATH_MAX];
     int log, metrics, audit;
-    dl_run_lock *lock; /* rank 0's */
-    dl_text line;      /* reused for every JSON line */
-    dl_text inject;    /* what is to fail on purpose, empty: nothing */
+    dl_run_lock *lock;    /* rank 0's */
+    dl_run_lock *earlier; /* of the run that was moved away, until there is that of this one */
+    dl_text line;         /* reused for every JSON line */
+    dl_text inject;       /* what is to fail on purpose, empty: nothing */
 };
 
 /* What is at the place of the run directory. */
@@ -89,7 +90,7 @@ static dl_status move_away(dl_run_dir *run) {
                        "there is an earlier run in %s, which cannot be moved away by that name; "
                        "choose another 'run.dir'",
                        run->path);
-    DL_RETURN_IF_ERROR(dl_run_lock_check(run->path));
+    DL_RETURN_IF_ERROR(dl_run_lock_take(run->path, &run->earlier));
     for (int i = 1; i < MAX_EARLIER_RUNS; i++) {
         (void)snprintf(run->moved_to, sizeof run->moved_to, "%s.%d", run->path, i);
         if (rename_to_new(run->path, run->moved_to) == 0) {
@@ -175,6 +176,7 @@ static dl_status fill(dl_run_dir *run, const char *config_text, bool audit) {
     char path[PATH_MAX];
     DL_RETURN_IF_ERROR(make_room(run));
     DL_RETURN_IF_ERROR(dl_run_lock_take(run->path, &run->lock));
+    dl_run_lock_release(&run->earlier);
     /* First of all what tells that this is a run, so that an early end leaves nothing to clean up by hand. */
     DL_RETURN_IF_ERROR(dl_run_dir_status(run, DL_RUN_RUNNING, 0, 0, ""));
     DL_RETURN_IF_ERROR(open_file(run, "log.txt", path, &run->log));
@@ -270,6 +272,7 @@ void dl_run_dir_close(dl_run_dir **run) {
     close_file((*run)->metrics);
     close_file((*run)->log);
     dl_run_lock_release(&(*run)->lock);
+    dl_run_lock_release(&(*run)->earlier);
     dl_text_free(&(*run)->line);
     dl_text_free(&(*run)->inject);
     dl_free(run);

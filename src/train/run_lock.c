@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { HOLDER_BYTES = 128 };
@@ -34,9 +35,10 @@ static void read_holder(int fd, char out[HOLDER_BYTES]) {
 /* Takes the lock of an open lock file. File systems without locks do without. */
 static dl_status try_lock(int fd, const char *path) {
     char holder[HOLDER_BYTES];
-    if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) {
+    if (flock(fd, LOCK_EX | LOCK_NB) == 0 || errno == ENOLCK || errno == ENOSYS || errno == EOPNOTSUPP) {
         return DL_OK;
     }
+    DL_RETURN_ERROR_IF(errno != EWOULDBLOCK, DL_ERR_IO, "cannot lock %s/lock: %s", path, strerror(errno));
     read_holder(fd, holder);
     DL_RETURN_ERROR(DL_ERR_USAGE,
                     "another run is going on in %s (%s); choose another 'run.dir' or wait until it has ended",
@@ -52,6 +54,19 @@ static dl_status write_holder(int fd, const char *lock_path) {
     return DL_OK;
 }
 
+/* The file may have been moved away with its directory before it was locked. */
+static dl_status is_in_place(int fd, const char *lock_path, const char *path) {
+    struct stat held, there;
+    DL_RETURN_ERROR_IF(
+        fstat(fd, &held) != 0 || stat(lock_path, &there) != 0 || held.st_ino != there.st_ino ||
+            held.st_dev != there.st_dev,
+        DL_ERR_USAGE,
+        "another run has just moved %s away to begin there; choose another 'run.dir' or wait until it "
+        "has ended",
+        path);
+    return DL_OK;
+}
+
 dl_status dl_run_lock_take(const char *path, dl_run_lock **out) {
     char lock_path[PATH_MAX];
     DL_RETURN_IF_ERROR(dl_path_join(lock_path, sizeof lock_path, path, "lock"));
@@ -62,6 +77,7 @@ dl_status dl_run_lock_take(const char *path, dl_run_lock **out) {
     (*out)->fd = fd;
     DL_GOTO_ERROR_IF(status, fd < 0, fail, DL_ERR_IO, "cannot create %s: %s", lock_path, strerror(errno));
     DL_GOTO_IF_ERROR(status, try_lock(fd, path), fail);
+    DL_GOTO_IF_ERROR(status, is_in_place(fd, lock_path, path), fail);
     DL_GOTO_IF_ERROR(status, write_holder(fd, lock_path), fail);
     return DL_OK;
 fail:
@@ -74,16 +90,4 @@ void dl_run_lock_release(dl_run_lock **lock) {
         (void)close((*lock)->fd);
     }
     dl_free(lock);
-}
-
-dl_status dl_run_lock_check(const char *path) {
-    char lock_path[PATH_MAX];
-    DL_RETURN_IF_ERROR(dl_path_join(lock_path, sizeof lock_path, path, "lock"));
-    const int fd = open(lock_path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0) {
-        return DL_OK;
-    }
-    const dl_status status = try_lock(fd, path);
-    (void)close(fd);
-    return status;
 }

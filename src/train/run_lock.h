@@ -12,8 +12,4 @@ typedef struct dl_run_lock dl_run_lock;
 DL_NODISCARD dl_status dl_run_lock_take(const char *path, dl_run_lock **out);
 void dl_run_lock_release(dl_run_lock **lock); /* NULL-safe */
 
-/* DL_ERR_USAGE names the holder when some process has the lock; changes nothing. Fine when there is no
- * RUN/lock. */
-DL_NODISCARD dl_status dl_run_lock_check(const char *path);
-
 #endif

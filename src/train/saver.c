@@ -3,20 +3,18 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/thread.h"
+#include "base/worker.h"
 #include "train/save_failure.h"
 #include "train/snapshot.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 /* The word of a rank: the largest of all decides. */
-enum { WORD_IDLE, WORD_DONE, WORD_WORKING, WORD_FAILED };
+enum { WORD_IDLE, WORD_DONE, WORD_WORKING, WORD_FAILED, N_WORDS };
 
 enum { POLL_NANOSECONDS = 2000000 }; /* while ranks wait for each other's threads */
 
@@ -48,21 +46,19 @@ struct dl_saver {
     bool best;      /* the save under way is of the best epoch so far */
     int64_t pinned; /* rank 0: step of the best epoch's checkpoint, 0: none */
     double began;
-    double cost; /* seconds that the last one took without its threads' rests, 0: there was none */
-    /* the thread of the phase */
-    bool has_thread;
-    pthread_t thread;
+    double cost;       /* seconds that the last one took without its threads' rests, 0: there was none */
+    dl_worker *worker; /* of the phases; hurried while the main thread waits for it, or another save does */
+    bool hurries;      /* the save under way is to be over soon */
+    double rested;     /* seconds that its phases before this one have rested */
     atomic_int word;
-    atomic_bool stop;    /* it is to give up: another rank has failed, or options.stop */
-    dl_thread_pace pace; /* it hurries while the main thread waits for it, or another save does */
+    atomic_bool stop; /* the worker is to give up: another rank has failed, or options.stop */
     dl_error error;
 };
 
-/* --- the thread --- */
+/* --- in the thread --- */
 
-static void *write_part(void *context) {
+static void write_part(void *context) {
     dl_saver *saver = context;
-    dl_thread_give_way(&saver->pace);
     dl_status status = dl_snapshot_check_finite(saver->snapshot);
     if (status == DL_OK && saver->full_disk) {
         status = dl_error_raise(DL_ERR_IO, __FILE__, __LINE__, __func__,
@@ -76,19 +72,17 @@ static void *write_part(void *context) {
         dl_error_take(&saver->error);
     }
     atomic_store(&saver->word, status == DL_OK ? WORD_DONE : WORD_FAILED);
-    return NULL;
 }
 
 /* Rank 0: the checkpoint is there when the manifest is; then older ones may go. */
-static void *commit(void *context) {
+static void commit(void *context) {
     dl_saver *saver = context;
-    dl_thread_give_way(&saver->pace);
     dl_status status =
         dl_checkpoint_commit(saver->checkpoints, &saver->about, (const char *const *)saver->parts);
     if (status != DL_OK) {
         dl_error_take(&saver->error);
         atomic_store(&saver->word, WORD_FAILED);
-        return NULL;
+        return;
     }
     saver->pinned = saver->best ? saver->about.step : saver->pinned;
     int n_deleted = 0;
@@ -99,27 +93,14 @@ static void *commit(void *context) {
         DL_WARN("older checkpoints are kept: %s", dl_error_last()->message);
     }
     atomic_store(&saver->word, WORD_DONE);
-    return NULL;
 }
 
-/* Signals are the main thread's. */
-static dl_status start_thread(dl_saver *saver, void *(*work)(void *)) {
-    sigset_t all, before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+static void start(dl_saver *saver, void (*work)(void *)) {
     atomic_store(&saver->word, WORD_WORKING);
     atomic_store(&saver->stop, false);
-    const int failed = pthread_create(&saver->thread, NULL, work, saver);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    saver->has_thread = failed == 0;
-    DL_RETURN_ERROR_IF(failed != 0, DL_ERR_MEMORY, "cannot start a thread for saving: %s", strerror(failed));
-    return DL_OK;
-}
-
-static void join(dl_saver *saver) {
-    if (saver->has_thread) {
-        (void)pthread_join(saver->thread, NULL);
-        saver->has_thread = false;
+    dl_worker_give(saver->worker, work, saver);
+    if (saver->hurries) {
+        dl_worker_hurry(saver->worker);
     }
 }
 
@@ -131,6 +112,8 @@ static dl_status give_up(dl_saver *saver) {
     DL_RETURN_IF_ERROR(dl_save_failure_agree(saver->world, failed ? &saver->error : NULL, &told));
     dl_checkpoint_abandon(saver->checkpoints, saver->about.step, saver->rank);
     saver->phase = PHASE_NONE;
+    /* A save of the same step may begin at once: nobody removes what belongs to that one. */
+    DL_RETURN_IF_ERROR(dl_comm_agree(saver->world, DL_OK, NULL));
     if (told.code == DL_INTERRUPTED) {
         saver->gave_up = true;
         DL_WARN("the checkpoint of step %" PRId64 " is given up: a second signal asks for the end",
@@ -178,7 +161,7 @@ static dl_status gather_parts(dl_saver *saver) {
 
 /* Of the save under way, as if it had hurried. */
 static double seconds_so_far(const dl_saver *saver) {
-    return dl_clock_seconds() - saver->began - atomic_load(&saver->pace.rested);
+    return dl_clock_seconds() - saver->began - saver->rested - dl_worker_rested(saver->worker);
 }
 
 static dl_status finish_commit(dl_saver *saver) {
@@ -199,7 +182,7 @@ static dl_status advance(dl_saver *saver, int word) {
         atomic_store(&saver->stop, true);
         dl_saver_hurry(saver);
     }
-    join(saver);
+    dl_worker_wait(saver->worker);
     if (word == WORD_FAILED) {
         return give_up(saver);
     }
@@ -209,14 +192,20 @@ static dl_status advance(dl_saver *saver, int word) {
     DL_RETURN_IF_ERROR(gather_parts(saver));
     saver->phase = PHASE_COMMIT;
     if (saver->rank == 0) {
-        return start_thread(saver, commit);
+        saver->rested = dl_worker_rested(saver->worker);
+        start(saver, commit);
+        return DL_OK;
     }
     atomic_store(&saver->word, WORD_DONE);
     return DL_OK;
 }
 
+/* With its phase: where the host is steps ahead of the device, words of the phase before come in behind its
+ * end. */
 int dl_saver_word(dl_saver *saver) {
-    return saver == NULL || saver->phase == PHASE_NONE ? WORD_IDLE : atomic_load(&saver->word);
+    return saver == NULL || saver->phase == PHASE_NONE
+               ? WORD_IDLE
+               : (int)saver->phase * N_WORDS + atomic_load(&saver->word);
 }
 
 bool dl_saver_is_busy(const dl_saver *saver) {
@@ -224,8 +213,10 @@ bool dl_saver_is_busy(const dl_saver *saver) {
 }
 
 dl_status dl_saver_step(dl_saver *saver, int word) {
-    const bool over = word == WORD_DONE || word == WORD_FAILED;
-    return saver->phase != PHASE_NONE && over ? advance(saver, word) : DL_OK;
+    const int told = word % N_WORDS;
+    const bool over = told == WORD_DONE || told == WORD_FAILED;
+    const bool is_ours = saver->phase != PHASE_NONE && word / N_WORDS == (int)saver->phase;
+    return is_ours && over ? advance(saver, told) : DL_OK;
 }
 
 /* Whoever asks this rank to give up asks all: it fails, and the others hear of that. */
@@ -264,8 +255,8 @@ dl_status dl_saver_finish(dl_saver *saver) {
 dl_status dl_saver_begin(dl_saver *saver, const dl_saver_position *position) {
     DL_RETURN_ERROR_IF(saver->phase != PHASE_NONE, DL_ERR_INTERNAL, "a save is under way already");
     saver->began = dl_clock_seconds();
-    atomic_store(&saver->pace.hurry, 0);
-    atomic_store(&saver->pace.rested, 0);
+    saver->hurries = false;
+    saver->rested = 0;
     DL_RETURN_IF_ERROR(dl_snapshot_take(saver->snapshot));
     json_decref(saver->trainer);
     saver->trainer = json_deep_copy(position->trainer);
@@ -281,11 +272,13 @@ dl_status dl_saver_begin(dl_saver *saver, const dl_saver_position *position) {
     saver->full_disk = saver->options.injections != NULL && dl_inject_full_disk(saver->options.injections);
     dl_text_free(&saver->part);
     saver->phase = PHASE_PARTS;
-    return start_thread(saver, write_part);
+    start(saver, write_part);
+    return DL_OK;
 }
 
 void dl_saver_hurry(dl_saver *saver) {
-    dl_thread_hurry(&saver->pace);
+    saver->hurries = true;
+    dl_worker_hurry(saver->worker);
 }
 
 bool dl_saver_gave_up(const dl_saver *saver) {
@@ -327,6 +320,7 @@ static dl_status fill(dl_saver *saver, const dl_saver_options *options) {
     DL_RETURN_ERROR_IF(saver->versions == NULL, DL_ERR_MEMORY, "no memory for a line of versions");
     DL_RETURN_IF_ERROR(dl_alloc((size_t)saver->n_ranks, sizeof *saver->parts, &saver->parts));
     DL_RETURN_IF_ERROR(dl_alloc((size_t)saver->n_ranks, sizeof *saver->words, &saver->words));
+    DL_RETURN_IF_ERROR(dl_worker_create(&saver->worker));
     DL_RETURN_IF_ERROR(dl_snapshot_create(session, &saver->snapshot));
     return dl_checkpoint_layout_create(saver->rank, saver->snapshot->slice, saver->snapshot->n_slices,
                                        &saver->layout);
@@ -348,8 +342,7 @@ void dl_saver_destroy(dl_saver **saver) {
     if (*saver == NULL) {
         return;
     }
-    dl_saver_hurry(*saver);
-    join(*saver);
+    dl_worker_destroy(&(*saver)->worker);
     dl_text_free(&(*saver)->part);
     dl_free(&(*saver)->gathered);
     dl_free(&(*saver)->parts);

@@ -85,8 +85,8 @@ static dl_trainer_state state_of(const dl_trainer *t) {
                               .skipped = t->result->skipped,
                               .skipped_in_row = t->skipped_in_row,
                               .early = t->result->early,
-                              .best = {t->result->best.epoch, t->result->best.without, t->result->best.value},
-                              .stopping = {t->stopping.epoch, t->stopping.without, t->stopping.value}};
+                              .best = dl_best_state_of(&t->result->best),
+                              .stopping = dl_best_state_of(&t->stopping)};
     memcpy(state.epoch_sums, t->epoch_sums, sizeof state.epoch_sums);
     return state;
 }
@@ -145,6 +145,9 @@ static dl_status read_step(dl_trainer *t) {
     t->stop_word = word > t->stop_word ? word : t->stop_word;
     t->result->stop = t->stop_word % DL_STOP_UNSAVED;
     t->result->unsaved = t->stop_word >= DL_STOP_UNSAVED;
+    if (t->stop_word != 0 && t->options->note_stop != NULL) {
+        t->options->note_stop();
+    }
     t->kept = state_of(t);
     const int64_t step = t->result->step;
     const bool over = step % t->session->steps_per_epoch == 0;
@@ -226,13 +229,17 @@ static void take_up(dl_trainer *t, const dl_trainer_state *from) {
     t->samples = t->shown_samples = from->samples;
     t->epoch_samples = from->epoch_samples;
     memcpy(t->epoch_sums, from->epoch_sums, sizeof t->epoch_sums);
-    t->result->best.epoch = from->best.epoch;
-    t->result->best.without = from->best.without;
-    t->result->best.value = from->best.value;
-    t->stopping.epoch = from->stopping.epoch;
-    t->stopping.without = from->stopping.without;
-    t->stopping.value = from->stopping.value;
+    dl_best_take_up(&t->result->best, &from->best);
+    dl_best_take_up(&t->stopping, &from->stopping);
     t->began -= from->seconds;
+}
+
+/* All ranks have diverged at the same step. What is being saved is of a step before that, and is kept. */
+static dl_status finish_diverged(dl_saver *saver) {
+    dl_error diverged;
+    dl_error_take(&diverged);
+    const dl_status status = dl_saver_finish(saver);
+    return status == DL_OK ? dl_error_restore(&diverged) : status;
 }
 
 dl_status dl_train(const dl_trainer_options *options, dl_trainer_result *result) {
@@ -242,6 +249,9 @@ dl_status dl_train(const dl_trainer_options *options, dl_trainer_result *result)
     DL_RETURN_IF_ERROR(dl_step_profile_create(options->profile, t.session->plan, &t.profile));
     t.began = t.epoch_began = t.shown_at = t.read_at = dl_clock_seconds();
     t.ahead = dl_trainer_ahead(&t);
+    if (options->deadline != NULL) {
+        options->deadline->evaluation_steps = t.session->view_info[DL_SPLIT_VALID].n_batches;
+    }
     t.autosave = dl_autosave_start(t.session, options->saver, options->deadline != NULL);
     if (options->resume != NULL) {
         take_up(&t, options->resume);
@@ -253,6 +263,9 @@ dl_status dl_train(const dl_trainer_options *options, dl_trainer_result *result)
     }
     if (status == DL_OK) {
         status = conclude(&t);
+    }
+    if (status == DL_ERR_DIVERGED && options->saver != NULL) {
+        status = finish_diverged(options->saver);
     }
     if (status == DL_OK && options->console != NULL) {
         status = dl_step_profile_show(t.profile, t.session->plan, options->console);

@@ -23,6 +23,8 @@ typedef struct dl_trainer_options {
     /* A signal that asks to stop, 0: none; with DL_STOP_UNSAVED a second one that will not wait for a
      * checkpoint. May be NULL. */
     int (*pending_signal)(void);
+    /* Called on all ranks when some rank was asked to stop; more than once. May be NULL. */
+    void (*note_stop)(void);
     dl_deadline *deadline;     /* NULL: the job's time is not known to end; rank 0's counts */
     dl_injections *injections; /* NULL: nothing is to fail on purpose */
     bool profile;              /* print where the time of a step goes */

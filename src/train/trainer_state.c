@@ -1,6 +1,7 @@
 #include "train/trainer_state.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 static json_t *number(double value) {
@@ -15,9 +16,22 @@ static json_t *sums_json(const dl_trainer_state *state) {
     return list;
 }
 
-static json_t *best_json(int64_t epoch, int64_t without, double value) {
-    return json_pack("{s:I, s:I, s:o}", "epoch", (json_int_t)epoch, "without", (json_int_t)without, "value",
-                     number(value));
+static json_t *best_json(const dl_best_state *best) {
+    return json_pack("{s:I, s:I, s:o, s:s}", "epoch", (json_int_t)best->epoch, "without",
+                     (json_int_t)best->without, "value", number(best->value), "figure", best->figure);
+}
+
+dl_best_state dl_best_state_of(const dl_best *best) {
+    dl_best_state state = {.epoch = best->epoch, .without = best->without, .value = best->value};
+    (void)snprintf(state.figure, sizeof state.figure, "%s", best->name != NULL ? best->name : "");
+    return state;
+}
+
+void dl_best_take_up(dl_best *best, const dl_best_state *from) {
+    const bool other = from->figure[0] != '\0' && best->name != NULL && strcmp(from->figure, best->name) != 0;
+    best->epoch = other ? 0 : from->epoch;
+    best->without = other ? 0 : from->without;
+    best->value = other ? 0 : from->value;
 }
 
 json_t *dl_trainer_state_json(const dl_trainer_state *state) {
@@ -25,9 +39,8 @@ json_t *dl_trainer_state_json(const dl_trainer_state *state) {
                      "samples", (json_int_t)state->samples, "epoch_samples", (json_int_t)state->epoch_samples,
                      "epoch_sums", sums_json(state), "seconds", number(state->seconds), "skipped",
                      (json_int_t)state->skipped, "skipped_in_row", (json_int_t)state->skipped_in_row, "early",
-                     (int)state->early, "best",
-                     best_json(state->best.epoch, state->best.without, state->best.value), "stopping",
-                     best_json(state->stopping.epoch, state->stopping.without, state->stopping.value));
+                     (int)state->early, "best", best_json(&state->best), "stopping",
+                     best_json(&state->stopping));
 }
 
 /* --- reading --- */
@@ -53,13 +66,14 @@ static dl_status real(const json_t *value, const char *key, double *out) {
     return DL_OK;
 }
 
-static dl_status parse_best(const json_t *object, const char *key, int64_t *epoch, int64_t *without,
-                            double *value) {
-    const json_t *best = json_object_get(object, key);
+static dl_status parse_best(const json_t *object, const char *key, dl_best_state *out) {
+    const json_t *best = json_object_get(object, key), *figure = json_object_get(best, "figure");
     DL_RETURN_ERROR_IF(!json_is_object(best), DL_ERR_CORRUPT, "the trainer's state has no '%s'", key);
-    DL_RETURN_IF_ERROR(whole(best, "epoch", epoch));
-    DL_RETURN_IF_ERROR(whole(best, "without", without));
-    return real(json_object_get(best, "value"), "value", value);
+    DL_RETURN_IF_ERROR(whole(best, "epoch", &out->epoch));
+    DL_RETURN_IF_ERROR(whole(best, "without", &out->without));
+    (void)snprintf(out->figure, sizeof out->figure, "%s",
+                   json_is_string(figure) ? json_string_value(figure) : "");
+    return real(json_object_get(best, "value"), "value", &out->value);
 }
 
 dl_status dl_trainer_state_parse(const json_t *object, dl_trainer_state *out) {
@@ -78,9 +92,8 @@ dl_status dl_trainer_state_parse(const json_t *object, dl_trainer_state *out) {
     DL_RETURN_IF_ERROR(whole_or_none(object, "skipped", &state.skipped));
     DL_RETURN_IF_ERROR(whole_or_none(object, "skipped_in_row", &state.skipped_in_row));
     state.early = json_is_true(json_object_get(object, "early"));
-    DL_RETURN_IF_ERROR(parse_best(object, "best", &state.best.epoch, &state.best.without, &state.best.value));
-    DL_RETURN_IF_ERROR(parse_best(object, "stopping", &state.stopping.epoch, &state.stopping.without,
-                                  &state.stopping.value));
+    DL_RETURN_IF_ERROR(parse_best(object, "best", &state.best));
+    DL_RETURN_IF_ERROR(parse_best(object, "stopping", &state.stopping));
     *out = state;
     return DL_OK;
 }

@@ -204,7 +204,7 @@ def check_damage(shard):
             if done.returncode != 78 or done.stderr.count('error:') != 1 or \
                     not re.search(r'copy is damaged: part-00000.h5: bytes \d+-\d+', done.stderr):
                 dltest.fail(f'{words} of a damaged checkpoint: {done.returncode}: {done.stderr}')
-    if os.path.exists('said.jsonl.unfinished'):
+    if [name for name in os.listdir('.') if '.tmp' in name]:
         dltest.fail('an unfinished file is left')
 
 
@@ -435,7 +435,7 @@ def main():
     check_text()
     check_bad(shard)
     check_kept(shard)
-    if [name for name in os.listdir('.') if 'unfinished' in name]:
+    if [name for name in os.listdir('.') if '.tmp' in name]:
         dltest.fail('an unfinished file is left')
     print(f'{len(BATCHES)} batch sizes, np 1, 2, 3: the same bytes; 8 formats of images, 2 of sequences')
 

@@ -106,9 +106,14 @@ def main():
     done = dltest.run('eval', 'r', '--predictions', 'no/such/folder.jsonl', ranks=2, code=None)
     if done.returncode != 74 or done.stderr.count('error:') != 1 or 'no/such/folder.jsonl' not in done.stderr:
         dltest.fail(f'a folder that is not there: exit status {done.returncode}: {done.stderr}')
+    with open('mine.jsonl.unfinished', 'w') as f:
+        f.write('mine')
+    dltest.run('eval', 'r', '--predictions', 'mine.jsonl')
+    if open('mine.jsonl.unfinished').read() != 'mine':
+        dltest.fail('a file of the user was replaced')
     check_special(first)
     check_other_divisions(data)
-    if [name for name in os.listdir('.') + os.listdir('folder') if 'unfinished' in name]:
+    if [name for name in os.listdir('.') + os.listdir('folder') if '.tmp' in name]:
         dltest.fail('an unfinished file is left')
     print(f'largest difference from NumPy {worst:.1e}')
 

@@ -112,6 +112,11 @@ def check_path():
     train('runs/b', '--resume', sorted(glob.glob('runs/b/checkpoints/step-*'))[0])
     if rehearse.status('runs/b')['state'] != 'done' or os.path.exists('runs/b.1'):
         dltest.fail('the path of an own checkpoint')
+    os.rename('runs/b/checkpoints', 'large-disk')
+    os.symlink(os.path.abspath('large-disk'), 'runs/b/checkpoints')
+    train('runs/b', '--resume', sorted(glob.glob('runs/b/checkpoints/step-*'))[0])
+    if os.path.exists('runs/b.1'):
+        dltest.fail('the path of an own checkpoint, behind a link')
 
 
 def main():

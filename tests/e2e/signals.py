@@ -142,6 +142,20 @@ def check_second_while_saving(under_way):
         dltest.fail('a checkpoint that was given up has left something')
 
 
+def check_second_to_another():
+    """The second signal reaches another rank than the first: no copy of that one any more."""
+    job = Job('runs/another', seconds=3)
+    open(SLOW, 'w').close()
+    job.signal(signal.SIGUSR1, 0)
+    rehearse.wait_until('the save of the end', lambda: rehearse.status(job.folder)['state'] == 'stopped')
+    time.sleep(1.2)
+    job.signal(signal.SIGTERM, 1)
+    job.end(130)
+    os.unlink(SLOW)
+    if job.err.count('is given up: a second signal') != 1:
+        dltest.fail(f'a second signal to another rank: {job.err}')
+
+
 def check_second_before_saving():
     job = Job('runs/twice', '--inject', 'delay=1.5@rank=1,step=30', begun=False)
     rehearse.wait_until('step 29', lambda: os.path.exists('runs/twice/metrics.jsonl') and
@@ -220,6 +234,7 @@ def main():
     check_twice()
     for under_way in (False, True):
         check_second_while_saving(under_way)
+    check_second_to_another()
     check_second_before_saving()
     check_failing_peer()
     check_too_slow()

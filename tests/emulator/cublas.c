@@ -189,7 +189,7 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
     (void)handle;
     (void)c_layout;
     if (*(const float *)alpha != 1.0F || c != d || n_bytes != WORKSPACE_BYTES || workspace == NULL ||
-        ((uintptr_t)a | (uintptr_t)b | (uintptr_t)d) % alignment != 0) {
+        (uintptr_t)workspace % 256 != 0 || ((uintptr_t)a | (uintptr_t)b | (uintptr_t)d) % alignment != 0) {
         return CUBLAS_STATUS_INVALID_VALUE;
     }
     const matmul m = {.product = *(const product *)(void *)desc,

@@ -100,6 +100,14 @@ def check_not_finite():
         dltest.fail(f'infinite parameters: {rehearse.committed("runs/huge")}, {done.stderr}')
 
 
+def check_diverged():
+    """A gradient is NaN while an earlier step is being saved: that step is kept."""
+    words = ['net.yaml', 'run.dir=runs/nan', f'train.max_steps={STEPS}', 'checkpoint.every_steps=20']
+    code, out = rehearse.Job(2, [*words, '--inject', 'nan@rank=0,step=21'], DLTRAIN_INJECT='1').finish()
+    if code != 77 or rehearse.committed('runs/nan') != [20] or os.listdir('runs/nan/checkpoints') != ['step-00000020']:
+        dltest.fail(f'a NaN amid a save: exit status {code}, {os.listdir("runs/nan/checkpoints")}\n{out}')
+
+
 def main():
     rehearse.write_config()
     dltest.run('data', 'make', 'text', '--out', 'data/text')
@@ -110,6 +118,7 @@ def main():
     check_done()
     check_weights()
     check_not_finite()
+    check_diverged()
     print(f'{n} failed saves told, training went on; on_error: stop ends with 74')
 
 

@@ -8,6 +8,7 @@
 #include "base/tensor.h"
 #include "base/text.h"
 #include "base/thread.h"
+#include "base/worker.h"
 
 #include <pthread.h>
 #include <setjmp.h>
@@ -266,6 +267,50 @@ static void who_rests_is_woken(void **state) {
     assert_true(atomic_load(&work.pace.rested) < 0.7);
 }
 
+/* A job of a worker: works for `milliseconds` of a core. */
+typedef struct job {
+    int milliseconds;
+    pthread_t thread;
+    bool done;
+} job;
+
+static void do_job(void *context) {
+    job *one = context;
+    const double start = dl_clock_on_core();
+    while (dl_clock_on_core() < start + 1e-3 * one->milliseconds) {
+        dl_thread_rest();
+    }
+    one->thread = pthread_self();
+    one->done = true;
+}
+
+static void a_worker_does_one_job_after_another(void **state) {
+    (void)state;
+    dl_worker *worker = NULL;
+    pthread_t first = pthread_self();
+    assert_int_equal(dl_worker_create(&worker), DL_OK);
+    dl_worker_wait(worker); /* for nothing */
+    for (int i = 0; i < 3; i++) {
+        job one = {.milliseconds = 2};
+        dl_worker_give(worker, do_job, &one);
+        if (i == 1) {
+            dl_worker_hurry(worker);
+        }
+        dl_worker_wait(worker);
+        assert_true(one.done);
+        assert_true(i == 1 ||
+                    dl_worker_rested(worker) > 10e-3); /* who hurried one job does not hurry the next */
+        first = i == 0 ? one.thread : first;
+        assert_true(pthread_equal(one.thread, first));
+    }
+    job last = {.milliseconds = 50}; /* with rests two seconds */
+    dl_worker_give(worker, do_job, &last);
+    const double asked = dl_clock_seconds();
+    dl_worker_destroy(&worker);
+    assert_true(last.done && worker == NULL && dl_clock_seconds() - asked < 1);
+    dl_worker_destroy(&worker);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sizes_that_overflow_are_refused),
@@ -281,6 +326,7 @@ int main(void) {
         cmocka_unit_test(a_thread_gives_way_alone),
         cmocka_unit_test(rests_spread_the_work),
         cmocka_unit_test(who_rests_is_woken),
+        cmocka_unit_test(a_worker_does_one_job_after_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* Which epoch is the best, and for how long. */
 #include "train/best.h"
+#include "train/trainer_state.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -72,6 +73,20 @@ static void nothing_is_watched(void **state) {
     assert_int_equal(best.without, 0);
 }
 
+/* checkpoint.best may change when a run goes on: an accuracy is no loss to be below. */
+static void another_figure_begins_anew(void **state) {
+    (void)state;
+    const double accuracies[] = {0.5, 0.98};
+    const dl_best before = run("accuracy", 0, accuracies, 2, "++");
+    const dl_best_state kept = dl_best_state_of(&before);
+    assert_string_equal(kept.figure, "accuracy");
+    dl_best same = {.name = "accuracy"}, other = {.name = "valid_loss"};
+    dl_best_take_up(&same, &kept);
+    assert_true(same.epoch == 2 && same.value == 0.98);
+    dl_best_take_up(&other, &kept);
+    assert_int_equal(other.epoch, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(losses_fall),
@@ -79,6 +94,7 @@ int main(void) {
         cmocka_unit_test(small_changes_do_not_count),
         cmocka_unit_test(nan_is_never_better),
         cmocka_unit_test(nothing_is_watched),
+        cmocka_unit_test(another_figure_begins_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -61,6 +61,10 @@ static void what_is_left_to_do(void **state) {
     assert_false(dl_deadline_is_near(&deadline, 978.5, 0, false));
     assert_true(dl_deadline_is_near(&deadline, 950, 20, false)); /* and half as much again as a save */
     assert_false(dl_deadline_is_near(&deadline, 948.5, 20, false));
+    deadline.evaluation_steps = 5; /* none was measured yet: no batch takes longer than a step */
+    assert_true(dl_deadline_is_near(&deadline, 930, 0, true));
+    assert_false(dl_deadline_is_near(&deadline, 928.5, 0, true));
+    assert_false(dl_deadline_is_near(&deadline, 930, 0, false));
     deadline.evaluation = 100;
     assert_true(dl_deadline_is_near(&deadline, 880, 0, true));
     assert_false(dl_deadline_is_near(&deadline, 880, 0, false));

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "base/mem.h"
 #include "base/text.h"
+#include "train/resume.h"
 #include "train/run_dir.h"
 
 #include <fcntl.h>
@@ -197,6 +198,18 @@ static void a_file_in_the_way(void **state) {
     expect_content("runs", "mine\n");
 }
 
+/* Between the look for a checkpoint and the lock another job may have saved. */
+static void saved_by_another_meanwhile(void **state) {
+    (void)state;
+    const dl_resume none = {0}, ten = {.found = true, .step = 10, .newest = 10};
+    assert_int_equal(dl_resume_is_current(where, &none), DL_OK);
+    assert_int_equal(dl_make_folders(path_of("runs/net/checkpoints/step-00000010")), DL_OK);
+    put_file("runs/net/checkpoints/step-00000010/manifest.json");
+    assert_int_equal(dl_resume_is_current(where, &ten), DL_OK);
+    assert_int_equal(dl_resume_is_current(where, &none), DL_ERR_USAGE);
+    assert_non_null(strstr(dl_error_last()->message, "was of step 0 and is now of step 10"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_new_directory, set_up, tear_down),
@@ -208,6 +221,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(only_a_run_that_says_so_is_done, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_not_a_run_stays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_file_in_the_way, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(saved_by_another_meanwhile, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

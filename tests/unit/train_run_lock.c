@@ -34,16 +34,13 @@ static void killed_holder(void **state) {
     dl_run_lock *lock = NULL;
     char wanted[200], host[100] = "";
     int status = 0;
-    assert_ok(dl_run_lock_check(*state)); /* no lock file yet */
     const pid_t child = start_holder(*state);
     (void)gethostname(host, sizeof host - 1);
     (void)snprintf(wanted, sizeof wanted, "(process %ld on host %s)", (long)child, host);
     assert_error(dl_run_lock_take(*state, &lock), DL_ERR_USAGE, wanted);
     assert_null(lock);
-    assert_error(dl_run_lock_check(*state), DL_ERR_USAGE, wanted);
     assert_int_equal(kill(child, SIGKILL), 0);
     assert_int_equal(waitpid(child, &status, 0), child);
-    assert_ok(dl_run_lock_check(*state));
     assert_ok(dl_run_lock_take(*state, &lock));
     dl_run_lock_release(&lock);
     assert_null(lock);
@@ -61,7 +58,28 @@ static void run_directory(void **state) {
     assert_int_equal(info.st_mode & 0777, 0750);
     assert_error(dl_run_dir_create(*state, "", false, &second), DL_ERR_USAGE, "another run is going on");
     dl_run_dir_close(&run);
-    assert_ok(dl_run_lock_check(*state));
+}
+
+/* Who opened the lock file of a directory that was moved away meanwhile has locked another run. */
+static void moved_away(void **state) {
+    char earlier[100];
+    dl_run_lock *held = NULL;
+    dl_run_dir *run = NULL, *second = NULL;
+    assert_ok(dl_run_dir_create(*state, "", false, &run));
+    dl_run_dir_close(&run);
+    (void)snprintf(earlier, sizeof earlier, "%s.1", (const char *)*state);
+    assert_ok(dl_run_lock_take(*state, &held)); /* as another job that is about to move it */
+    assert_error(dl_run_dir_create(*state, "", false, &second), DL_ERR_USAGE, "another run is going on");
+    assert_int_not_equal(access(earlier, F_OK), 0);
+    dl_run_lock_release(&held);
+    assert_ok(dl_run_dir_create(*state, "", false, &run));
+    assert_int_equal(access(earlier, F_OK), 0);
+    assert_error(dl_run_lock_take(*state, &held), DL_ERR_USAGE, "another run is going on");
+    assert_ok(dl_run_lock_take(earlier, &held)); /* which nobody has any more */
+    dl_run_lock_release(&held);
+    dl_run_dir_close(&run);
+    char *const folder = earlier;
+    assert_int_equal(remove_folder((void **)&folder), 0);
 }
 
 /* A link in the place of the lock file is not followed. */
@@ -77,6 +95,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(killed_holder),
         TEST(run_directory),
+        TEST(moved_away),
         TEST(link_in_the_way),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,110 @@
+#include "base/worker.h"
+
+#include "base/mem.h"
+#include "base/thread.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+
+struct dl_worker {
+    pthread_t thread;
+    pthread_mutex_t lock; /* of the next three */
+    pthread_cond_t changed;
+    void (*work)(void *); /* NULL: nothing is under way */
+    void *context;
+    bool ends;
+    dl_thread_pace pace;
+};
+
+static void *work_on(void *context) {
+    dl_worker *worker = context;
+    dl_thread_give_way(&worker->pace);
+    (void)pthread_mutex_lock(&worker->lock);
+    while (true) {
+        while (worker->work == NULL && !worker->ends) {
+            (void)pthread_cond_wait(&worker->changed, &worker->lock);
+        }
+        if (worker->work == NULL) {
+            break;
+        }
+        (void)pthread_mutex_unlock(&worker->lock);
+        worker->work(worker->context);
+        (void)pthread_mutex_lock(&worker->lock);
+        worker->work = NULL;
+        (void)pthread_cond_broadcast(&worker->changed);
+    }
+    (void)pthread_mutex_unlock(&worker->lock);
+    return NULL;
+}
+
+/* Signals are the main thread's. */
+static int start(dl_worker *worker) {
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int failed = pthread_create(&worker->thread, NULL, work_on, worker);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed;
+}
+
+static void release(dl_worker **worker) {
+    (void)pthread_cond_destroy(&(*worker)->changed);
+    (void)pthread_mutex_destroy(&(*worker)->lock);
+    dl_free(worker);
+}
+
+dl_status dl_worker_create(dl_worker **out) {
+    dl_worker *worker = NULL;
+    DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *worker, &worker));
+    (void)pthread_mutex_init(&worker->lock, NULL);
+    (void)pthread_cond_init(&worker->changed, NULL);
+    const int failed = start(worker);
+    if (failed != 0) {
+        release(&worker);
+        return dl_error_raise(DL_ERR_MEMORY, __FILE__, __LINE__, __func__, "cannot start a thread: %s",
+                              strerror(failed));
+    }
+    *out = worker;
+    return DL_OK;
+}
+
+void dl_worker_give(dl_worker *worker, void (*work)(void *context), void *context) {
+    atomic_store(&worker->pace.hurry, 0);
+    atomic_store(&worker->pace.rested, 0);
+    (void)pthread_mutex_lock(&worker->lock);
+    worker->work = work;
+    worker->context = context;
+    (void)pthread_cond_broadcast(&worker->changed);
+    (void)pthread_mutex_unlock(&worker->lock);
+}
+
+void dl_worker_hurry(dl_worker *worker) {
+    dl_thread_hurry(&worker->pace);
+}
+
+void dl_worker_wait(dl_worker *worker) {
+    (void)pthread_mutex_lock(&worker->lock);
+    while (worker->work != NULL) {
+        (void)pthread_cond_wait(&worker->changed, &worker->lock);
+    }
+    (void)pthread_mutex_unlock(&worker->lock);
+}
+
+double dl_worker_rested(const dl_worker *worker) {
+    return atomic_load(&worker->pace.rested);
+}
+
+void dl_worker_destroy(dl_worker **worker) {
+    if (*worker == NULL) {
+        return;
+    }
+    dl_worker_hurry(*worker);
+    dl_worker_wait(*worker);
+    (void)pthread_mutex_lock(&(*worker)->lock);
+    (*worker)->ends = true;
+    (void)pthread_cond_broadcast(&(*worker)->changed);
+    (void)pthread_mutex_unlock(&(*worker)->lock);
+    (void)pthread_join((*worker)->thread, NULL);
+    release(worker);
+}
