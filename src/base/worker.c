@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "base/worker.h"
 
 #include "base/mem.h"
