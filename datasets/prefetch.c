@@ -4,10 +4,9 @@
 #include "datasets/prefetch.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/thread.h"
 
 #include <pthread.h>
-#include <signal.h>
-#include <string.h>
 
 /* A queue of buffer numbers; it never holds more than there are buffers. */
 typedef struct queue {
@@ -132,16 +131,6 @@ static void place_buffers(dl_prefetch *prefetch) {
     }
 }
 
-/* Signals are for the thread that asks for them. */
-static int start_thread(dl_prefetch *prefetch) {
-    sigset_t all, before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int failure = pthread_create(&prefetch->thread, NULL, run_thread, prefetch);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return failure;
-}
-
 static dl_status start(dl_prefetch *prefetch) {
     const dl_batch_source *source = &prefetch->source;
     const size_t n = (size_t)source->n_buffers;
@@ -154,8 +143,7 @@ static dl_status start(dl_prefetch *prefetch) {
     DL_RETURN_IF_ERROR(dl_alloc(n, sizeof(int), &prefetch->empty.item));
     DL_RETURN_IF_ERROR(dl_pages_alloc(prefetch->slab_bytes, &prefetch->slab));
     place_buffers(prefetch);
-    const int failure = start_thread(prefetch);
-    DL_RETURN_ERROR_IF(failure != 0, DL_ERR_MEMORY, "cannot start a thread: %s", strerror(failure));
+    DL_RETURN_IF_ERROR(dl_thread_start(&prefetch->thread, run_thread, prefetch));
     prefetch->started = true;
     return DL_OK;
 }

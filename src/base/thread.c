@@ -6,8 +6,10 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <sched.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -34,6 +36,16 @@ typedef struct attributes {
     uint32_t priority;
     uint64_t runtime, deadline, period;
 } attributes;
+
+dl_status dl_thread_start(pthread_t *thread, void *(*work)(void *context), void *context) {
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    const int failed = pthread_create(thread, NULL, work, context);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    DL_RETURN_ERROR_IF(failed != 0, DL_ERR_MEMORY, "cannot start a thread: %s", strerror(failed));
+    return DL_OK;
+}
 
 /* Until the time is over, or somebody hurries the thread, or a little less. */
 static void doze(dl_thread_pace *pace, double seconds) {

@@ -2,7 +2,14 @@
 #ifndef DLTRAIN_BASE_THREAD_H
 #define DLTRAIN_BASE_THREAD_H
 
+#include "base/status.h"
+
+#include <pthread.h>
 #include <stdatomic.h>
+
+/* Starts a thread with all signals blocked: they are the main thread's. DL_ERR_MEMORY when the system has
+ * none to give. */
+DL_NODISCARD dl_status dl_thread_start(pthread_t *thread, void *(*work)(void *context), void *context);
 
 /* How a thread that gives way is getting on; shared with those who wait for it. */
 typedef struct dl_thread_pace {

@@ -1,12 +1,9 @@
-#define _GNU_SOURCE
 #include "base/worker.h"
 
 #include "base/mem.h"
 #include "base/thread.h"
 
 #include <pthread.h>
-#include <signal.h>
-#include <string.h>
 
 struct dl_worker {
     pthread_t thread;
@@ -39,16 +36,6 @@ static void *work_on(void *context) {
     return NULL;
 }
 
-/* Signals are the main thread's. */
-static int start(dl_worker *worker) {
-    sigset_t all, before;
-    (void)sigfillset(&all);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int failed = pthread_create(&worker->thread, NULL, work_on, worker);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return failed;
-}
-
 static void release(dl_worker **worker) {
     (void)pthread_cond_destroy(&(*worker)->changed);
     (void)pthread_mutex_destroy(&(*worker)->lock);
@@ -60,11 +47,10 @@ dl_status dl_worker_create(dl_worker **out) {
     DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *worker, &worker));
     (void)pthread_mutex_init(&worker->lock, NULL);
     (void)pthread_cond_init(&worker->changed, NULL);
-    const int failed = start(worker);
-    if (failed != 0) {
+    const dl_status status = dl_thread_start(&worker->thread, work_on, worker);
+    if (status != DL_OK) {
         release(&worker);
-        return dl_error_raise(DL_ERR_MEMORY, __FILE__, __LINE__, __func__, "cannot start a thread: %s",
-                              strerror(failed));
+        return status;
     }
     *out = worker;
     return DL_OK;

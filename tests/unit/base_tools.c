@@ -244,11 +244,10 @@ static void rests_spread_the_work(void **state) {
 static void *work_until_hurried(void *context) {
     working *work = context;
     dl_thread_give_way(&work->pace);
-    const double start = dl_clock_seconds(), on_a_core = dl_clock_on_core();
+    const double on_a_core = dl_clock_on_core();
     while (dl_clock_on_core() < on_a_core + 20e-3) { /* then it rests for most of a second */
     }
     dl_thread_rest();
-    work->seconds = dl_clock_seconds() - start;
     work->on_a_core = dl_clock_on_core() - on_a_core;
     return NULL;
 }
