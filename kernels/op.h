@@ -191,7 +191,8 @@ typedef struct dl_op_attr {
     } u;
 } dl_op_attr;
 
-/* Workspaces begin at multiples of so many bytes: cublasLtMatmul's documentation wants it. */
+/* Workspaces, and what lies in those of devices, begin at multiples of so many bytes: cublasLtMatmul's
+ * documentation wants it. */
 enum { DL_WORKSPACE_ALIGN = 256 };
 
 /* One operation to prepare: kind, attributes, tensors slot by slot, the algorithm wished for. */

@@ -16,7 +16,6 @@
 /* What the fastest engines want at the batch sizes that fit a GPU: 147 MiB for ResNet-50, 784 MiB for VGG16
  * at 32 images a GPU (tests/gpu/plans.py). */
 static const size_t workspace_limit = (size_t)1 << 30;
-enum { STAGING_ALIGN = 256 };
 
 /* --- candidates --- */
 
@@ -171,7 +170,7 @@ static size_t staging_bytes_of(const conv2d_op *op) {
             const dl_shape *shape = &op->base.desc.slot[2].shape;
             const size_t n_bytes =
                 (size_t)dl_shape_elements(shape) * dl_dtype_bytes(op->base.desc.slot[0].dtype);
-            return dl_round_up(n_bytes, STAGING_ALIGN);
+            return dl_round_up(n_bytes, DL_WORKSPACE_ALIGN);
         }
     }
     return 0;

@@ -10,8 +10,6 @@
 
 #include <string.h>
 
-enum { STAGING_ALIGN = 256 };
-
 typedef struct dense_op {
     dl_op base;
     dl_matmul *matmul;
@@ -108,7 +106,7 @@ static size_t staging_bytes_of(const dense_op *op) {
     if (!op->bias_fused || is_sum(op) || dtype == DL_F32) {
         return 0;
     }
-    return dl_round_up((size_t)op->sizes.outputs * dl_dtype_bytes(dtype), STAGING_ALIGN);
+    return dl_round_up((size_t)op->sizes.outputs * dl_dtype_bytes(dtype), DL_WORKSPACE_ALIGN);
 }
 
 static size_t workspace_of(const dense_op *op) {

@@ -14,7 +14,6 @@
 enum { Z, W, H0, C0, Y, HN, CN, GATES, CELLS };
 enum { BACK_GATES, BACK_CELLS, BACK_W, BACK_C0, BACK_DY, BACK_DZ };
 enum { SUM_Y, SUM_H0, SUM_DZ, SUM_DW };
-enum { ALIGN = 256 };
 
 typedef struct lstm_op {
     dl_op base;
@@ -140,8 +139,8 @@ static void lay_out(lstm_op *op) {
     const bool forward = op->base.desc.kind == DL_OP_LSTM_FORWARD,
                backward = op->base.desc.kind == DL_OP_LSTM_BACKWARD_DATA;
     const int64_t units = s->n * s->h, sums = forward ? 4 * units : backward ? units : units * s->t;
-    op->sums_bytes = dl_round_up((size_t)sums * sizeof(float), ALIGN);
-    op->cells_bytes = backward ? dl_round_up((size_t)units * sizeof(float), ALIGN) : 0;
+    op->sums_bytes = dl_round_up((size_t)sums * sizeof(float), DL_WORKSPACE_ALIGN);
+    op->cells_bytes = backward ? dl_round_up((size_t)units * sizeof(float), DL_WORKSPACE_ALIGN) : 0;
     size_t products = dl_matmul_workspace(op->matmul);
     if (op->initial != NULL && dl_matmul_workspace(op->initial) > products) {
         products = dl_matmul_workspace(op->initial);

@@ -5,8 +5,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { ALIGN = 256 };
-
 /* A shape that was asked for, and which of the algorithms tried so far run. */
 typedef struct dl_rnn_known {
     struct dl_rnn_known *next;
@@ -31,7 +29,7 @@ static size_t lay_out(const dl_rnn *rnn, size_t at[N_PARTS]) {
     size_t end = 0;
     for (int i = 0; i < N_PARTS; i++) {
         at[i] = end;
-        end += dl_round_up(n_bytes[i], ALIGN);
+        end += dl_round_up(n_bytes[i], DL_WORKSPACE_ALIGN);
     }
     return end;
 }

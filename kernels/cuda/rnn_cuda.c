@@ -14,7 +14,7 @@
 enum { X, W_IH, W_HH, B, H0, C0, Y, HN, CN, RESERVE, N_FORWARD };
 enum { BACK_X, BACK_W_IH, BACK_W_HH, BACK_H0, BACK_C0, BACK_Y, BACK_DY, BACK_RESERVE };
 enum { DX = BACK_RESERVE + 1, DW_IH, DW_HH, DB, N_BACKWARD };
-enum { ALIGN = 256, MAX_STATES = 4 };
+enum { MAX_STATES = 4 };
 
 typedef struct rnn_op {
     dl_op base;
@@ -133,7 +133,7 @@ static const dl_op_functions backward_functions = {.run = run_backward, .destroy
 
 static void take(rnn_op *op, size_t n_bytes, size_t *offset) {
     *offset = op->base.workspace_bytes;
-    op->base.workspace_bytes += dl_round_up(n_bytes, ALIGN);
+    op->base.workspace_bytes += dl_round_up(n_bytes, DL_WORKSPACE_ALIGN);
 }
 
 /* Room for state i, that of a slot, in the layer's type. */
@@ -214,7 +214,7 @@ static dl_status fill(dl_device *device, const dl_op_desc *desc, const dl_op *be
     op->base.batch_invariant = false;
     op->base.rounds_sums = !forward && shape.dtype != DL_F32; /* a weight space has one type */
     DL_RETURN_IF_ERROR(dl_rnn_create(device, &shape, &op->rnn));
-    op->weights_in_reserve = dl_round_up(op->rnn.reserve_bytes, ALIGN);
+    op->weights_in_reserve = dl_round_up(op->rnn.reserve_bytes, DL_WORKSPACE_ALIGN);
     if (shape.training) {
         DL_RETURN_IF_ERROR(dl_cuda_layout_of(DL_CUDA_RESERVE, op->weights_in_reserve + op->rnn.weights_bytes,
                                              &op->base.layout[reserve]));
