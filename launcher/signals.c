@@ -27,16 +27,15 @@ static void on_signal(int number) {
         return;
     }
     counted_at = now;
-    const bool is_first = pending == 0;
-    if (is_first) {
+    if (pending == 0) {
         pending = number;
-    }
-    if (is_first && (stops == 0 || now - stops_since < SPREAD_SECONDS)) {
-        return;
+        if (stops == 0 || now - stops_since < SPREAD_SECONDS) {
+            return;
+        }
     }
     if (!atomic_load(&insists)) {
         atomic_store(&insists, true);
-    } else if (!is_first && (number == SIGINT || number == SIGTERM)) {
+    } else if (number == SIGINT || number == SIGTERM) {
         _exit(128 + number);
     }
 }

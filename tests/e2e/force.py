@@ -17,7 +17,8 @@ RUN = ['net.yaml', 'run.dir=run']
 # what is given, what is said of it
 CHANGES = (
     (['train.optimizer=sgd'], "another train.optimizer: 'adam', here it is 'sgd'. --force train.optimizer goes"),
-    (['train.schedule=cosine'], "another train.schedule: 'constant', here it is 'cosine'. --force"),
+    (['train.schedule=cosine', 'train.max_steps=20'],
+     "another train.schedule: 'constant', here it is 'cosine'. --force train.schedule goes"),
     (['seed=2', 'data.valid=0.1'], "another seed: '1', here it is '2', another data.valid: '0', here it is '0.1'. "
      '--force seed --force data.valid goes'),
     (['seed=2', 'data.valid=0.1', '--force', 'seed'], "begun with another data.valid: '0', here it is '0.1'. --force"),

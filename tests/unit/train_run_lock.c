@@ -51,6 +51,7 @@ static void killed_holder(void **state) {
 /* A run directory is locked and private, also one that was there. */
 static void run_directory(void **state) {
     dl_run_dir *run = NULL, *second = NULL;
+    dl_run_lock *lock = NULL;
     struct stat info;
     assert_int_equal(chmod(*state, 0777), 0);
     assert_ok(dl_run_dir_create(*state, "", false, &run));
@@ -58,6 +59,8 @@ static void run_directory(void **state) {
     assert_int_equal(info.st_mode & 0777, 0750);
     assert_error(dl_run_dir_create(*state, "", false, &second), DL_ERR_USAGE, "another run is going on");
     dl_run_dir_close(&run);
+    assert_ok(dl_run_lock_take(*state, &lock)); /* which nobody has any more */
+    dl_run_lock_release(&lock);
 }
 
 /* Who opened the lock file of a directory that was moved away meanwhile has locked another run. */
