@@ -28,9 +28,21 @@ static void take_parent(const char *path, char out[PATH_MAX]) {
     }
 }
 
+/* The run that a folder of checkpoints belongs to: by its name, or where it is ("." in it; a link to it is
+ * the run's). */
+static void find_run(dl_ckpt_paths *out) {
+    char above[PATH_MAX], real[PATH_MAX];
+    take_parent(out->folder, above);
+    if (!is_run(above) && realpath(out->folder, real) != NULL) {
+        take_parent(real, above);
+    }
+    if (is_run(above)) {
+        (void)snprintf(out->run, sizeof out->run, "%s", above);
+    }
+}
+
 /* Sets folder and kind. */
 static dl_status classify(const char *path, dl_ckpt_paths *out) {
-    char above[PATH_MAX];
     size_t n = strlen(path);
     while (n > 1 && path[n - 1] == '/') {
         n--;
@@ -45,10 +57,7 @@ static dl_status classify(const char *path, dl_ckpt_paths *out) {
         (void)snprintf(out->run, sizeof out->run, "%s", out->folder);
         return dl_path_join(out->folder, sizeof out->folder, out->run, "checkpoints");
     }
-    take_parent(out->folder, above);
-    if (is_run(above)) {
-        (void)snprintf(out->run, sizeof out->run, "%s", above);
-    }
+    find_run(out);
     return DL_OK;
 }
 

@@ -2,6 +2,7 @@
 #include "launcher/ckpt_paths.h"
 #include "launcher/command.h"
 
+#include <limits.h>
 #include <stdio.h>
 
 static dl_status verify(const char *path) {
@@ -12,9 +13,20 @@ static dl_status verify(const char *path) {
     return status;
 }
 
-/* Prints, or appends to the list, what one checkpoint is; *n_damaged grows by one when it is damaged. */
-static dl_status report(const char *path, json_t *list, int *n_damaged) {
+/* A job that is going on deletes its older ones: manifest first. */
+static bool was_deleted(const char *path) {
+    char manifest[PATH_MAX];
+    return dl_path_join(manifest, sizeof manifest, path, "manifest.json") == DL_OK &&
+           !dl_file_exists(manifest);
+}
+
+/* Prints, or appends to the list, what one checkpoint is, unless it was `listed` and is gone; *n_damaged
+ * grows by one when it is damaged. */
+static dl_status report(const char *path, bool listed, json_t *list, int *n_damaged) {
     const dl_status status = verify(path);
+    if (status != DL_OK && listed && was_deleted(path)) {
+        return DL_OK;
+    }
     const char *damage = status == DL_ERR_CORRUPT ? dl_error_last()->message : NULL;
     if (status != DL_OK && damage == NULL) {
         return status;
@@ -38,7 +50,7 @@ static dl_status verify_all(const dl_arguments *arguments, const dl_ckpt_paths *
         char path[PATH_MAX];
         status = dl_ckpt_paths_at(paths, i, path);
         if (status == DL_OK) {
-            status = report(path, list, &n_damaged);
+            status = report(path, !paths->single, list, &n_damaged);
         }
     }
     if (status == DL_OK && list != NULL) {

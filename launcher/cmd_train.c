@@ -34,6 +34,7 @@ static dl_status make_saver(dl_job *j) {
                                       .config_digest = digest,
                                       .console = j->console,
                                       .injections = j->injections.n > 0 ? &j->injections : NULL,
+                                      .metrics = dl_run_dir_metrics_fd(j->run),
                                       .stop = dl_signals_insist()};
     DL_RETURN_IF_ERROR(dl_saver_create(&options, &j->saver));
     if (j->resume.found && !j->resume.elsewhere) {
@@ -75,7 +76,8 @@ static dl_status train(dl_job *j, bool profile, dl_status *stopped) {
     if (result.stop != 0) {
         *stopped = result.saved ? DL_STOPPED : DL_INTERRUPTED;
     }
-    return dl_comm_agree(j->runtime->world, dl_job_tell_end(j, &result), NULL);
+    const dl_status told = dl_comm_agree(j->runtime->world, dl_job_tell_end(j, &result), NULL);
+    return told == DL_OK ? DL_OK : dl_job_tell_failure(j, told, result.step);
 }
 
 static dl_status run_job(dl_job *j, const dl_arguments *arguments, dl_status *stopped) {

@@ -31,7 +31,8 @@ static dl_status open_outputs_here(dl_job *j) {
     }
     char path[4096];
     DL_RETURN_IF_ERROR(dl_run_dir_file(j->run, "metrics.jsonl", path, sizeof path));
-    return dl_metrics_create(dl_run_dir_metrics_fd(j->run), path, j->metric_names, j->n_metrics, &j->metrics);
+    return dl_metrics_create(dl_run_dir_metrics_fd(j->run), path, j->metric_names, j->n_metrics,
+                             config->checkpoint.on_error == 0, &j->metrics);
 }
 
 dl_status dl_job_open_outputs(dl_job *j) {

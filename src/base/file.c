@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -84,6 +85,32 @@ dl_status dl_file_replace(const char *path, const void *bytes, size_t n_bytes) {
     return status;
 }
 
+dl_status dl_sync_entry(const char *path) {
+    char copy[PATH_MAX];
+    (void)snprintf(copy, sizeof copy, "%s", path);
+    const char *folder = dirname(copy);
+    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DL_RETURN_ERROR_IF(fd < 0, DL_ERR_IO, "cannot open folder %s: %s", folder, strerror(errno));
+    int failed = fsync(fd);
+    while (failed != 0 && errno == EINTR) {
+        failed = fsync(fd);
+    }
+    const int why = errno;
+    (void)close(fd);
+    /* Some network file systems cannot sync a folder and say EINVAL. */
+    DL_RETURN_ERROR_IF(failed != 0 && why != EINVAL, DL_ERR_IO, "cannot write folder %s to disk: %s", folder,
+                       strerror(why));
+    return DL_OK;
+}
+
+/* Its parent exists; others may be making it, too. */
+static dl_status make_one(const char *path) {
+    const int failed = mkdir(path, 0750) != 0 ? errno : 0;
+    DL_RETURN_ERROR_IF(failed != 0 && failed != EEXIST, DL_ERR_IO, "cannot create folder %s: %s", path,
+                       strerror(failed));
+    return failed == 0 ? dl_sync_entry(path) : DL_OK;
+}
+
 dl_status dl_make_folders(const char *path) {
     char partial[PATH_MAX];
     const size_t n = strlen(path);
@@ -95,8 +122,7 @@ dl_status dl_make_folders(const char *path) {
             continue;
         }
         partial[i] = '\0';
-        DL_RETURN_ERROR_IF(mkdir(partial, 0750) != 0 && errno != EEXIST, DL_ERR_IO,
-                           "cannot create folder %s: %s", partial, strerror(errno));
+        DL_RETURN_IF_ERROR(make_one(partial));
         partial[i] = path[i];
     }
     struct stat info;

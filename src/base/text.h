@@ -46,7 +46,10 @@ DL_NODISCARD dl_status dl_write_all(int fd, const char *path, const void *bytes,
 /* Replaces a file whole or not at all: a temporary file in the same folder, fsync, rename. */
 DL_NODISCARD dl_status dl_file_replace(const char *path, const void *bytes, size_t n_bytes);
 
-/* Creates a folder and its parents (mode 0750). An existing one is fine. */
+/* Brings the entry of `path` in its folder to disk: after a rename, or when the file is new. */
+DL_NODISCARD dl_status dl_sync_entry(const char *path);
+
+/* Creates a folder and its parents (mode 0750), on disk too. An existing one is fine. */
 DL_NODISCARD dl_status dl_make_folders(const char *path);
 
 bool dl_file_exists(const char *path);

@@ -4,6 +4,8 @@
 #define _GNU_SOURCE
 #include "io/h5_writer.h"
 
+#include "base/text.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -182,26 +184,12 @@ dl_status dl_h5_writer_finish(dl_h5_writer *writer) {
     return DL_OK;
 }
 
-static dl_status sync_folder_of(const char *path) {
-    char copy[PATH_MAX];
-    (void)snprintf(copy, sizeof copy, "%s", path);
-    const char *folder = dirname(copy);
-    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DL_RETURN_ERROR_IF(fd < 0, DL_ERR_IO, "cannot open folder %s: %s", folder, strerror(errno));
-    /* Some network file systems cannot sync a folder and say EINVAL. */
-    const bool failed = fsync(fd) != 0 && errno != EINVAL;
-    const int why = errno;
-    (void)close(fd);
-    DL_RETURN_ERROR_IF(failed, DL_ERR_IO, "cannot write folder %s to disk: %s", folder, strerror(why));
-    return DL_OK;
-}
-
 dl_status dl_h5_writer_commit(dl_h5_writer *writer) {
     DL_RETURN_IF_ERROR(dl_h5_writer_finish(writer));
     DL_RETURN_ERROR_IF(rename(writer->temporary, writer->path) != 0, DL_ERR_IO, "cannot rename %s to %s: %s",
                        writer->temporary, writer->path, strerror(errno));
     writer->committed = true;
-    return sync_folder_of(writer->path);
+    return dl_sync_entry(writer->path);
 }
 
 void dl_h5_writer_destroy(dl_h5_writer **writer) {

@@ -3,13 +3,16 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/mem.h"
 
+#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { FORMAT_VERSION = 1, LINE_BYTES = 4096, KEY_BYTES = 64 };
+enum { FORMAT_VERSION = 1, LINE_BYTES = 4096, KEY_BYTES = 64, MOST_KEPT_BYTES = 1 << 26 };
 
 struct dl_metrics {
     int fd;
@@ -17,9 +20,29 @@ struct dl_metrics {
     const char *const *names;
     int n_names;
     dl_text line;
+    bool patient;
+    dl_text kept;  /* what could not be written yet: whole lines, but for the first */
+    size_t n_gone; /* bytes of it that are in the file */
+    bool told;
 };
 
-dl_status dl_metrics_create(int fd, const char *path, const char *const *names, int n_metrics,
+/* All that is kept, or as much of it as there is room for: a line may be cut, and goes on where it was. */
+static dl_status write_kept(dl_metrics *metrics) {
+    dl_text *kept = &metrics->kept;
+    while (metrics->n_gone < kept->size) {
+        const ssize_t n = write(metrics->fd, kept->data + metrics->n_gone, kept->size - metrics->n_gone);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        DL_RETURN_ERROR_IF(n <= 0, DL_ERR_IO, "cannot write %s: %s", metrics->path,
+                           strerror(n < 0 ? errno : EIO));
+        metrics->n_gone += (size_t)n;
+    }
+    kept->size = metrics->n_gone = 0;
+    return DL_OK;
+}
+
+dl_status dl_metrics_create(int fd, const char *path, const char *const *names, int n_metrics, bool patient,
                             dl_metrics **out) {
     *out = NULL;
     DL_RETURN_ERROR_IF(n_metrics < 0 || n_metrics > DL_MAX_METRICS, DL_ERR_INTERNAL,
@@ -27,12 +50,17 @@ dl_status dl_metrics_create(int fd, const char *path, const char *const *names, 
     DL_RETURN_ERROR_IF(strlen(path) >= PATH_MAX, DL_ERR_USAGE, "the path %.60s... is too long", path);
     dl_metrics *metrics = NULL;
     DL_RETURN_IF_ERROR(dl_alloc(1, sizeof *metrics, &metrics));
-    const dl_status status = dl_grow(&metrics->line.data, &metrics->line.capacity, LINE_BYTES, 1);
+    dl_status status = dl_grow(&metrics->line.data, &metrics->line.capacity, LINE_BYTES, 1);
+    if (status == DL_OK) {
+        status = dl_grow(&metrics->kept.data, &metrics->kept.capacity, LINE_BYTES, 1);
+    }
     if (status != DL_OK) {
+        dl_text_free(&metrics->line);
         dl_free(&metrics);
         return status;
     }
     metrics->fd = fd;
+    metrics->patient = patient;
     (void)snprintf(metrics->path, sizeof metrics->path, "%s", path);
     metrics->names = names;
     metrics->n_names = n_metrics;
@@ -42,7 +70,9 @@ dl_status dl_metrics_create(int fd, const char *path, const char *const *names, 
 
 void dl_metrics_destroy(dl_metrics **metrics) {
     if (*metrics != NULL) {
+        (void)write_kept(*metrics); /* of a run that was stopped; it was told */
         dl_text_free(&(*metrics)->line);
+        dl_text_free(&(*metrics)->kept);
         dl_free(metrics);
     }
 }
@@ -55,10 +85,22 @@ static dl_json begin(dl_metrics *metrics, const char *kind) {
     return json;
 }
 
+static dl_status be_patient(dl_metrics *metrics) {
+    if (metrics->kept.size - metrics->n_gone > MOST_KEPT_BYTES) {
+        return DL_ERR_IO;
+    }
+    if (!metrics->told) {
+        DL_WARN("%s; lines are kept in memory until there is room", dl_error_last()->message);
+    }
+    metrics->told = true;
+    return DL_OK;
+}
+
 static dl_status end(dl_metrics *metrics, dl_json *json) {
     DL_RETURN_IF_ERROR(dl_json_end(json));
-    DL_RETURN_IF_ERROR(dl_write_all(metrics->fd, metrics->path, metrics->line.data, metrics->line.size));
-    return DL_OK;
+    DL_RETURN_IF_ERROR(dl_text_append_bytes(&metrics->kept, metrics->line.data, metrics->line.size));
+    const dl_status status = write_kept(metrics);
+    return status == DL_ERR_IO && metrics->patient ? be_patient(metrics) : status;
 }
 
 /* "PREFIXloss", "PREFIXaccuracy", ...: what was measured is written so that it reads back exactly. */
@@ -155,6 +197,7 @@ dl_status dl_metrics_epoch(dl_metrics *metrics, const dl_epoch_report *report) {
 }
 
 dl_status dl_metrics_end(dl_metrics *metrics, const dl_end_report *report) {
+    metrics->patient = false;
     dl_json json = begin(metrics, "end");
     put_position(&json, report->epoch, report->step, report->samples);
     put_score(metrics, &json, "test_", &report->test);

@@ -75,9 +75,10 @@ typedef struct dl_end_report {
 typedef struct dl_metrics dl_metrics;
 
 /* Writes to `fd` (borrowed, as `names` and the strings in it); `path` is for messages and copied.
- * names[n_metrics]: "accuracy", ... */
+ * names[n_metrics]: "accuracy", ... patient: lines that cannot be written (a full disk) are told of once and
+ * kept, and written before later ones; the last line, "end", is an error when it cannot be written. */
 DL_NODISCARD dl_status dl_metrics_create(int fd, const char *path, const char *const *names, int n_metrics,
-                                         dl_metrics **out);
+                                         bool patient, dl_metrics **out);
 void dl_metrics_destroy(dl_metrics **metrics); /* NULL-safe */
 
 DL_NODISCARD dl_status dl_metrics_start(dl_metrics *metrics, const dl_start_report *report);

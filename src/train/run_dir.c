@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "train/resume.h"
+#include "train/run_leftovers.h"
 #include "train/run_lock.h"
 
 #include <dirent.h>
@@ -94,7 +95,7 @@ static dl_status move_away(dl_run_dir *run) {
     for (int i = 1; i < MAX_EARLIER_RUNS; i++) {
         (void)snprintf(run->moved_to, sizeof run->moved_to, "%s.%d", run->path, i);
         if (rename_to_new(run->path, run->moved_to) == 0) {
-            return DL_OK;
+            return dl_sync_entry(run->path);
         }
         DL_RETURN_ERROR_IF(errno != EEXIST && errno != ENOTEMPTY, DL_ERR_IO,
                            "cannot move the earlier run %s to %s: %s", run->path, run->moved_to,
@@ -177,6 +178,7 @@ static dl_status fill(dl_run_dir *run, const char *config_text, bool audit) {
     DL_RETURN_IF_ERROR(make_room(run));
     DL_RETURN_IF_ERROR(dl_run_lock_take(run->path, &run->lock));
     dl_run_lock_release(&run->earlier);
+    dl_run_leftovers_remove(run->path);
     /* First of all what tells that this is a run, so that an early end leaves nothing to clean up by hand. */
     DL_RETURN_IF_ERROR(dl_run_dir_status(run, DL_RUN_RUNNING, 0, 0, ""));
     DL_RETURN_IF_ERROR(open_file(run, "log.txt", path, &run->log));
@@ -233,6 +235,7 @@ dl_status dl_run_dir_open(const char *path, dl_run_dir **out) {
 
 static dl_status go_on(dl_run_dir *run, const char *config_text, bool audit, int64_t step, bool epoch_over) {
     char path[PATH_MAX];
+    dl_run_leftovers_remove(run->path);
     DL_RETURN_IF_ERROR(cut_files(run, step, epoch_over));
     DL_RETURN_IF_ERROR(open_file(run, "log.txt", path, &run->log));
     DL_RETURN_IF_ERROR(dl_run_dir_status(run, DL_RUN_RUNNING, 0, step, ""));
@@ -303,6 +306,16 @@ dl_status dl_run_dir_file(const dl_run_dir *run, const char *name, char *out, si
     return DL_OK;
 }
 
+/* On a full disk there is no room for a new file, but in the one that is there. `status`: why there is none.
+ */
+static dl_status overwrite(const char *path, const dl_text *line, dl_status status) {
+    const int fd = open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+    const bool done = fd >= 0 && pwrite(fd, line->data, line->size, 0) == (ssize_t)line->size &&
+                      ftruncate(fd, (off_t)line->size) == 0 && fsync(fd) == 0;
+    close_file(fd);
+    return done ? DL_OK : status;
+}
+
 dl_status dl_run_dir_status(dl_run_dir *run, dl_run_state state, int exit_code, int64_t step,
                             const char *message) {
     static const char *const states[DL_N_RUN_STATES] = {"running", "done", "stopped", "failed"};
@@ -317,8 +330,8 @@ dl_status dl_run_dir_status(dl_run_dir *run, dl_run_state state, int exit_code, 
         dl_json_string(&json, "inject", run->inject.data);
     }
     DL_RETURN_IF_ERROR(dl_json_end(&json));
-    DL_RETURN_IF_ERROR(dl_file_replace(path, run->line.data, run->line.size));
-    return DL_OK;
+    const dl_status status = dl_file_replace(path, run->line.data, run->line.size);
+    return status == DL_ERR_IO ? overwrite(path, &run->line, status) : status;
 }
 
 dl_status dl_run_dir_set_inject(dl_run_dir *run, const char *what) {

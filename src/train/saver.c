@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 /* The word of a rank: the largest of all decides. */
 enum { WORD_IDLE, WORD_DONE, WORD_WORKING, WORD_FAILED, N_WORDS };
@@ -77,6 +78,9 @@ static void write_part(void *context) {
 /* Rank 0: the checkpoint is there when the manifest is; then older ones may go. */
 static void commit(void *context) {
     dl_saver *saver = context;
+    if (saver->options.metrics >= 0) {
+        (void)fdatasync(saver->options.metrics); /* its lines up to this step; one that failed was told */
+    }
     dl_status status =
         dl_checkpoint_commit(saver->checkpoints, &saver->about, (const char *const *)saver->parts);
     if (status != DL_OK) {

@@ -22,6 +22,7 @@ typedef struct dl_saver_options {
     const char *config_digest; /* copied */
     dl_console *console;       /* NULL on ranks other than 0 */
     dl_injections *injections; /* NULL: nothing is to fail on purpose */
+    int metrics;               /* rank 0: metrics.jsonl, which is brought to disk before a commit; -1: none */
     const atomic_bool *stop;   /* set: what is under way is given up; may be NULL, may differ between ranks */
 } dl_saver_options;
 

@@ -1,6 +1,7 @@
 #include "train/trainer_parts.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "train/evaluate.h"
 #include "train/weights.h"
 
@@ -39,6 +40,20 @@ static bool judge_epoch(dl_trainer *t, const dl_epoch_report *report) {
     return dl_best_take(&t->result->best, report->epoch, &report->train, &report->valid);
 }
 
+/* At an epoch's end a full disk may wait, as for checkpoints; at the end of training it may not. Collective.
+ */
+static dl_status keep_weights(dl_trainer *t, int64_t step, bool best) {
+    int failed = -1;
+    const dl_status status = dl_comm_agree(t->session->world, write_weights(t, step, best), &failed);
+    if (status != DL_ERR_IO || t->session->config->checkpoint.on_error != 0) {
+        return status;
+    }
+    if (t->options->console != NULL) {
+        DL_WARN("%s; training goes on", dl_error_last()->message);
+    }
+    return DL_OK;
+}
+
 static dl_status end_epoch(dl_trainer *t, int64_t step) {
     const double now = dl_clock_seconds(), passed = now - t->epoch_began;
     dl_epoch_report report = {.epoch = dl_trainer_epoch_of(t, step),
@@ -55,9 +70,8 @@ static dl_status end_epoch(dl_trainer *t, int64_t step) {
     DL_RETURN_IF_ERROR(dl_evaluate(&evaluation, &t->valid));
     t->valid_step = step;
     report.valid = t->valid;
-    int failed = -1;
     const bool best = judge_epoch(t, &report);
-    DL_RETURN_IF_ERROR(dl_comm_agree(t->session->world, write_weights(t, step, best), &failed));
+    DL_RETURN_IF_ERROR(keep_weights(t, step, best));
     report.seconds = dl_clock_seconds() - t->began;
     dl_console_epoch(t->options->console, dl_trainer_epoch_of(t, t->session->total_steps), &report);
     if (t->options->metrics != NULL) {

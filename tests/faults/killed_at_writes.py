@@ -45,6 +45,9 @@ def check(name, folder, what):
         dltest.fail(f'{name}, killed {what}: {wrong}, status.json {state}\n{out[-800:]}')
     if out.strip().split('\n')[-1] != f'weights {dltest.weights_hash(f"runs/{name}")}':
         dltest.fail(f'{name}, killed {what}: the last line of output is not that of the weights\n{out[-800:]}')
+    left = [name for name in os.listdir(folder) if '.tmp' in name]
+    if left:
+        dltest.fail(f'{name}, killed {what}: {left} stay')
     if rehearse.unfinished(folder) or rehearse.damaged(folder):
         dltest.fail(f'{name}, killed {what}: {rehearse.unfinished(folder)} is left, or a checkpoint is damaged')
 

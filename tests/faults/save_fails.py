@@ -100,6 +100,21 @@ def check_not_finite():
         dltest.fail(f'infinite parameters: {rehearse.committed("runs/huge")}, {done.stderr}')
 
 
+def check_metrics():
+    """Lines of steps find no room: training goes on, its weights are there, missing lines are not hidden."""
+    words = ['net.yaml', 'run.dir=runs/lines', f'train.max_steps={STEPS}', 'checkpoint.every_steps=10']
+    code, out = rehearse.Job(2, words, LD_PRELOAD=PRELOAD, SIGNAL_AT='0:0:"kind":"step"').finish()
+    status = rehearse.status('runs/lines')
+    if code != 74 or out.count('lines are kept in memory') != 1 or (status['state'], status['exit']) != ('failed', 74):
+        dltest.fail(f'no room for lines: exit status {code}, {status}\n{out}')
+    if rehearse.committed('runs/lines')[-1] != STEPS:
+        dltest.fail(f'no room for lines: checkpoints {rehearse.committed("runs/lines")}')
+    train('runs/lines', None)
+    wrong = rehearse.difference('runs/lines', 'runs/whole')
+    if wrong and 'metrics' not in str(wrong):
+        dltest.fail(f'no room for lines, then with room: {wrong}')
+
+
 def check_diverged():
     """A gradient is NaN while an earlier step is being saved: that step is kept."""
     words = ['net.yaml', 'run.dir=runs/nan', f'train.max_steps={STEPS}', 'checkpoint.every_steps=20']
@@ -118,6 +133,7 @@ def main():
     check_done()
     check_weights()
     check_not_finite()
+    check_metrics()
     check_diverged()
     print(f'{n} failed saves told, training went on; on_error: stop ends with 74')
 

@@ -24,6 +24,20 @@ def refused(job, *words, ranks=2):
         dltest.fail(f'{words} ended the job that was there')
 
 
+def check_verify_beside_pruning():
+    """What a job deletes while it is looked at is no damage."""
+    words = ['net.yaml', 'run.dir=runs/quick', 'checkpoint.every_steps=1', 'checkpoint.keep=1', 'train.max_steps=300']
+    job = rehearse.Job(2, words)
+    rehearse.wait_until('a checkpoint', lambda: rehearse.committed('runs/quick') or job.is_over())
+    n = 0
+    while not job.is_over():
+        dltest.run('ckpt', 'verify', 'runs/quick')
+        n += 1
+    if n < 5:
+        dltest.fail(f'only {n} looks at a job that deletes')
+    return n
+
+
 def main():
     rehearse.write_config()
     dltest.run('data', 'make', 'text', '--out', 'data/text')
@@ -36,6 +50,8 @@ def main():
     refused(job, *again)
     refused(job, *again, '--fresh')
     refused(job, 'ckpt', 'prune', 'runs/a', '--keep', '1', ranks=0)
+    if 'another run is going on' not in dltest.run('ckpt', 'prune', 'runs/a/checkpoints/.', code=2).stderr:
+        dltest.fail('ckpt prune of the folder by another name')
     job.kill(0)
     seconds, _ = job.gone()
     if seconds is None or seconds > rehearse.GONE_SECONDS:
@@ -45,7 +61,9 @@ def main():
     wrong = rehearse.difference('runs/a', 'runs/whole')
     if f'after step {newest} of' not in said or wrong or os.path.exists('runs/a.1'):
         dltest.fail(f'after the kill, from step {newest}: {wrong}\n{said[:800]}')
-    print(f'3 commands refused by name; the next start went on from step {newest} at once')
+    n = check_verify_beside_pruning()
+    print(f'{n} verifications beside a job that deletes; 3 commands refused by name; '
+          f'the next start went on from step {newest} at once')
 
 
 main()

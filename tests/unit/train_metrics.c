@@ -24,7 +24,7 @@ static int set_up(void **state) {
     (void)state;
     (void)snprintf(path, sizeof path, "/tmp/dltrain-metrics-XXXXXX");
     fd = mkstemp(path);
-    return fd >= 0 && dl_metrics_create(fd, path, names, 1, &metrics) == DL_OK ? 0 : -1;
+    return fd >= 0 && dl_metrics_create(fd, path, names, 1, false, &metrics) == DL_OK ? 0 : -1;
 }
 
 static int tear_down(void **state) {
@@ -136,11 +136,40 @@ static void a_full_disk_is_said(void **state) {
         skip();
     }
     dl_metrics *there = NULL;
-    assert_int_equal(dl_metrics_create(full, "runs/x/metrics.jsonl", names, 1, &there), DL_OK);
+    assert_int_equal(dl_metrics_create(full, "runs/x/metrics.jsonl", names, 1, false, &there), DL_OK);
     const dl_step_report step = {.epoch = 1};
     assert_int_equal(dl_metrics_step(there, &step), DL_ERR_IO);
     assert_non_null(strstr(dl_error_last()->message, "runs/x/metrics.jsonl"));
     dl_metrics_destroy(&there);
+    (void)close(full);
+}
+
+/* Lines that found no room are written, in order, when there is some. */
+static void a_full_disk_is_waited_for(void **state) {
+    (void)state;
+    const int full = open("/dev/full", O_WRONLY), room = open("/tmp", O_TMPFILE | O_RDWR, 0600);
+    if (full < 0 || room < 0) {
+        skip();
+    }
+    char text[4096] = "";
+    dl_metrics *there = NULL;
+    assert_int_equal(dl_metrics_create(full, "runs/x/metrics.jsonl", names, 1, true, &there), DL_OK);
+    for (int i = 1; i <= 3; i++) {
+        const dl_step_report step = {.epoch = 1, .step = i};
+        assert_int_equal(dl_metrics_step(there, &step), DL_OK);
+        assert_true(i < 2 || dup2(i == 2 ? room : full, full) == full);
+    }
+    assert_true(pread(room, text, sizeof text - 1, 0) > 0);
+    const char *first = strstr(text, "\"step\":1,"), *third = strstr(text, "\"step\":3,");
+    assert_true(first != NULL && third > first && strstr(text, "\"step\":2,") > first);
+    assert_true(text[strlen(text) - 1] == '\n');
+    const int again = open("/dev/full", O_WRONLY);
+    assert_int_equal(dup2(again, full), full);
+    const dl_end_report last = {.epoch = 1};
+    assert_int_equal(dl_metrics_end(there, &last), DL_ERR_IO); /* nothing comes behind it */
+    dl_metrics_destroy(&there);
+    (void)close(again);
+    (void)close(room);
     (void)close(full);
 }
 
@@ -151,6 +180,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(skipped_steps, set_up, tear_down),
         cmocka_unit_test_setup_teardown(absent_and_not_finite, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_full_disk_is_said, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_full_disk_is_waited_for, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

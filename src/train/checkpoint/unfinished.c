@@ -1,11 +1,11 @@
 #define _GNU_SOURCE
 #include "train/checkpoint/unfinished.h"
 
+#include "base/text.h"
 #include "base/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,18 +17,6 @@ static dl_status make_folder(const char *path, bool *made) {
     DL_RETURN_ERROR_IF(!*made && errno != EEXIST, DL_ERR_IO, "cannot create folder %s: %s", path,
                        strerror(errno));
     return DL_OK;
-}
-
-static dl_status sync_parent_of(const char *path) {
-    char copy[PATH_MAX];
-    int fd = -1;
-    (void)snprintf(copy, sizeof copy, "%s", path);
-    const char *parent = dirname(copy);
-    fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DL_RETURN_ERROR_IF(fd < 0, DL_ERR_IO, "cannot open folder %s: %s", parent, strerror(errno));
-    const dl_status status = dl_checkpoint_sync_folder(fd, parent);
-    (void)close(fd);
-    return status;
 }
 
 static dl_status name_folders(const char *checkpoints, int64_t step, dl_checkpoint_folder *out) {
@@ -80,7 +68,7 @@ dl_status dl_checkpoint_enter(const char *checkpoints, int64_t step, dl_checkpoi
     DL_RETURN_IF_ERROR(name_folders(checkpoints, step, out));
     DL_RETURN_IF_ERROR(make_folder(out->parent_path, &made));
     if (made) {
-        DL_RETURN_IF_ERROR(sync_parent_of(out->parent_path));
+        DL_RETURN_IF_ERROR(dl_sync_entry(out->parent_path));
     }
     DL_RETURN_IF_ERROR(make_folder(out->path, &made));
     dl_thread_rest();
