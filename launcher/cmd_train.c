@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 static void release(dl_job *j) {
+    dl_last_word_destroy(&j->last_word);
     dl_saver_destroy(&j->saver);
     dl_console_destroy(&j->console);
     dl_metrics_destroy(&j->metrics);
@@ -107,6 +108,9 @@ static dl_status run_job(dl_job *j, const dl_arguments *arguments, dl_status *st
     }
     DL_RETURN_IF_ERROR(dl_job_load(j, arguments));
     DL_RETURN_IF_ERROR(dl_job_open_outputs(j));
+    if (j->console != NULL) {
+        DL_RETURN_IF_ERROR(dl_last_word_create(dl_run_dir_status(j->run), &j->last_word));
+    }
     DL_RETURN_IF_ERROR(dl_job_tell_begin(j));
     return train(j, dl_arguments_flag(arguments, "profile") != NULL, stopped);
 }

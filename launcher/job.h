@@ -5,6 +5,7 @@
 
 #include "launcher/bootstrap.h"
 #include "launcher/command.h"
+#include "launcher/last_word.h"
 #include "launcher/setup.h"
 #include "model/scoring.h"
 #include "train/checkpoint/checkpoint.h"
@@ -24,6 +25,7 @@ typedef struct dl_job {
     dl_deadline deadline;
     dl_resume resume; /* what this run goes on from, if anything */
     dl_saver *saver;
+    dl_last_word *last_word; /* rank 0's */
     const char *metric_names[DL_MAX_METRICS];
     int n_metrics;
 } dl_job;

@@ -88,9 +88,9 @@ static dl_status tell_end(dl_job *j, const dl_trainer_result *result, const char
         DL_RETURN_IF_ERROR(dl_metrics_end(j->metrics, &closing.end));
     }
     dl_console_close(j->console, &closing);
-    return dl_run_dir_status(j->run, result->stop == 0 ? DL_RUN_DONE : DL_RUN_STOPPED,
-                             result->stop == 0 ? 0 : (int)(result->saved ? DL_STOPPED : DL_INTERRUPTED),
-                             result->step, result->stop == 0 ? "" : what);
+    return dl_run_status_write(dl_run_dir_status(j->run), result->stop == 0 ? DL_RUN_DONE : DL_RUN_STOPPED,
+                               result->stop == 0 ? 0 : (int)(result->saved ? DL_STOPPED : DL_INTERRUPTED),
+                               result->step, result->stop == 0 ? "" : what);
 }
 
 dl_status dl_job_tell_end(dl_job *j, const dl_trainer_result *result) {
@@ -115,7 +115,8 @@ dl_status dl_job_tell_failure(dl_job *j, dl_status status, int64_t step) {
     dl_error error;
     dl_error_take(&error);
     if (j->run != NULL && keeps_record(j, status)) {
-        if (dl_run_dir_status(j->run, DL_RUN_FAILED, (int)status, step, error.message) != DL_OK) {
+        if (dl_run_status_write(dl_run_dir_status(j->run), DL_RUN_FAILED, (int)status, step, error.message) !=
+            DL_OK) {
             DL_WARN("%s", dl_error_last()->message);
         }
     }

@@ -90,7 +90,7 @@ static dl_status note_injections(dl_job *j) {
         return DL_OK;
     }
     dl_status status = join_injections(j, &all);
-    status = status == DL_OK ? dl_run_dir_set_inject(j->run, all.data) : status;
+    status = status == DL_OK ? dl_run_status_set_inject(dl_run_dir_status(j->run), all.data) : status;
     dl_text_free(&all);
     return status;
 }
@@ -101,7 +101,9 @@ static dl_status tell_injections(dl_job *j) {
         dl_console_note(j->console, "inject  %s: this run is to fail on purpose", what);
         DL_RETURN_IF_ERROR(dl_metrics_inject(j->metrics, what));
     }
-    return j->injections.n == 0 ? DL_OK : dl_run_dir_status(j->run, DL_RUN_RUNNING, 0, j->resume.step, "");
+    return j->injections.n == 0
+               ? DL_OK
+               : dl_run_status_write(dl_run_dir_status(j->run), DL_RUN_RUNNING, 0, j->resume.step, "");
 }
 
 static dl_status tell_begin(dl_job *j) {

@@ -92,7 +92,7 @@ dl_status dl_job_is_finished(dl_job *j, const dl_arguments *arguments, int64_t *
     dl_comm *world = j->runtime->world;
     const int64_t total = j->session->total_steps;
     const bool at_end = j->resume.found && (j->resume.trainer.early || j->resume.step >= total);
-    int64_t told = world->rank == 0 ? dl_run_dir_done(j->setup.config->run.dir) : -1;
+    int64_t told = world->rank == 0 ? dl_run_status_done(j->setup.config->run.dir) : -1;
     DL_RETURN_IF_ERROR(world->functions->broadcast(world, &told, sizeof told, 0));
     *step = -1;
     if (at_end && (told >= 0 || j->resume.step > total)) {

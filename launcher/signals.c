@@ -5,6 +5,7 @@
 #include "train/trainer.h"
 
 #include <errno.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@
 static volatile sig_atomic_t pending, stops;
 static volatile double stops_since; /* valid when `stops` */
 static atomic_bool insists;
+static sem_t *_Atomic told;
 static double counted_at; /* the handler's alone: it blocks the other signals */
 
 static void on_signal(int number) {
@@ -29,6 +31,10 @@ static void on_signal(int number) {
     counted_at = now;
     if (pending == 0) {
         pending = number;
+        sem_t *listener = atomic_load(&told);
+        if (listener != NULL) {
+            (void)sem_post(listener);
+        }
         if (stops == 0 || now - stops_since < SPREAD_SECONDS) {
             return;
         }
@@ -77,4 +83,8 @@ int dl_signals_pending(void) {
 
 const atomic_bool *dl_signals_insist(void) {
     return &insists;
+}
+
+void dl_signals_tell(sem_t *listener) {
+    atomic_store(&told, listener);
 }

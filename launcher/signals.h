@@ -5,6 +5,7 @@
 
 #include "base/status.h"
 
+#include <semaphore.h>
 #include <stdatomic.h>
 
 /* What would have raised it is an error of that call instead. */
@@ -23,5 +24,8 @@ void dl_signals_note_stop(void);
 
 /* Set by the second signal. */
 const atomic_bool *dl_signals_insist(void);
+
+/* The first signal is posted there; NULL: nowhere. The listener is borrowed. */
+void dl_signals_tell(sem_t *listener);
 
 #endif

@@ -330,9 +330,11 @@ static const dl_option checkpoint_options[] = {
     {.name = "best",
      .type = DL_TYPE_TEXT,
      .offset = offsetof(dl_checkpoint_config, best),
-     .fallback = "",
-     .doc = "figure whose best epoch is kept: its weights in best.h5, its checkpoint beside the newest ones. "
-            "valid_loss, ...; default: what early_stopping watches"},
+     .fallback = "valid_loss",
+     .doc =
+         "figure whose best epoch is kept: its weights in best.h5, its checkpoint beside the newest ones; "
+         "none: of no figure. Default: what early_stopping watches, else valid_loss where there is something to "
+         "validate on and every_epochs is not 0"},
     DL_OPTION_END,
 };
 

@@ -69,14 +69,14 @@ typedef struct dl_checkpoint_config {
     int64_t every_steps, every_epochs; /* 0: not by this */
     double every_minutes;              /* 0: not by this */
     int64_t keep;                      /* checkpoints, at least 1 */
-    const char *best;                  /* the figure whose best weights are kept; "": none */
+    const char *best;                  /* the figure whose best weights are kept; "none", "": none */
     int on_error;                      /* 0: training goes on, 1: it stops */
 } dl_checkpoint_config;
 
 /* Where values stand that others than this module check, for messages. */
 typedef struct dl_config_places {
     dl_place loss, label_smoothing, metrics, monitor, best, tensor;
-    bool metrics_given; /* train.metrics is not the default */
+    bool metrics_given, best_given; /* train.metrics and checkpoint.best are not the default */
 } dl_config_places;
 
 typedef struct dl_config {

@@ -193,7 +193,7 @@ static dl_status complete(dl_config *config, const dl_node *root, const char *pa
 /* For checks that others make (src/model/scoring.c). */
 static void note_places(const check *c) {
     dl_config_places *places = &c->config->places;
-    const dl_node *train = dl_node_get(c->root, "train");
+    const dl_node *train = dl_node_get(c->root, "train"), *checkpoint = dl_node_get(c->root, "checkpoint");
     const dl_node *stopping = train == NULL ? NULL : dl_node_get(train, "early_stopping");
     const dl_node *monitor = stopping == NULL ? NULL : dl_node_get(stopping, "monitor");
     places->loss = place_of(c, "train", "loss");
@@ -201,6 +201,7 @@ static void note_places(const check *c) {
     places->metrics = place_of(c, "train", "metrics");
     places->metrics_given = train != NULL && dl_node_get(train, "metrics") != NULL;
     places->best = place_of(c, "checkpoint", "best");
+    places->best_given = checkpoint != NULL && dl_node_get(checkpoint, "best") != NULL;
     places->tensor = place_of(c, "parallel", "tensor");
     places->monitor = monitor == NULL ? place_of(c, "train", "early_stopping") : monitor->place;
 }

@@ -178,6 +178,11 @@ static dl_status check_monitor(const dl_config *config, const char *key, const c
     return status;
 }
 
+/* checkpoint.best may say that there is none. */
+static bool is_figure(const char *best) {
+    return best[0] != '\0' && strcmp(best, "none") != 0;
+}
+
 dl_status dl_scoring_check(dl_config *config, dl_diagnostics *diagnostics) {
     dl_train_config *train = &config->train;
     train->loss = own_number(train->loss);
@@ -195,12 +200,14 @@ dl_status dl_scoring_check(dl_config *config, dl_diagnostics *diagnostics) {
                         "label_smoothing is for classes, but the loss %s is one of numbers; leave it out",
                         loss->variant.name));
     }
-    if (train->early_stopping.patience > 0 && config->checkpoint.best[0] == '\0') {
+    if (!config->places.best_given && train->early_stopping.patience > 0) {
         config->checkpoint.best = train->early_stopping.monitor;
+    } else if (!config->places.best_given && config->checkpoint.every_epochs == 0) {
+        config->checkpoint.best = "none";
     }
     DL_RETURN_IF_ERROR(
         check_monitor(config, "monitor", train->early_stopping.monitor, config->places.monitor, diagnostics));
-    if (config->checkpoint.best[0] != '\0' && config->checkpoint.best != train->early_stopping.monitor) {
+    if (is_figure(config->checkpoint.best) && config->checkpoint.best != train->early_stopping.monitor) {
         DL_RETURN_IF_ERROR(
             check_monitor(config, "best", config->checkpoint.best, config->places.best, diagnostics));
     }

@@ -10,7 +10,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,8 +25,8 @@ struct dl_run_dir {
     int log, metrics, audit;
     dl_run_lock *lock;    /* rank 0's */
     dl_run_lock *earlier; /* of the run that was moved away, until there is that of this one */
-    dl_text line;         /* reused for every JSON line */
-    dl_text inject;       /* what is to fail on purpose, empty: nothing */
+    dl_run_status *status;
+    dl_text line; /* reused for every line of the audit */
 };
 
 /* What is at the place of the run directory. */
@@ -166,6 +165,7 @@ static dl_status allocate(const char *path, dl_run_dir **out) {
     DL_GOTO_ERROR_IF(status, n == 0 || n >= sizeof run->path, fail, DL_ERR_USAGE,
                      "'%.60s' is not a usable run directory: 1 to %zu bytes are", path, sizeof run->path - 1);
     memcpy(run->path, path, n);
+    DL_GOTO_IF_ERROR(status, dl_run_status_create(run->path, &run->status), fail);
     *out = run;
     return DL_OK;
 fail:
@@ -180,7 +180,7 @@ static dl_status fill(dl_run_dir *run, const char *config_text, bool audit) {
     dl_run_lock_release(&run->earlier);
     dl_run_leftovers_remove(run->path);
     /* First of all what tells that this is a run, so that an early end leaves nothing to clean up by hand. */
-    DL_RETURN_IF_ERROR(dl_run_dir_status(run, DL_RUN_RUNNING, 0, 0, ""));
+    DL_RETURN_IF_ERROR(dl_run_status_write(run->status, DL_RUN_RUNNING, 0, 0, ""));
     DL_RETURN_IF_ERROR(open_file(run, "log.txt", path, &run->log));
     DL_RETURN_IF_ERROR(dl_run_dir_file(run, "config.yaml", path, sizeof path));
     DL_RETURN_IF_ERROR(dl_file_replace(path, config_text, strlen(config_text)));
@@ -238,7 +238,7 @@ static dl_status go_on(dl_run_dir *run, const char *config_text, bool audit, int
     dl_run_leftovers_remove(run->path);
     DL_RETURN_IF_ERROR(cut_files(run, step, epoch_over));
     DL_RETURN_IF_ERROR(open_file(run, "log.txt", path, &run->log));
-    DL_RETURN_IF_ERROR(dl_run_dir_status(run, DL_RUN_RUNNING, 0, step, ""));
+    DL_RETURN_IF_ERROR(dl_run_status_write(run->status, DL_RUN_RUNNING, 0, step, ""));
     DL_RETURN_IF_ERROR(dl_run_dir_file(run, "config.yaml", path, sizeof path));
     DL_RETURN_IF_ERROR(dl_file_replace(path, config_text, strlen(config_text)));
     DL_RETURN_IF_ERROR(open_file(run, "metrics.jsonl", path, &run->metrics));
@@ -277,7 +277,7 @@ void dl_run_dir_close(dl_run_dir **run) {
     dl_run_lock_release(&(*run)->lock);
     dl_run_lock_release(&(*run)->earlier);
     dl_text_free(&(*run)->line);
-    dl_text_free(&(*run)->inject);
+    dl_run_status_destroy(&(*run)->status);
     dl_free(run);
 }
 
@@ -306,51 +306,8 @@ dl_status dl_run_dir_file(const dl_run_dir *run, const char *name, char *out, si
     return DL_OK;
 }
 
-/* On a full disk there is no room for a new file, but in the one that is there. `status`: why there is none.
- */
-static dl_status overwrite(const char *path, const dl_text *line, dl_status status) {
-    const int fd = open(path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
-    const bool done = fd >= 0 && pwrite(fd, line->data, line->size, 0) == (ssize_t)line->size &&
-                      ftruncate(fd, (off_t)line->size) == 0 && fsync(fd) == 0;
-    close_file(fd);
-    return done ? DL_OK : status;
-}
-
-dl_status dl_run_dir_status(dl_run_dir *run, dl_run_state state, int exit_code, int64_t step,
-                            const char *message) {
-    static const char *const states[DL_N_RUN_STATES] = {"running", "done", "stopped", "failed"};
-    char path[PATH_MAX];
-    DL_RETURN_IF_ERROR(dl_run_dir_file(run, "status.json", path, sizeof path));
-    dl_json json = dl_json_begin(&run->line);
-    dl_json_string(&json, "state", states[state]);
-    dl_json_int(&json, "exit", exit_code);
-    dl_json_int(&json, "step", step);
-    dl_json_string(&json, "message", message);
-    if (run->inject.size > 0) {
-        dl_json_string(&json, "inject", run->inject.data);
-    }
-    DL_RETURN_IF_ERROR(dl_json_end(&json));
-    const dl_status status = dl_file_replace(path, run->line.data, run->line.size);
-    return status == DL_ERR_IO ? overwrite(path, &run->line, status) : status;
-}
-
-dl_status dl_run_dir_set_inject(dl_run_dir *run, const char *what) {
-    dl_text_free(&run->inject);
-    return dl_text_append(&run->inject, "%s", what);
-}
-
-int64_t dl_run_dir_done(const char *path) {
-    char file[PATH_MAX];
-    if (dl_path_join(file, sizeof file, path, "status.json") != DL_OK) {
-        return -1;
-    }
-    json_t *status = json_load_file(file, 0, NULL);
-    const char *state = json_string_value(json_object_get(status, "state"));
-    const json_t *step = json_object_get(status, "step");
-    const bool is_done = state != NULL && strcmp(state, "done") == 0 && json_is_integer(step);
-    const int64_t last = is_done ? json_integer_value(step) : -1;
-    json_decref(status);
-    return last;
+dl_run_status *dl_run_dir_status(const dl_run_dir *run) {
+    return run->status;
 }
 
 dl_status dl_run_dir_audit(dl_run_dir *run, const char *split, int64_t epoch, int64_t step,

@@ -8,7 +8,7 @@
 #ifndef DLTRAIN_TRAIN_RUN_DIR_H
 #define DLTRAIN_TRAIN_RUN_DIR_H
 
-#include "base/status.h"
+#include "train/run_status.h"
 
 #include <stdint.h>
 
@@ -50,23 +50,8 @@ DL_NODISCARD dl_status dl_run_dir_checkpoints(const char *path, char *out, size_
 /* The path of a file in the directory ("weights.h5") into out. */
 DL_NODISCARD dl_status dl_run_dir_file(const dl_run_dir *run, const char *name, char *out, size_t n_bytes);
 
-typedef enum dl_run_state {
-    DL_RUN_RUNNING,
-    DL_RUN_DONE,
-    DL_RUN_STOPPED,
-    DL_RUN_FAILED,
-    DL_N_RUN_STATES
-} dl_run_state;
-
-/* Replaces status.json atomically; rank 0. `exit_code` is the program's exit code, 0 while running. */
-DL_NODISCARD dl_status dl_run_dir_status(dl_run_dir *run, dl_run_state state, int exit_code, int64_t step,
-                                         const char *message);
-
-/* Rank 0: from now on status.json has a key "inject" with this text: the run is a rehearsal (inject.h). */
-DL_NODISCARD dl_status dl_run_dir_set_inject(dl_run_dir *run, const char *what);
-
-/* The step with which the run in the directory `path` has come to its end, and said so; -1: it has not. */
-int64_t dl_run_dir_done(const char *path);
+/* Its status.json, which is rank 0's: others write it only for a rank 0 that is lost. */
+dl_run_status *dl_run_dir_status(const dl_run_dir *run);
 
 /* Appends which samples this rank computed in a step; does nothing without audit. Steps and epochs count
  * from 1. */

@@ -76,7 +76,8 @@ static dl_status end_epoch(dl_trainer *t, int64_t step) {
     dl_console_epoch(t->options->console, dl_trainer_epoch_of(t, t->session->total_steps), &report);
     if (t->options->metrics != NULL) {
         DL_RETURN_IF_ERROR(dl_metrics_epoch(t->options->metrics, &report));
-        DL_RETURN_IF_ERROR(dl_run_dir_status(t->options->run, DL_RUN_RUNNING, 0, step, ""));
+        DL_RETURN_IF_ERROR(
+            dl_run_status_write(dl_run_dir_status(t->options->run), DL_RUN_RUNNING, 0, step, ""));
     }
     memset(t->epoch_sums, 0, sizeof t->epoch_sums);
     t->epoch_samples = 0;
@@ -121,8 +122,8 @@ static dl_status note_stop(const dl_trainer *t) {
                        saved ? " with a checkpoint" : " while a checkpoint was being written",
                        (long long)newest);
     }
-    return dl_run_dir_status(t->options->run, DL_RUN_STOPPED, saved ? DL_STOPPED : DL_INTERRUPTED,
-                             result->step, message);
+    return dl_run_status_write(dl_run_dir_status(t->options->run), DL_RUN_STOPPED,
+                               saved ? DL_STOPPED : DL_INTERRUPTED, result->step, message);
 }
 
 static dl_status end_saving(dl_trainer *t) {
@@ -215,18 +216,21 @@ static dl_status conclude(dl_trainer *t) {
     return dl_evaluate(&evaluation, &result->test);
 }
 
-/* What to watch, and that there will be something to see. */
+/* What to watch, and that there will be something to see: valid_loss, the default, is kept where there is. */
 static dl_status start_watching(dl_trainer *t) {
     const dl_config *config = t->session->config;
     const dl_early_stopping_config *stopping = &config->train.early_stopping;
+    const bool validates = t->session->split[DL_SPLIT_VALID].n > 0;
+    const bool is_default = strcmp(config->checkpoint.best, "valid_loss") == 0;
     t->stopping =
         dl_best_watch(&config->train, stopping->patience > 0 ? stopping->monitor : NULL, stopping->min_delta);
-    t->result->best = dl_best_watch(&config->train, config->checkpoint.best, 0);
+    t->result->best =
+        dl_best_watch(&config->train, validates || !is_default ? config->checkpoint.best : NULL, 0);
     const dl_best *watched = t->stopping.name != NULL ? &t->stopping : &t->result->best;
     const bool needs_valid = (t->stopping.name != NULL && t->stopping.monitor.valid) ||
                              (t->result->best.name != NULL && t->result->best.monitor.valid);
     DL_RETURN_ERROR_IF(
-        needs_valid && t->session->split[DL_SPLIT_VALID].n == 0, DL_ERR_USAGE,
+        needs_valid && !validates, DL_ERR_USAGE,
         "%s is watched, but the data set in '%s' has neither validation nor test samples; keep some by "
         "data.valid",
         watched->name, config->data.path);

@@ -194,6 +194,7 @@ dl_status dl_trainer_read(dl_trainer *t, int32_t control[DL_N_CONTROLS]) {
     const bool bad = control[DL_CONTROL_NONFINITE] != 0;
     DL_RETURN_IF_ERROR(bad ? skip_first(t, &outcome) : count_first(t, &outcome));
     t->result->step = step;
+    dl_run_status_note_step(dl_run_dir_status(t->options->run), step);
     t->result->epoch = dl_trainer_epoch_of(t, step);
     return DL_OK;
 }

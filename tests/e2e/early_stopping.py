@@ -3,6 +3,7 @@
 """Early stopping ends training exactly `patience` epochs after the best one, at np 1 and 2; best.h5 holds that epoch's
 weights, and the end line and the summary name it."""
 import json
+import os
 
 import dltest
 
@@ -49,11 +50,22 @@ def main():
     end = dltest.metrics('runs/kept', 'end')[0]
     if len(accuracies) != 3 or end['best_accuracy'] != max(accuracies):
         dltest.fail(f'checkpoint.best=accuracy: {end} after {accuracies}')
+    # By default, too; not where nobody wants it, or there is nothing to validate on.
+    for more, kept in (((), True), (('checkpoint.best=none',), False)):
+        dltest.run(*words, 'train.epochs=2', 'run.dir=runs/default', *more, DLTRAIN_THREADS='1')
+        end = dltest.metrics('runs/default', 'end')[0]
+        lowest = min(m['valid_loss'] for m in dltest.metrics('runs/default', 'epoch'))
+        if os.path.exists('runs/default/best.h5') != kept or end.get('best_valid_loss') != (lowest if kept else None):
+            dltest.fail(f'checkpoint.best, {more}: {end}')
     # Nothing to validate on.
     x, y = dltest.random_images(64)
     dltest.write_shards('only-train', 'train', {'x': x, 'y': y})
     done = dltest.run(dltest.MNIST_CNN, 'data.path=only-train', 'train.early_stopping={patience: 1}', 'run.dir=runs/no',
                       code=2)
+    dltest.run(dltest.MNIST_CNN, 'data.path=only-train', 'run.dir=runs/none', 'train.epochs=1')
+    if os.path.exists('runs/none/best.h5') or 'best_epoch' in dltest.metrics('runs/none', 'end')[0]:
+        dltest.fail('a best epoch without validation samples')
+    dltest.run('runs/none/config.yaml', 'run.dir=runs/again')
     if 'valid_loss is watched' not in done.stderr or 'data.valid' not in done.stderr:
         dltest.fail(f'without validation samples: {done.stderr}')
     done = dltest.run(*words, 'data.valid=0.00001', 'run.dir=runs/no', code=2)

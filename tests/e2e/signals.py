@@ -3,7 +3,8 @@
 """Stopping. A signal to any one rank, SIGUSR1 and SIGUSR2 to mpirun, twice the same by timeout(1), a time limit and the
 end of a Slurm job: all ranks save at the same step and end with exit status 85. A second signal, before that step or
 while it is saved, ends without the checkpoint (130). After SIGTERM to mpirun a save that takes too long is given up
-with the job: status.json says so, the earlier checkpoint stands, the same command goes on."""
+with the job: status.json says so, the earlier checkpoint stands, the same command goes on. It says so, too, when the
+step takes too long."""
 import glob
 import os
 import signal
@@ -200,6 +201,18 @@ def check_too_slow():
         dltest.fail(f'gone on: {said[:1000]}')
 
 
+def check_slow_step():
+    """mpirun's second is over before the step is."""
+    job = Job('runs/slow-step', '--inject', 'delay=6@rank=1,step=50', begun=False)
+    rehearse.wait_until('step 49', lambda: os.path.exists('runs/slow-step/metrics.jsonl') and
+                        any(m['step'] >= 49 for m in dltest.metrics('runs/slow-step', 'step')))
+    job.process.send_signal(signal.SIGTERM)
+    job.end(None)
+    now = rehearse.status(job.folder)
+    if (now['state'], now['exit'], now['step']) != ('stopped', 130, 49) or 'signal 15' not in now['message']:
+        dltest.fail(f'SIGTERM to mpirun amid a long step: {now}')
+
+
 def check_time():
     for name, limit, words in (('limit', 11, ('--time-limit', '0:00:11', 'checkpoint.every_steps=0')),
                                ('slurm', 5, ())):
@@ -238,8 +251,10 @@ def main():
     check_second_before_saving()
     check_failing_peer()
     check_too_slow()
+    check_slow_step()
     check_time()
-    print('9 signals, a time limit and the end of a job saved; second signals and a slow disk leave the earlier one')
+    print('9 signals, a time limit and the end of a job saved; second signals, a slow disk and a slow step leave the '
+          'earlier one')
 
 
 main()

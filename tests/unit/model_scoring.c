@@ -120,8 +120,16 @@ static void monitors_are_read(void **state) {
     assert_false(dl_monitor_parse(train, "test_loss", &monitor));
     assert_int_equal(checked(f, "train.early_stopping={patience: 1}"), 0);
     assert_string_equal(f->config->checkpoint.best, "valid_loss");
+    assert_int_equal(checked(f, "train.early_stopping={patience: 1, monitor: accuracy}"), 0);
+    assert_string_equal(f->config->checkpoint.best, "accuracy");
     assert_int_equal(checked(f, "train.epochs=1"), 0);
-    assert_string_equal(f->config->checkpoint.best, "");
+    assert_string_equal(f->config->checkpoint.best, "valid_loss");
+    assert_int_equal(checked(f, "checkpoint.every_epochs=0"), 0);
+    assert_string_equal(f->config->checkpoint.best, "none");
+    assert_int_equal(checked(f, "checkpoint={every_epochs: 0, best: loss}"), 0);
+    assert_string_equal(f->config->checkpoint.best, "loss");
+    assert_int_equal(checked(f, "checkpoint.best=none"), 0);
+    assert_int_equal(checked(f, "checkpoint.best=''"), 0); /* as earlier versions wrote it */
 }
 
 static void figures_are_means_and_their_functions(void **state) {

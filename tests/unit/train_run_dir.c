@@ -84,7 +84,8 @@ static void a_new_directory(void **state) {
     assert_int_equal(dl_run_dir_file(run, "weights.h5", file, sizeof file), DL_OK);
     assert_string_equal(file, path_of("runs/net/weights.h5"));
 
-    assert_int_equal(dl_run_dir_status(run, DL_RUN_FAILED, 77, 12, "loss is \"NaN\"\n"), DL_OK);
+    assert_int_equal(dl_run_status_write(dl_run_dir_status(run), DL_RUN_FAILED, 77, 12, "loss is \"NaN\"\n"),
+                     DL_OK);
     expect_content("runs/net/status.json",
                    "{\"state\":\"failed\",\"exit\":77,\"step\":12,\"message\":\"loss is \\\"NaN\\\"\\n\"}\n");
 
@@ -163,16 +164,35 @@ static void what_a_killed_start_leaves_bars_nothing(void **state) {
 
 static void only_a_run_that_says_so_is_done(void **state) {
     (void)state;
-    assert_true(dl_run_dir_done(where) == -1);
+    assert_true(dl_run_status_done(where) == -1);
     dl_run_dir *run = NULL;
     assert_int_equal(dl_run_dir_create(where, "", false, &run), DL_OK);
     for (int i = 0; i < DL_N_RUN_STATES; i++) {
-        assert_int_equal(dl_run_dir_status(run, (dl_run_state)i, 0, 3, "done"), DL_OK);
-        assert_int_equal((int)dl_run_dir_done(where), i == DL_RUN_DONE ? 3 : -1);
+        assert_int_equal(dl_run_status_write(dl_run_dir_status(run), (dl_run_state)i, 0, 3, "done"), DL_OK);
+        assert_int_equal((int)dl_run_status_done(where), i == DL_RUN_DONE ? 3 : -1);
     }
     dl_run_dir_close(&run);
     put_file("runs/net/status.json");
-    assert_true(dl_run_dir_done(where) == -1);
+    assert_true(dl_run_status_done(where) == -1);
+}
+
+/* What may be the last word stands against "running", not against how the run ends after all. */
+static void an_end_written_ahead(void **state) {
+    (void)state;
+    dl_run_dir *run = NULL;
+    assert_int_equal(dl_run_dir_create(where, "", false, &run), DL_OK);
+    dl_run_status *status = dl_run_dir_status(run);
+    dl_run_status_note_step(status, 7);
+    assert_int_equal(dl_run_status_write_ahead(status, 130, "late"), DL_OK);
+    static const char ahead[] = "{\"state\":\"stopped\",\"exit\":130,\"step\":7,\"message\":\"late\"}\n";
+    expect_content("runs/net/status.json", ahead);
+    assert_int_equal(dl_run_status_write(status, DL_RUN_RUNNING, 0, 8, ""), DL_OK);
+    expect_content("runs/net/status.json", ahead);
+    assert_int_equal(dl_run_status_write(status, DL_RUN_STOPPED, 85, 9, "saved"), DL_OK);
+    assert_int_equal(dl_run_status_write_ahead(status, 130, "late"), DL_OK);
+    expect_content("runs/net/status.json",
+                   "{\"state\":\"stopped\",\"exit\":85,\"step\":9,\"message\":\"saved\"}\n");
+    dl_run_dir_close(&run);
 }
 
 static void what_is_not_a_run_stays(void **state) {
@@ -219,6 +239,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(an_empty_folder_is_used, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_a_killed_start_leaves_bars_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(only_a_run_that_says_so_is_done, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(an_end_written_ahead, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_is_not_a_run_stays, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_file_in_the_way, set_up, tear_down),
         cmocka_unit_test_setup_teardown(saved_by_another_meanwhile, set_up, tear_down),
