@@ -31,12 +31,8 @@ static dl_status instantiate(cudaGraph_t graph, dl_stream *stream, dl_capture **
 dl_status dl_cuda_capture_end(dl_device *device, dl_stream *stream, dl_capture **out) {
     cudaGraph_t graph = NULL;
     (void)device;
-    const cudaError_t ended = cudaStreamEndCapture(stream->handle, &graph);
-    dl_status status = DL_OK;
-    if (ended != cudaSuccess) {
-        (void)cudaGetLastError(); /* else the next launch reports it */
-        status = DL_CUDA(ended);
-    } else if (out != NULL) {
+    dl_status status = DL_CUDA(cudaStreamEndCapture(stream->handle, &graph));
+    if (status == DL_OK && out != NULL) {
         status = instantiate(graph, stream, out);
     }
     if (graph != NULL) {

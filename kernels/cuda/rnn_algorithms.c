@@ -73,7 +73,6 @@ static bool runs(dl_device *device, const dl_rnn_shape *shape) {
     status = status == DL_OK ? step_on_zeros(device, &rnn) : status;
     dl_rnn_destroy(&rnn);
     if (status != DL_OK) {
-        (void)cudaGetLastError(); /* else the next launch reports it */
         DL_DEBUG("cuDNN's LSTM %s is not for this layer: %s", dl_rnn_algorithm_name(shape->algorithm),
                  dl_error_last()->message);
     }

@@ -30,12 +30,17 @@ void dl_choices_destroy(dl_choices **choices);
 
 /* Seconds of one run of an operation of this desc (best of a few, on zeroed buffers, with fewer samples where
  * it is long); INFINITY when the device has no good implementation. *algorithm: the fastest; with `direct`
- * none that computes by way of a transform. (measure.c) */
+ * none that computes by way of a transform. Algorithms that fail are left out; an error is that all do, or
+ * that the device does not go on. (measure.c) */
 DL_NODISCARD dl_status dl_measure_operation(dl_device *device, const dl_op_desc *desc, bool direct,
                                             double *seconds, int *algorithm);
 
 /* Seconds of one run of a prepared operation, on zeroed buffers of the device taken for it. (measure.c) */
 DL_NODISCARD dl_status dl_measure_prepared(dl_device *device, const dl_op *op, double *seconds);
+
+/* After an algorithm was tried, with this outcome: can others be? Whoever is told false returns the outcome,
+ * whose error is still this thread's. (measure.c) */
+bool dl_measure_goes_on(dl_device *device, dl_status outcome);
 
 /* Entries of `slots` below: an operation's, and its workspace behind them. */
 enum { DL_MEASURE_SLOTS = DL_OP_MAX_SLOTS + 1 };

@@ -4,6 +4,8 @@
 
 #include "base/log.h"
 
+#include <math.h>
+
 /* A forward instruction and the backward one that reads what it saves. */
 typedef struct passes {
     const dl_instruction *forward, *backward;
@@ -95,7 +97,7 @@ static dl_status measure_passes(const dl_compile *c, const passes *p, int algori
     return status;
 }
 
-/* Seconds of the layer's passes with each of n algorithms. */
+/* Seconds of the layer's passes with each of n algorithms; infinity: it fails. */
 static dl_status measure_layer(const dl_compile *c, int layer, int n, double *seconds) {
     const dl_program *program = c->program;
     passes p;
@@ -104,11 +106,19 @@ static dl_status measure_layer(const dl_compile *c, int layer, int n, double *se
         if (instruction->layer != layer || instruction->micro > 0 || !find_passes(program, instruction, &p)) {
             continue;
         }
+        dl_status status = DL_OK;
+        int n_failed = 0;
         for (int a = 0; a < n; a++) {
             double taken = 0.0;
-            DL_RETURN_IF_ERROR(measure_passes(c, &p, a, &taken));
-            seconds[a] += taken;
+            const dl_status outcome = measure_passes(c, &p, a, &taken);
+            status = outcome == DL_OK ? status : outcome;
+            if (!dl_measure_goes_on(c->plan->options.device, outcome)) {
+                return outcome;
+            }
+            n_failed += outcome != DL_OK;
+            seconds[a] += outcome == DL_OK ? taken : INFINITY;
         }
+        DL_RETURN_IF_ERROR(n_failed == n ? status : DL_OK);
     }
     return DL_OK;
 }

@@ -1,5 +1,6 @@
 /* Timing operations before the first step. */
 #include "base/clock.h"
+#include "base/log.h"
 #include "program/choose.h"
 
 #include <math.h>
@@ -126,31 +127,54 @@ static bool is_transform(const dl_device *device, const dl_op_desc *desc, int al
     return strncmp(name, "winograd", 8) == 0 || strncmp(name, "fourier", 7) == 0;
 }
 
+/* One algorithm; DL_OK with infinity where it is not offered for these layouts, or not worth measuring. */
+static dl_status measure_algorithm(dl_device *device, const dl_op_desc *desc, double *seconds) {
+    dl_op *op = NULL;
+    *seconds = INFINITY;
+    if (dl_op_prepare(device, desc, NULL, &op) != DL_OK) {
+        return DL_OK;
+    }
+    const dl_status status = runs_by_reference(op) ? DL_OK : dl_measure_prepared(device, op, seconds);
+    dl_op_destroy(&op);
+    return status;
+}
+
+bool dl_measure_goes_on(dl_device *device, dl_status outcome) {
+    dl_error failure;
+    if (outcome == DL_OK) {
+        return true;
+    }
+    dl_error_take(&failure);
+    const bool goes_on = dl_device_synchronize(device) == DL_OK;
+    DL_DEBUG("an algorithm is left out: %s", failure.message);
+    return dl_error_restore(&failure) != DL_OK && goes_on;
+}
+
 dl_status dl_measure_operation(dl_device *device, const dl_op_desc *desc, bool direct, double *seconds,
                                int *algorithm) {
     const dl_op_desc shorter = shortened(device, desc);
     const double scale = (double)dl_op_samples(desc) / (double)dl_op_samples(&shorter);
     const int n = dl_device_n_algorithms(device, &shorter);
+    dl_status status = DL_OK;
+    bool any = false;
     *seconds = INFINITY;
     *algorithm = 0;
     for (int a = 0; a < n; a++) {
         dl_op_desc candidate = shorter;
-        dl_op *op = NULL;
         double taken = INFINITY;
         if (direct && is_transform(device, &shorter, a)) {
             continue;
         }
         candidate.algorithm = a;
-        if (dl_op_prepare(device, &candidate, NULL, &op) != DL_OK) {
-            continue; /* not offered for these layouts */
+        status = measure_algorithm(device, &candidate, &taken);
+        if (!dl_measure_goes_on(device, status)) {
+            return status;
         }
-        const dl_status status = runs_by_reference(op) ? DL_OK : dl_measure_prepared(device, op, &taken);
-        dl_op_destroy(&op);
-        DL_RETURN_IF_ERROR(status);
-        if (taken * scale < *seconds) {
+        any = any || status == DL_OK;
+        if (status == DL_OK && taken * scale < *seconds) {
             *seconds = taken * scale;
             *algorithm = a;
         }
     }
-    return DL_OK;
+    return any ? DL_OK : status;
 }

@@ -221,6 +221,16 @@ static void memory_that_is_not_there_is_told(void **state) {
     cuda->backend->memory_destroy(cuda, memory, 100);
 }
 
+/* CUDA keeps what a call has met until somebody asks: a launch must not report what was told before. */
+static void what_was_told_is_not_told_again(void **state) {
+    (void)state;
+    void *memory = NULL;
+    assert_int_equal(cuda->backend->streams->host_create(cuda, (size_t)1 << 60, &memory), DL_ERR_MEMORY);
+    dl_op_desc add = {.kind = DL_OP_ADD};
+    add.slot[0] = add.slot[1] = add.slot[2] = tensor(DL_F32, DL_SHAPE(SAMPLES, N));
+    expect_same_bits(&add);
+}
+
 static void what_it_does_not_take_is_a_users_error(void **state) {
     (void)state;
     dl_op_desc desc = {.kind = DL_OP_MAX_POOLING2D_FORWARD,
@@ -250,6 +260,7 @@ int main(void) {
         cmocka_unit_test(pointwise_kinds_have_the_bits_of_ref),
         cmocka_unit_test(large_uploads_arrive_whole),
         cmocka_unit_test(memory_that_is_not_there_is_told),
+        cmocka_unit_test(what_was_told_is_not_told_again),
         cmocka_unit_test(what_it_does_not_take_is_a_users_error),
         cmocka_unit_test(there_is_one_gpu),
     };

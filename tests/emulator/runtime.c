@@ -24,6 +24,13 @@ static int n_allocations, n_open;
 static const size_t gpu_bytes = (size_t)1 << 30;
 static size_t n_taken;
 
+static cudaError_t last_error; /* which the next look finds, until somebody has asked for it */
+
+static cudaError_t answer(cudaError_t code) {
+    last_error = code != cudaSuccess ? code : last_error;
+    return code;
+}
+
 static void protect(int access) {
     for (int i = 0; i < n_allocations; i++) {
         if (mprotect(allocation[i].begin, allocation[i].n_bytes, access) != 0) {
@@ -47,14 +54,14 @@ void emulator_memory_close(void) {
 cudaError_t cudaMalloc(void **memory, size_t n_bytes) {
     const size_t size = (n_bytes + PAGE) / PAGE * PAGE; /* one at least */
     if (emulator_is_capturing()) {
-        return cudaErrorStreamCaptureUnsupported;
+        return answer(cudaErrorStreamCaptureUnsupported);
     }
     if (size > gpu_bytes - n_taken) {
-        return cudaErrorMemoryAllocation;
+        return answer(cudaErrorMemoryAllocation);
     }
     void *pages = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages == MAP_FAILED || n_allocations == MAX_ALLOCATIONS) {
-        return cudaErrorMemoryAllocation;
+        return answer(cudaErrorMemoryAllocation);
     }
     allocation[n_allocations].begin = pages;
     allocation[n_allocations++].n_bytes = size;
@@ -72,13 +79,13 @@ cudaError_t cudaFree(void *memory) {
             return cudaSuccess;
         }
     }
-    return memory == NULL ? cudaSuccess : cudaErrorInvalidValue;
+    return answer(memory == NULL ? cudaSuccess : cudaErrorInvalidValue);
 }
 
 cudaError_t cudaHostAlloc(void **memory, size_t n_bytes, unsigned flags) {
     (void)flags;
     *memory = malloc(n_bytes);
-    return *memory == NULL ? cudaErrorMemoryAllocation : cudaSuccess;
+    return answer(*memory == NULL ? cudaErrorMemoryAllocation : cudaSuccess);
 }
 
 cudaError_t cudaFreeHost(void *memory) {
@@ -88,7 +95,7 @@ cudaError_t cudaFreeHost(void *memory) {
 
 cudaError_t cudaHostRegister(void *memory, size_t n_bytes, unsigned flags) {
     (void)flags;
-    return (size_t)memory % PAGE == 0 && n_bytes % PAGE == 0 ? cudaSuccess : cudaErrorInvalidValue;
+    return answer((size_t)memory % PAGE == 0 && n_bytes % PAGE == 0 ? cudaSuccess : cudaErrorInvalidValue);
 }
 
 cudaError_t cudaHostUnregister(void *memory) {
@@ -186,11 +193,13 @@ cudaError_t cudaRuntimeGetVersion(int *version) {
 }
 
 cudaError_t cudaGetLastError(void) {
-    return cudaSuccess;
+    const cudaError_t code = last_error;
+    last_error = cudaSuccess;
+    return code;
 }
 
 cudaError_t cudaPeekAtLastError(void) {
-    return cudaSuccess;
+    return last_error;
 }
 
 const char *cudaGetErrorString(cudaError_t code) {

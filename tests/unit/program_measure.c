@@ -11,16 +11,21 @@
 #include "program/choose.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 enum { SHORT = 1, LONG = 20 }; /* milliseconds */
 
 static int n_runs, disturbed; /* which run others make long; -1: none */
+static int failing;           /* runs of so many milliseconds fail; 0: none, -1: all */
+static bool has_failed;
 
 static dl_status run(const dl_op *op, void *const *slots, dl_stream *stream) {
     (void)slots;
     (void)stream;
     const int ms = n_runs++ == disturbed ? LONG : op->desc.algorithm;
+    has_failed = failing == -1 || op->desc.algorithm == failing;
+    DL_RETURN_ERROR_IF(has_failed, DL_ERR_INTERNAL, "no, at %d", ms);
     (void)nanosleep(&(struct timespec){.tv_nsec = ms * 1000000L}, NULL);
     return DL_OK;
 }
@@ -159,23 +164,49 @@ static void fewer_samples_where_weights_do_not_count(void **state) {
     assert_int_equal(samples_measured(4, 16), 32);
 }
 
-static void transforms_are_left_out_where_sums_of_zeros_count(void **state) {
-    (void)state;
-    dl_device device = {.backend = &sleeping, .n_threads = 1};
+/* Which algorithm is taken; -1: none, an error. */
+static int chosen(const dl_backend *backend, bool direct) {
+    dl_device device = {.backend = backend, .n_threads = 1};
     const dl_tensor_desc image = {.present = true, .dtype = DL_F32, .shape = DL_SHAPE(2, 4, 4, 1)};
     const dl_tensor_desc weights = {.present = true, .dtype = DL_F32, .shape = DL_SHAPE(1, 1, 1, 1)};
     const dl_op_desc desc = {.kind = DL_OP_CONV2D_FORWARD,
                              .attr.u.conv = {.stride = {1, 1}, .groups = 1},
                              .slot = {image, weights, {.present = false}, image}};
     double seconds = 0;
-    int chosen = -1;
-    disturbed = -1;
-    assert_int_equal(dl_measure_operation(&device, &desc, false, &seconds, &chosen), DL_OK);
-    assert_int_equal(chosen, 1);
+    int algorithm = -1;
     n_prepared = 0;
-    assert_int_equal(dl_measure_operation(&device, &desc, true, &seconds, &chosen), DL_OK);
-    assert_int_equal(chosen, 2);
+    disturbed = -1;
+    return dl_measure_operation(&device, &desc, direct, &seconds, &algorithm) == DL_OK ? algorithm : -1;
+}
+
+static void transforms_are_left_out_where_sums_of_zeros_count(void **state) {
+    (void)state;
+    assert_int_equal(chosen(&sleeping, false), 1);
+    assert_int_equal(chosen(&sleeping, true), 2);
     assert_int_equal(n_prepared, 2);
+}
+
+static dl_status end_of_device(dl_device *device, dl_stream *stream) {
+    (void)device;
+    (void)stream;
+    DL_RETURN_ERROR_IF(has_failed, DL_ERR_INTERNAL, "the device is lost");
+    return DL_OK;
+}
+
+/* As long as one runs and the device goes on. */
+static void algorithms_that_fail_are_left_out(void **state) {
+    (void)state;
+    static const dl_stream_functions streams = {.synchronize = end_of_device};
+    dl_backend lost = sleeping;
+    lost.streams = &streams;
+    failing = algorithms[1].ms;
+    assert_int_equal(chosen(&sleeping, false), 2);
+    assert_int_equal(chosen(&lost, false), -1);
+    assert_non_null(strstr(dl_error_last()->message, "no, at 1"));
+    failing = -1;
+    assert_int_equal(chosen(&sleeping, false), -1);
+    assert_non_null(strstr(dl_error_last()->message, "no, at 2"));
+    failing = 0;
 }
 
 /* --- devices that run() only tells what to do --- */
@@ -220,6 +251,7 @@ int main(void) {
         cmocka_unit_test(queued_runs_are_waited_for),
         cmocka_unit_test(fewer_samples_where_weights_do_not_count),
         cmocka_unit_test(transforms_are_left_out_where_sums_of_zeros_count),
+        cmocka_unit_test(algorithms_that_fail_are_left_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
