@@ -4,10 +4,11 @@
 #   launcher/build.sh DIR [CMAKE OPTION ...]
 #
 # A folder configured for another source tree, as in a copied clone, is configured afresh.
-# JOBS=N compiles N files at a time (default: one per core, at least 600 MB of free memory each).
+# JOBS=N compiles N files at a time (default: one per core, at least 600 MB of free memory each); TARGET=NAME builds
+# that alone, with what it needs.
 set -eu
 
-[ $# -ge 1 ] || { sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -ge 1 ] || { sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 root=$(cd "$(dirname "$0")/.." && pwd -P)
 mkdir -p "$1"
 dir=$(cd "$1" && pwd -P)
@@ -31,4 +32,4 @@ if [ -z "$jobs" ]; then
 fi
 
 cmake -S "$root" -B "$dir" "$@"
-cmake --build "$dir" -j "$jobs"
+cmake --build "$dir" -j "$jobs" ${TARGET:+--target "$TARGET"}

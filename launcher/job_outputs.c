@@ -19,10 +19,10 @@ static dl_status open_outputs_here(dl_job *j) {
     const dl_console_options options = dl_console_options_for(STDOUT_FILENO);
     find_metric_names(j);
     DL_RETURN_IF_ERROR(dl_console_create(&options, j->metric_names, j->n_metrics, &j->console));
-    const bool over = j->resume.step % j->session->steps_per_epoch == 0;
+    const int64_t epochs = j->resume.step / j->session->steps_per_epoch - j->resume.trainer.open;
     const bool here = j->resume.found && !j->resume.elsewhere;
     DL_RETURN_IF_ERROR(
-        here ? dl_run_dir_continue(j->run, j->config_text.data, config->run.audit, j->resume.step, over)
+        here ? dl_run_dir_continue(j->run, j->config_text.data, config->run.audit, j->resume.step, epochs)
              : dl_run_dir_create(config->run.dir, j->config_text.data, config->run.audit, &j->run));
     dl_log_set_file(dl_run_dir_log_fd(j->run));
     dl_console_set_log(j->console, dl_run_dir_log_fd(j->run));

@@ -10,7 +10,8 @@ static dl_status evaluate_batch(const dl_evaluation *e, const dl_batch *batch, i
     DL_RETURN_ERROR_IF(program < 0, DL_ERR_INTERNAL,
                        "there is no program for an evaluation batch of %lld samples",
                        (long long)batch->global.n_samples);
-    const dl_step_block step = {.weight = (double)batch->weight};
+    dl_step_block step = {.weight = (double)batch->weight};
+    step.control[DL_CONTROL_STOP] = e->stop_word != NULL ? e->stop_word(e->context) : 0;
     const dl_host_batch host = {.field = (const void *const *)batch->field, .ids = batch->ids, .step = &step};
     DL_RETURN_IF_ERROR(dl_execute(e->session->plan, program, &host));
     if (e->predictions != NULL) {
@@ -24,22 +25,30 @@ static dl_status evaluate_batch(const dl_evaluation *e, const dl_batch *batch, i
                             batch->n_samples);
 }
 
-static dl_status add_run(const dl_evaluation *e, int64_t run, double sums[DL_N_TOTALS]) {
+/* What the batches that were read have brought. */
+typedef struct results {
+    double sums[DL_N_TOTALS];
+    int stop; /* the largest word of all ranks */
+} results;
+
+static dl_status add_run(const dl_evaluation *e, int64_t run, results *r) {
     dl_outcome outcome;
     DL_RETURN_IF_ERROR(dl_plan_outcome(e->session->plan, run, &outcome));
     for (int i = 0; i < DL_N_TOTALS; i++) {
-        sums[i] += outcome.totals[i];
+        r->sums[i] += outcome.totals[i];
     }
+    const int word = outcome.control[DL_CONTROL_STOP];
+    r->stop = word > r->stop ? word : r->stop;
     return DL_OK;
 }
 
 /* Where the device works by itself it is a batch ahead of the host. */
-static dl_status evaluate_all(const dl_evaluation *e, dl_batches *batches, double sums[DL_N_TOTALS]) {
+static dl_status evaluate_all(const dl_evaluation *e, dl_batches *batches, results *r) {
     const int64_t n_batches = e->session->view_info[e->split].n_batches;
     const int ahead = e->session->device->backend->steps_in_flight > 0;
     DL_RETURN_IF_ERROR(dl_plan_clear_state(e->session->plan, DL_PROGRAM_EVALUATE));
     int64_t next = e->session->plan->n_runs; /* the run to be added */
-    for (int64_t number = 1;; number++) {
+    for (int64_t number = 1; r->stop == 0; number++) {
         const dl_batch *batch = NULL;
         DL_RETURN_IF_ERROR(dl_batches_next(batches, &batch));
         if (batch == NULL) {
@@ -48,12 +57,12 @@ static dl_status evaluate_all(const dl_evaluation *e, dl_batches *batches, doubl
         DL_RETURN_IF_ERROR(evaluate_batch(e, batch, number));
         dl_batches_release(batches, batch);
         for (; next + ahead < e->session->plan->n_runs; next++) {
-            DL_RETURN_IF_ERROR(add_run(e, next, sums));
+            DL_RETURN_IF_ERROR(add_run(e, next, r));
         }
         dl_console_progress(e->console, dl_split_name(e->split), number, n_batches);
     }
     for (; next < e->session->plan->n_runs; next++) {
-        DL_RETURN_IF_ERROR(add_run(e, next, sums));
+        DL_RETURN_IF_ERROR(add_run(e, next, r));
     }
     return DL_OK;
 }
@@ -71,19 +80,27 @@ dl_score dl_score_of(const dl_model *model, const double totals[DL_N_TOTALS]) {
 
 dl_status dl_evaluate(const dl_evaluation *e, dl_score *score) {
     *score = (dl_score){0};
+    if (e->stopped != NULL) {
+        *e->stopped = 0;
+    }
     if (e->session->split[e->split].n == 0) {
         return DL_OK;
     }
     dl_batches *batches = NULL;
-    double sums[DL_N_TOTALS] = {0};
+    results r = {.stop = 0};
     DL_RETURN_IF_ERROR(dl_session_refresh(e->session));
     DL_RETURN_IF_ERROR(dl_batches_start_pass(e->session, e->split, &batches));
-    const dl_status status = evaluate_all(e, batches, sums);
+    const dl_status status = evaluate_all(e, batches, &r);
     dl_batches_stop(&batches);
     if (status != DL_OK) {
         return dl_error_add_frame(status, __FILE__, __LINE__, __func__, "evaluating split %s",
                                   dl_split_name(e->split));
     }
-    *score = dl_score_of(e->session->model, sums);
+    if (e->stopped != NULL) {
+        *e->stopped = r.stop;
+    }
+    if (r.stop == 0) {
+        *score = dl_score_of(e->session->model, r.sums);
+    }
     return DL_OK;
 }

@@ -14,6 +14,12 @@ typedef struct dl_evaluation {
     dl_run_dir *audit;           /* records the samples when its audit is on; may be NULL */
     int64_t epoch;               /* for the audit */
     dl_predictions *predictions; /* are given every batch; may be NULL */
+    /* Asked before each batch: a word other than 0, on any rank, ends the evaluation about there on all of
+     * them, with the largest word in *stopped and no score; 0 in *stopped: it came to its end. NULL: nothing
+     * does. */
+    int (*stop_word)(void *context);
+    void *context;
+    int *stopped;
 } dl_evaluation;
 
 /* Loss and metrics from sums over samples: means, and what a metric makes of its mean. */

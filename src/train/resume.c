@@ -73,7 +73,8 @@ static int64_t search_best(const char *checkpoints, const int64_t *steps, int n)
             continue;
         }
         best_epoch = best_epoch < 0 ? each.trainer.best.epoch : best_epoch;
-        if (best_epoch > 0 && each.epoch == best_epoch && each.trainer.best.epoch == best_epoch) {
+        const bool judged = each.trainer.best.epoch == best_epoch || each.trainer.open;
+        if (best_epoch > 0 && each.epoch == best_epoch && judged) {
             return steps[i];
         }
     }
@@ -236,19 +237,23 @@ dl_status dl_resume_load(const dl_resume *resume, dl_session *session) {
 
 /* --- lines --- */
 
-/* Does the line tell of something up to this step? */
-static bool is_before(const char *line, size_t n, int64_t step, bool epoch_over) {
+/* Does the line tell of something up to this step, of an epoch's end one of the first so many? Audits of
+ * evaluations count their batches, not steps. */
+static bool is_before(const char *line, size_t n, int64_t step, int64_t epochs) {
     json_t *object = json_loadb(line, n, 0, NULL);
-    const json_t *at = json_object_get(object, "step");
     const char *kind = json_string_value(json_object_get(object, "kind"));
-    const int64_t last = kind != NULL && strcmp(kind, "epoch") == 0 && !epoch_over ? step - 1 : step;
+    const char *split = json_string_value(json_object_get(object, "split"));
+    const bool of_end = kind != NULL && strcmp(kind, "epoch") == 0;
+    const bool of_evaluation = split != NULL && strcmp(split, "train") != 0;
+    const json_t *at = json_object_get(object, of_end || of_evaluation ? "epoch" : "step");
+    const int64_t last = of_end || of_evaluation ? epochs : step;
     const bool keep = json_is_object(object) && (kind == NULL || strcmp(kind, "end") != 0) &&
                       (!json_is_integer(at) || json_integer_value(at) <= last);
     json_decref(object);
     return keep;
 }
 
-dl_status dl_resume_cut_lines(const char *path, int64_t step, bool epoch_over) {
+dl_status dl_resume_cut_lines(const char *path, int64_t step, int64_t epochs) {
     dl_text file = {0}, kept = {0};
     if (!dl_file_exists(path)) {
         return DL_OK;
@@ -257,7 +262,7 @@ dl_status dl_resume_cut_lines(const char *path, int64_t step, bool epoch_over) {
     for (size_t at = 0; at < file.size && status == DL_OK;) {
         const char *end = memchr(file.data + at, '\n', file.size - at);
         const size_t n = end == NULL ? file.size - at : (size_t)(end - (file.data + at)) + 1;
-        if (end != NULL && is_before(file.data + at, n, step, epoch_over)) {
+        if (end != NULL && is_before(file.data + at, n, step, epochs)) {
             status = dl_text_append_bytes(&kept, file.data + at, n);
         }
         at += n;

@@ -62,9 +62,9 @@ DL_NODISCARD dl_status dl_resume_compare(const char *before, const char *now,
                                          const dl_resume_freedom *freedom);
 
 /* Rewrites a file of JSON lines (metrics.jsonl, audit files) without those that tell of what comes behind
- * `step`, or of the end: training goes on from there. Unless `epoch_over`, an epoch that ended with this step
- * had ended early, with the training, and goes as well. A line that was not finished goes, too. Fine when
- * there is no such file. */
-DL_NODISCARD dl_status dl_resume_cut_lines(const char *path, int64_t step, bool epoch_over);
+ * `step`, of the ends of other epochs than the first `epochs` (one may have ended early, with the training,
+ * or not been evaluated), or of the end: training goes on from there. A line that was not finished goes, too.
+ * Fine when there is no such file. */
+DL_NODISCARD dl_status dl_resume_cut_lines(const char *path, int64_t step, int64_t epochs);
 
 #endif

@@ -206,7 +206,7 @@ static bool has_steps(const char *name) {
            (strncmp(name, "audit.rank", 10) == 0 && n > 6 && strcmp(name + n - 6, ".jsonl") == 0);
 }
 
-static dl_status cut_files(const dl_run_dir *run, int64_t step, bool epoch_over) {
+static dl_status cut_files(const dl_run_dir *run, int64_t step, int64_t epochs) {
     char path[PATH_MAX];
     dl_status status = DL_OK;
     DIR *folder = opendir(run->path);
@@ -215,7 +215,7 @@ static dl_status cut_files(const dl_run_dir *run, int64_t step, bool epoch_over)
     for (const struct dirent *entry; status == DL_OK && (entry = readdir(folder)) != NULL;) {
         if (has_steps(entry->d_name)) {
             status = dl_run_dir_file(run, entry->d_name, path, sizeof path);
-            status = status == DL_OK ? dl_resume_cut_lines(path, step, epoch_over) : status;
+            status = status == DL_OK ? dl_resume_cut_lines(path, step, epochs) : status;
         }
     }
     (void)closedir(folder);
@@ -233,10 +233,10 @@ dl_status dl_run_dir_open(const char *path, dl_run_dir **out) {
     return DL_OK;
 }
 
-static dl_status go_on(dl_run_dir *run, const char *config_text, bool audit, int64_t step, bool epoch_over) {
+static dl_status go_on(dl_run_dir *run, const char *config_text, bool audit, int64_t step, int64_t epochs) {
     char path[PATH_MAX];
     dl_run_leftovers_remove(run->path);
-    DL_RETURN_IF_ERROR(cut_files(run, step, epoch_over));
+    DL_RETURN_IF_ERROR(cut_files(run, step, epochs));
     DL_RETURN_IF_ERROR(open_file(run, "log.txt", path, &run->log));
     DL_RETURN_IF_ERROR(dl_run_status_write(run->status, DL_RUN_RUNNING, 0, step, ""));
     DL_RETURN_IF_ERROR(dl_run_dir_file(run, "config.yaml", path, sizeof path));
@@ -246,8 +246,8 @@ static dl_status go_on(dl_run_dir *run, const char *config_text, bool audit, int
 }
 
 dl_status dl_run_dir_continue(dl_run_dir *run, const char *config_text, bool audit, int64_t step,
-                              bool epoch_over) {
-    DL_RETURN_IF_ERROR_DOING(go_on(run, config_text, audit, step, epoch_over), "going on in %s", run->path);
+                              int64_t epochs) {
+    DL_RETURN_IF_ERROR_DOING(go_on(run, config_text, audit, step, epochs), "going on in %s", run->path);
     return DL_OK;
 }
 

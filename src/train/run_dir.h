@@ -28,7 +28,7 @@ DL_NODISCARD dl_status dl_run_dir_open(const char *path, dl_run_dir **out);
 /* Rank 0: the run in an opened directory goes on after `step`: replaces config.yaml, and takes out of
  * metrics.jsonl and the audit files what tells of later steps (dl_resume_cut_lines). */
 DL_NODISCARD dl_status dl_run_dir_continue(dl_run_dir *run, const char *config_text, bool audit, int64_t step,
-                                           bool epoch_over);
+                                           int64_t epochs);
 
 /* Other ranks, after rank 0's dl_run_dir_create or _continue returned: opens the audit file when asked. */
 DL_NODISCARD dl_status dl_run_dir_join(const char *path, int rank, bool audit, dl_run_dir **out);

@@ -1,95 +1,10 @@
 #include "train/trainer_parts.h"
 
 #include "base/clock.h"
-#include "base/log.h"
-#include "train/evaluate.h"
 #include "train/weights.h"
 
 #include <stdio.h>
 #include <string.h>
-
-/* Writes the parameters that were fetched last: rank 0 does, for all hold the same. */
-static dl_status write_file(dl_trainer *t, const char *name, int64_t step, float *trainable) {
-    char path[4096];
-    if (t->session->world->rank != 0) {
-        return DL_OK;
-    }
-    DL_RETURN_IF_ERROR(dl_run_dir_file(t->options->run, name, path, sizeof path));
-    const dl_host_arenas *host = &t->session->host;
-    const dl_host_arenas arenas = {{trainable, host->of[DL_ARENA_FROZEN], host->of[DL_ARENA_STATISTICS]}};
-    return dl_weights_write(path, &t->session->model->table, t->session->config->name, step, &arenas);
-}
-
-/* weights.h5 as trained; ema.h5 and best.h5 as evaluated. */
-static dl_status write_weights(dl_trainer *t, int64_t step, bool best) {
-    DL_RETURN_IF_ERROR(dl_session_fetch_parameters(t->session));
-    float *averaged = t->session->averaged, *trainable = t->session->host.of[DL_ARENA_TRAINABLE];
-    DL_RETURN_IF_ERROR(write_file(t, "weights.h5", step, trainable));
-    if (averaged != NULL) {
-        DL_RETURN_IF_ERROR(write_file(t, "ema.h5", step, averaged));
-    }
-    return best ? write_file(t, "best.h5", step, averaged != NULL ? averaged : trainable) : DL_OK;
-}
-
-/* Looks at the figures of an epoch: whether it is the best, whether training goes on. All ranks have the
- * same. */
-static bool judge_epoch(dl_trainer *t, const dl_epoch_report *report) {
-    const int64_t patience = t->session->config->train.early_stopping.patience;
-    (void)dl_best_take(&t->stopping, report->epoch, &report->train, &report->valid);
-    t->result->early = patience > 0 && t->stopping.without >= patience;
-    return dl_best_take(&t->result->best, report->epoch, &report->train, &report->valid);
-}
-
-/* At an epoch's end a full disk may wait, as for checkpoints; at the end of training it may not. Collective.
- */
-static dl_status keep_weights(dl_trainer *t, int64_t step, bool best) {
-    int failed = -1;
-    const dl_status status = dl_comm_agree(t->session->world, write_weights(t, step, best), &failed);
-    if (status != DL_ERR_IO || t->session->config->checkpoint.on_error != 0) {
-        return status;
-    }
-    if (t->options->console != NULL) {
-        DL_WARN("%s; training goes on", dl_error_last()->message);
-    }
-    return DL_OK;
-}
-
-static dl_status end_epoch(dl_trainer *t, int64_t step) {
-    const double now = dl_clock_seconds(), passed = now - t->epoch_began;
-    dl_epoch_report report = {.epoch = dl_trainer_epoch_of(t, step),
-                              .step = step,
-                              .samples = t->samples,
-                              .train = dl_score_of(t->session->model, t->epoch_sums),
-                              .samples_per_s = (double)t->epoch_samples / passed,
-                              .data_wait = t->epoch_waited / passed};
-    const dl_evaluation evaluation = {.session = t->session,
-                                      .split = DL_SPLIT_VALID,
-                                      .console = t->options->console,
-                                      .audit = t->options->run,
-                                      .epoch = report.epoch};
-    DL_RETURN_IF_ERROR(dl_evaluate(&evaluation, &t->valid));
-    t->valid_step = step;
-    report.valid = t->valid;
-    const bool best = judge_epoch(t, &report);
-    DL_RETURN_IF_ERROR(keep_weights(t, step, best));
-    report.seconds = dl_clock_seconds() - t->began;
-    dl_console_epoch(t->options->console, dl_trainer_epoch_of(t, t->session->total_steps), &report);
-    if (t->options->metrics != NULL) {
-        DL_RETURN_IF_ERROR(dl_metrics_epoch(t->options->metrics, &report));
-        DL_RETURN_IF_ERROR(
-            dl_run_status_write(dl_run_dir_status(t->options->run), DL_RUN_RUNNING, 0, step, ""));
-    }
-    memset(t->epoch_sums, 0, sizeof t->epoch_sums);
-    t->epoch_samples = 0;
-    t->epoch_waited = 0.0;
-    t->epoch_began = dl_clock_seconds();
-    t->evaluated += t->epoch_began - now;
-    if (t->options->deadline != NULL) {
-        t->options->deadline->evaluation = t->epoch_began - now;
-    }
-    t->shown_at += t->epoch_began - now;
-    return DL_OK;
-}
 
 /* Where training stands now. */
 static dl_trainer_state state_of(const dl_trainer *t) {
@@ -100,6 +15,7 @@ static dl_trainer_state state_of(const dl_trainer *t) {
                               .skipped = t->result->skipped,
                               .skipped_in_row = t->skipped_in_row,
                               .early = t->result->early,
+                              .open = t->open,
                               .best = dl_best_state_of(&t->result->best),
                               .stopping = dl_best_state_of(&t->stopping)};
     memcpy(state.epoch_sums, t->epoch_sums, sizeof state.epoch_sums);
@@ -133,10 +49,22 @@ static dl_status end_saving(dl_trainer *t) {
     return dl_comm_agree(t->session->world, note_stop(t), NULL);
 }
 
-/* A run that was killed behind its last step, amid an epoch: the checkpoint is of before that was judged. */
-static bool has_epoch_to_end(const dl_trainer *t) {
-    const int64_t total = t->session->total_steps;
-    return t->result->step == total && total % t->session->steps_per_epoch != 0;
+/* A run that stopped amid the evaluation at an epoch's end, or was killed behind its last step, amid an
+ * epoch: the checkpoint is of before that was judged. */
+static dl_status end_earlier_epoch(dl_trainer *t) {
+    const int64_t step = t->result->step, total = t->session->total_steps;
+    const bool was_open = t->open;
+    if (!was_open && (step != total || total % t->session->steps_per_epoch == 0)) {
+        return DL_OK;
+    }
+    DL_RETURN_IF_ERROR(dl_trainer_end_epoch(t, step));
+    if (was_open && !t->open) {
+        t->kept = state_of(t);
+        if (t->options->saver != NULL && t->result->best.epoch == dl_trainer_epoch_of(t, step)) {
+            dl_saver_pin(t->options->saver, step);
+        }
+    }
+    return DL_OK;
 }
 
 /* May the next step be given to the device? Ahead only where nothing comes between it and the one before. */
@@ -156,18 +84,13 @@ static dl_status read_step(dl_trainer *t) {
     if (t->options->deadline != NULL) {
         dl_deadline_note_step(t->options->deadline, now - t->read_at);
     }
-    const int word = control[DL_CONTROL_STOP];
-    t->stop_word = word > t->stop_word ? word : t->stop_word;
-    t->result->stop = t->stop_word % DL_STOP_UNSAVED;
-    t->result->unsaved = t->stop_word >= DL_STOP_UNSAVED;
-    if (t->stop_word != 0 && t->options->note_stop != NULL) {
-        t->options->note_stop();
-    }
+    dl_trainer_take_stop(t, control[DL_CONTROL_STOP]);
     t->kept = state_of(t);
     const int64_t step = t->result->step;
     const bool over = step % t->session->steps_per_epoch == 0;
+    t->open = over;
     if (over || step == t->session->total_steps) {
-        DL_RETURN_IF_ERROR(end_epoch(t, step));
+        DL_RETURN_IF_ERROR(dl_trainer_end_epoch(t, step));
     }
     if (over) {
         t->kept = state_of(t);
@@ -178,10 +101,7 @@ static dl_status read_step(dl_trainer *t) {
 }
 
 static dl_status loop(dl_trainer *t) {
-    const int64_t total = t->session->total_steps;
-    if (has_epoch_to_end(t)) {
-        DL_RETURN_IF_ERROR(end_epoch(t, total));
-    }
+    DL_RETURN_IF_ERROR(end_earlier_epoch(t));
     while (may_launch(t) || t->n_flight > 0) {
         while (may_launch(t)) {
             DL_RETURN_IF_ERROR(dl_trainer_launch(t));
@@ -199,7 +119,8 @@ static dl_status conclude(dl_trainer *t) {
     result->samples_per_s = (double)t->samples / (result->seconds - t->evaluated);
     result->data_wait = t->waited / (result->seconds - t->evaluated);
     int failed = -1;
-    DL_RETURN_IF_ERROR(dl_comm_agree(t->session->world, write_weights(t, result->step, false), &failed));
+    DL_RETURN_IF_ERROR(
+        dl_comm_agree(t->session->world, dl_trainer_write_weights(t, result->step, false), &failed));
     DL_RETURN_IF_ERROR(dl_weights_hash(&t->session->model->table, &t->session->host, result->weights));
     if (result->stop != 0) {
         return DL_OK;
@@ -208,12 +129,7 @@ static dl_status conclude(dl_trainer *t) {
         result->test = t->valid; /* just computed with these weights */
         return DL_OK;
     }
-    const dl_evaluation evaluation = {.session = t->session,
-                                      .split = DL_SPLIT_TEST,
-                                      .console = t->options->console,
-                                      .audit = t->options->run,
-                                      .epoch = result->epoch};
-    return dl_evaluate(&evaluation, &result->test);
+    return dl_trainer_evaluate(t, DL_SPLIT_TEST, result->epoch, &result->test);
 }
 
 /* What to watch, and that there will be something to see: valid_loss, the default, is kept where there is. */
@@ -242,6 +158,7 @@ static void take_up(dl_trainer *t, const dl_trainer_state *from) {
     t->result->step = t->shown_step = from->step;
     t->result->epoch = from->step > 0 ? dl_trainer_epoch_of(t, from->step) : 0;
     t->result->early = from->early;
+    t->open = from->open;
     t->result->skipped = from->skipped;
     t->skipped_in_row = from->skipped_in_row;
     t->samples = t->shown_samples = from->samples;

@@ -36,6 +36,7 @@ typedef struct dl_trainer {
     int64_t epoch_samples, samples; /* all ranks; those of skipped steps do not count */
     int64_t skipped_in_row;
     double evaluated; /* seconds spent evaluating, not training */
+    bool open;        /* an epoch has ended with this step, and was not evaluated yet */
     dl_score valid;
     int64_t valid_step; /* which `valid` is of; 0: of none */
     dl_best stopping;   /* what early stopping watches */
@@ -54,6 +55,10 @@ static inline int64_t dl_trainer_epoch_of(const dl_trainer *t, int64_t step) {
 /* How many steps a device of queues is given ahead; 0 on others and while it is profiled. */
 int dl_trainer_ahead(const dl_trainer *t);
 
+/* What this rank wants in DL_CONTROL_STOP: must training end with this step, or amid this evaluation? 0: no.
+ * The largest word of all ranks counts. `evaluates`: an evaluation follows this step or the next. */
+int dl_trainer_stop_word(const dl_trainer *t, bool evaluates);
+
 /* Gives the device the next step. Collective over the ranks. */
 DL_NODISCARD dl_status dl_trainer_launch(dl_trainer *t);
 
@@ -61,6 +66,22 @@ DL_NODISCARD dl_status dl_trainer_launch(dl_trainer *t);
  * changed nothing, and neither have those in flight behind it: they are given anew. Collective over the
  * ranks; `control` is what they have agreed on. */
 DL_NODISCARD dl_status dl_trainer_read(dl_trainer *t, int32_t control[DL_N_CONTROLS]);
+
+/* --- the end of an epoch (trainer_epoch.c); all ranks call --- */
+
+/* weights.h5 as trained; ema.h5 and, with `best`, best.h5 as evaluated. */
+DL_NODISCARD dl_status dl_trainer_write_weights(dl_trainer *t, int64_t step, bool best);
+
+/* The word in DL_CONTROL_STOP that all ranks have agreed on. */
+void dl_trainer_take_stop(dl_trainer *t, int word);
+
+/* Without score->present when there is no such split, or training has to stop before its end (t->stop_word).
+ */
+DL_NODISCARD dl_status dl_trainer_evaluate(dl_trainer *t, dl_split split, int64_t epoch, dl_score *score);
+
+/* Evaluates, judges, writes weights and lines of the epoch that ends with this step. When training has to
+ * stop amid the evaluation (t->stop_word) nothing has changed, and t->open stays. */
+DL_NODISCARD dl_status dl_trainer_end_epoch(dl_trainer *t, int64_t step);
 
 /* --- lines (trainer_show.c) --- */
 

@@ -35,12 +35,12 @@ void dl_best_take_up(dl_best *best, const dl_best_state *from) {
 }
 
 json_t *dl_trainer_state_json(const dl_trainer_state *state) {
-    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:b, s:o, s:o}", "step", (json_int_t)state->step,
-                     "samples", (json_int_t)state->samples, "epoch_samples", (json_int_t)state->epoch_samples,
-                     "epoch_sums", sums_json(state), "seconds", number(state->seconds), "skipped",
-                     (json_int_t)state->skipped, "skipped_in_row", (json_int_t)state->skipped_in_row, "early",
-                     (int)state->early, "best", best_json(&state->best), "stopping",
-                     best_json(&state->stopping));
+    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:I, s:I, s:b, s:b, s:o, s:o}", "step",
+                     (json_int_t)state->step, "samples", (json_int_t)state->samples, "epoch_samples",
+                     (json_int_t)state->epoch_samples, "epoch_sums", sums_json(state), "seconds",
+                     number(state->seconds), "skipped", (json_int_t)state->skipped, "skipped_in_row",
+                     (json_int_t)state->skipped_in_row, "early", (int)state->early, "open", (int)state->open,
+                     "best", best_json(&state->best), "stopping", best_json(&state->stopping));
 }
 
 /* --- reading --- */
@@ -92,6 +92,7 @@ dl_status dl_trainer_state_parse(const json_t *object, dl_trainer_state *out) {
     DL_RETURN_IF_ERROR(whole_or_none(object, "skipped", &state.skipped));
     DL_RETURN_IF_ERROR(whole_or_none(object, "skipped_in_row", &state.skipped_in_row));
     state.early = json_is_true(json_object_get(object, "early"));
+    state.open = json_is_true(json_object_get(object, "open")); /* which earlier versions never were */
     DL_RETURN_IF_ERROR(parse_best(object, "best", &state.best));
     DL_RETURN_IF_ERROR(parse_best(object, "stopping", &state.stopping));
     *out = state;

@@ -25,6 +25,7 @@ typedef struct dl_trainer_state {
     double seconds;                  /* since training began, in all its runs */
     int64_t skipped, skipped_in_row; /* steps whose gradients were not finite: in all, and up to now */
     bool early;                      /* it has ended before its epochs were over */
+    bool open; /* an epoch has ended with this step, and was not evaluated: it stopped amid that */
     dl_best_state best, stopping;
 } dl_trainer_state;
 

@@ -10,14 +10,11 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Must this step be the last? The largest word of all ranks counts. */
-static int stop_word(const dl_trainer *t, int64_t step) {
+int dl_trainer_stop_word(const dl_trainer *t, bool evaluates) {
     const int number = t->options->pending_signal != NULL ? t->options->pending_signal() : 0;
-    const int64_t per_epoch = t->session->steps_per_epoch;
     if (number != 0 || t->options->deadline == NULL || t->session->world->rank != 0) {
         return number;
     }
-    const bool evaluates = step % per_epoch == 0 || (step + 1) % per_epoch == 0;
     const double cost = dl_autosave_cost(&t->autosave);
     return dl_deadline_is_near(t->options->deadline, dl_clock_seconds(), cost, evaluates) ? DL_STOP_AT_TIME
                                                                                           : 0;
@@ -47,7 +44,9 @@ static void reckon(const dl_trainer *t, dl_flight_step *f, int before) {
 static void fill_block(dl_trainer *t, dl_flight_step *f, int before) {
     f->block = (dl_step_block){.step = f->step, .weight = (double)f->batch->weight};
     reckon(t, f, before);
-    f->block.control[DL_CONTROL_STOP] = stop_word(t, f->step);
+    const int64_t per_epoch = t->session->steps_per_epoch;
+    const bool evaluates = f->step % per_epoch == 0 || (f->step + 1) % per_epoch == 0;
+    f->block.control[DL_CONTROL_STOP] = dl_trainer_stop_word(t, evaluates);
     dl_autosave_ask(&t->autosave, &f->block);
     if (t->options->injections != NULL) {
         dl_inject_step(t->options->injections, &f->block);

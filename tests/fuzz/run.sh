@@ -18,8 +18,8 @@ BUILD=${BUILD:-$root/build-fuzz}
 mkdir -p "$BUILD"
 BUILD=$(cd "$BUILD" && pwd -P)
 
-if ! CC=clang sh "$root/launcher/build.sh" "$BUILD" -DDLTRAIN_SANITIZE=fuzzer -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-    >"$BUILD/build.log" 2>&1; then
+if ! TARGET=fuzzers CC=clang sh "$root/launcher/build.sh" "$BUILD" -DDLTRAIN_SANITIZE=fuzzer \
+    -DCMAKE_BUILD_TYPE=RelWithDebInfo >"$BUILD/build.log" 2>&1; then
     tail -n 30 "$BUILD/build.log"
     exit 1
 fi
