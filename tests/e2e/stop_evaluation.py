@@ -26,7 +26,7 @@ train: {epochs: 2, batch_size: 40, ema_decay: 0.9, optimizer: {sgd: {learning_ra
 run: {log_every: 1, audit: true}
 checkpoint: {every_minutes: 0}
 '''
-STEPS_PER_EPOCH, N_EVALUATED = 10, 12000
+STEPS_PER_EPOCH, N_EVALUATED = 10, 6000
 
 
 def write_data():
@@ -52,7 +52,7 @@ def stop(folder, ranks, steps, epochs):
     job = train(folder, ranks)
     rehearse.wait_until('an evaluation', lambda: job.is_over() or (
         rehearse.steps_told(folder), epochs_told(folder)) == (steps, epochs), seconds=60)
-    time.sleep(0.1)
+    time.sleep(0.05)
     job.kill(ranks - 1, signal.SIGTERM)
     code, out = job.finish()
     now = rehearse.status(folder)
