@@ -20,13 +20,13 @@ model:
   input: {shape: [28, 28, 1]}
   layers:
     - flatten: {}
-    - dense: {units: 8000, activation: relu}
+    - dense: {units: 4000, activation: relu}
     - dense: {units: 10, activation: softmax}
-train: {epochs: 2, batch_size: 40, ema_decay: 0.9, optimizer: {sgd: {learning_rate: 0.001}}}
+train: {epochs: 2, batch_size: 40, ema_decay: 0.9, optimizer: {sgd: {learning_rate: 0.01}}}
 run: {log_every: 1, audit: true}
-checkpoint: {every_minutes: 0}
+checkpoint: {every_minutes: 0, keep: 1}
 '''
-STEPS_PER_EPOCH, N_EVALUATED = 10, 6000
+STEPS_PER_EPOCH, N_EVALUATED = 10, 10000
 
 
 def write_data():
@@ -81,17 +81,18 @@ def main():
         whole, folder = f'runs/whole-{ranks}', f'runs/{ranks}'
         train(whole, ranks).finish()
         stop(folder, ranks, STEPS_PER_EPOCH, 0)
-        stop(folder, ranks, 2 * STEPS_PER_EPOCH, 1)
-        stop(folder, ranks, 2 * STEPS_PER_EPOCH, 2)
+        if ranks == 2:
+            stop(folder, ranks, 2 * STEPS_PER_EPOCH, 1)
+            stop(folder, ranks, 2 * STEPS_PER_EPOCH, 2)
         code, out = train(folder, ranks).finish()
         wrong = rehearse.difference(folder, whole)
         if code != 0 or wrong or rehearse.status(folder)['state'] != 'done':
             dltest.fail(f'{folder}: exit status {code}, {wrong}\n{out}')
         check_audit(folder)
         best = dltest.metrics(folder, 'end')[0]['best_epoch']
-        if best * STEPS_PER_EPOCH not in rehearse.committed(folder):
+        if best != 1 or rehearse.committed(folder) != [STEPS_PER_EPOCH, 2 * STEPS_PER_EPOCH]:
             dltest.fail(f'the best epoch was {best}, checkpoints are {rehearse.committed(folder)}')
-    print('3 evaluations stopped, at np 1 and 2; nothing lost, nothing evaluated twice')
+    print('4 evaluations stopped; nothing lost, nothing evaluated twice')
 
 
 main()
