@@ -16,6 +16,7 @@ import rehearse
 
 STOPS = 40
 STEPS = 46
+EPOCH_STEPS = 12
 RANKS = (1, 2, 3, 4, 8)
 PAIRS = [(a, b) for a in RANKS for b in RANKS]
 SIGUSR1 = 10
@@ -36,7 +37,7 @@ checkpoint: {every_steps: 100, every_epochs: 0, every_minutes: 0, keep: 60}
 
 
 def words(folder, *more):
-    """An epoch has 11 steps: stops fall within epochs and at their ends."""
+    """An epoch has 12 steps: stops fall within epochs, at their ends, and amid the evaluations behind them."""
     return ['net.yaml', f'run.dir={folder}', 'train.batch_size=384', f'train.max_steps={STEPS}',
             'checkpoint.every_steps=2', 'checkpoint.keep=3', 'run.audit=true', *more]
 
@@ -49,15 +50,20 @@ def draw(seed):
     return step, before, after, seed * 5 % before, seed // 3 % 2 == 1
 
 
+def last_step(step):
+    """Of a run that gets the signal after `step`: the next one, or this, where an evaluation comes between."""
+    return step if step % EPOCH_STEPS == 0 else step + 1
+
+
 def stop(folder, step, ranks, victim):
     """Stops a run by a signal after `step`; what is wrong, None: nothing."""
     at = f'{SIGUSR1}:{victim}:"step":{step},"ids"'
     code, out = rehearse.Job(ranks, words(folder), LD_PRELOAD=PRELOAD, SIGNAL_AT=at).finish()
     status = rehearse.status(folder)
     saved = rehearse.committed(folder)
-    if code != 85 or (status['state'], status['exit'], status['step']) != ('stopped', 85, step + 1):
+    if code != 85 or (status['state'], status['exit'], status['step']) != ('stopped', 85, last_step(step)):
         return f'exit status {code}, status.json {status}: {out[-1500:]}'
-    if not saved or saved[-1] != step + 1 or rehearse.unfinished(folder):
+    if not saved or saved[-1] != last_step(step) or rehearse.unfinished(folder):
         return f'the checkpoints are of steps {saved}, left: {rehearse.unfinished(folder)}'
     return None
 
@@ -81,7 +87,7 @@ def trial(seed, results):
     wrong = stop(folder, step, before, victim)
     n_damaged = rehearse.damaged(folder)
     wrong = wrong or go_on(folder, after, older)
-    results.add(test='stop_anywhere', seed=seed, step=step + 1, ranks=before, victim=victim, ranks_after=after,
+    results.add(test='stop_anywhere', seed=seed, step=last_step(step), ranks=before, victim=victim, ranks_after=after,
                 older=older, corrupt=n_damaged, lost=wrong is not None, orphan=False)
     if wrong or n_damaged:
         print(f'seed {seed}: {n_damaged} damaged checkpoints; {wrong}', file=sys.stderr)
