@@ -43,18 +43,23 @@ dl_status dl_file_read(const char *path, size_t max_bytes, dl_text *out) {
     return status;
 }
 
-dl_status dl_write_all(int fd, const char *path, const void *bytes, size_t n_bytes) {
+dl_status dl_write_some(int fd, const char *path, const void *bytes, size_t n_bytes, size_t *n_written) {
     const char *at = bytes;
-    while (n_bytes > 0) {
-        const ssize_t n = write(fd, at, n_bytes);
+    *n_written = 0;
+    while (*n_written < n_bytes) {
+        const ssize_t n = write(fd, at + *n_written, n_bytes - *n_written);
         if (n < 0 && errno == EINTR) {
             continue;
         }
         DL_RETURN_ERROR_IF(n <= 0, DL_ERR_IO, "cannot write %s: %s", path, strerror(n < 0 ? errno : EIO));
-        at += n;
-        n_bytes -= (size_t)n;
+        *n_written += (size_t)n;
     }
     return DL_OK;
+}
+
+dl_status dl_write_all(int fd, const char *path, const void *bytes, size_t n_bytes) {
+    size_t n_written = 0;
+    return dl_write_some(fd, path, bytes, n_bytes, &n_written);
 }
 
 static dl_status write_synced(int fd, const char *path, const void *bytes, size_t n_bytes) {
@@ -85,22 +90,26 @@ dl_status dl_file_replace(const char *path, const void *bytes, size_t n_bytes) {
     return status;
 }
 
+dl_status dl_sync_folder(int fd, const char *path) {
+    int failed = fsync(fd);
+    while (failed != 0 && errno == EINTR) {
+        failed = fsync(fd);
+    }
+    /* Some network file systems cannot sync a folder and say EINVAL. */
+    DL_RETURN_ERROR_IF(failed != 0 && errno != EINVAL, DL_ERR_IO, "cannot write folder %s to disk: %s", path,
+                       strerror(errno));
+    return DL_OK;
+}
+
 dl_status dl_sync_entry(const char *path) {
     char copy[PATH_MAX];
     (void)snprintf(copy, sizeof copy, "%s", path);
     const char *folder = dirname(copy);
     const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DL_RETURN_ERROR_IF(fd < 0, DL_ERR_IO, "cannot open folder %s: %s", folder, strerror(errno));
-    int failed = fsync(fd);
-    while (failed != 0 && errno == EINTR) {
-        failed = fsync(fd);
-    }
-    const int why = errno;
+    const dl_status status = dl_sync_folder(fd, folder);
     (void)close(fd);
-    /* Some network file systems cannot sync a folder and say EINVAL. */
-    DL_RETURN_ERROR_IF(failed != 0 && why != EINVAL, DL_ERR_IO, "cannot write folder %s to disk: %s", folder,
-                       strerror(why));
-    return DL_OK;
+    return status;
 }
 
 /* Its parent exists; others may be making it, too. */

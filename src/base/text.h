@@ -43,8 +43,15 @@ DL_NODISCARD dl_status dl_file_read(const char *path, size_t max_bytes, dl_text 
 /* Writes all bytes, in one write() where the system takes them at once. DL_ERR_IO names `path`. */
 DL_NODISCARD dl_status dl_write_all(int fd, const char *path, const void *bytes, size_t n_bytes);
 
+/* The same; *n_written are written, also when the rest cannot be. */
+DL_NODISCARD dl_status dl_write_some(int fd, const char *path, const void *bytes, size_t n_bytes,
+                                     size_t *n_written);
+
 /* Replaces a file whole or not at all: a temporary file in the same folder, fsync, rename. */
 DL_NODISCARD dl_status dl_file_replace(const char *path, const void *bytes, size_t n_bytes);
+
+/* Brings the entries of an opened folder to disk; `path` is for messages. */
+DL_NODISCARD dl_status dl_sync_folder(int fd, const char *path);
 
 /* Brings the entry of `path` in its folder to disk: after a rename, or when the file is new. */
 DL_NODISCARD dl_status dl_sync_entry(const char *path);

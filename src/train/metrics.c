@@ -6,11 +6,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { FORMAT_VERSION = 1, LINE_BYTES = 4096, KEY_BYTES = 64, MOST_KEPT_BYTES = 1 << 26 };
 
@@ -29,17 +27,14 @@ struct dl_metrics {
 /* All that is kept, or as much of it as there is room for: a line may be cut, and goes on where it was. */
 static dl_status write_kept(dl_metrics *metrics) {
     dl_text *kept = &metrics->kept;
-    while (metrics->n_gone < kept->size) {
-        const ssize_t n = write(metrics->fd, kept->data + metrics->n_gone, kept->size - metrics->n_gone);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        DL_RETURN_ERROR_IF(n <= 0, DL_ERR_IO, "cannot write %s: %s", metrics->path,
-                           strerror(n < 0 ? errno : EIO));
-        metrics->n_gone += (size_t)n;
+    size_t n = 0;
+    const dl_status status = dl_write_some(metrics->fd, metrics->path, kept->data + metrics->n_gone,
+                                           kept->size - metrics->n_gone, &n);
+    metrics->n_gone += n;
+    if (status == DL_OK) {
+        kept->size = metrics->n_gone = 0;
     }
-    kept->size = metrics->n_gone = 0;
-    return DL_OK;
+    return status;
 }
 
 dl_status dl_metrics_create(int fd, const char *path, const char *const *names, int n_metrics, bool patient,

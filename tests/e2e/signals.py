@@ -14,18 +14,11 @@ import time
 import dltest
 import rehearse
 
-MODEL = '''
-data: {path: data}
-model:
-  input: {shape: [28, 28, 1]}
-  layers:
-    - flatten: {}
-    - dense: {units: 1000, activation: relu}
-    - dense: {units: 10, activation: softmax}
+MODEL = rehearse.IMAGES % (1000, '''
 train: {epochs: 100000, batch_size: 20}
 run: {log_every: 1}
 checkpoint: {every_minutes: 0, every_epochs: 0, every_steps: 20}
-'''
+''')
 SLOW = os.path.abspath('slow')
 ENVIRONMENT = dict(os.environ, DLTRAIN_THREADS='1', DLTRAIN_INJECT='1', SLOW_DISK=SLOW,
                    LD_PRELOAD=os.path.join(dltest.BUILD, 'tests', 'tools', 'slow_disk.so'))

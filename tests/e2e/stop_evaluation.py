@@ -14,18 +14,11 @@ import numpy as np
 import dltest
 import rehearse
 
-MODEL = '''
-data: {path: data}
-model:
-  input: {shape: [28, 28, 1]}
-  layers:
-    - flatten: {}
-    - dense: {units: 4000, activation: relu}
-    - dense: {units: 10, activation: softmax}
+MODEL = rehearse.IMAGES % (4000, '''
 train: {epochs: 2, batch_size: 40, ema_decay: 0.9, optimizer: {sgd: {learning_rate: 0.01}}}
 run: {log_every: 1, audit: true}
 checkpoint: {every_minutes: 0, keep: 1}
-'''
+''')
 STEPS_PER_EPOCH, N_EVALUATED = 10, 10000
 
 

@@ -15,18 +15,11 @@ import time
 import dltest
 import rehearse
 
-MODEL = '''
-data: {path: data}
-model:
-  input: {shape: [28, 28, 1]}
-  layers:
-    - flatten: {}
-    - dense: {units: 16, activation: relu}
-    - dense: {units: 10, activation: softmax}
+MODEL = rehearse.IMAGES % (16, '''
 train: {epochs: 1, batch_size: 20}
 run: {log_every: 1}
 checkpoint: {every_minutes: 0, every_steps: 10, keep: 9}
-'''
+''')
 # Steps are quicker than disks: a save goes on with the steps, so some are made to last.
 SAVED = [f'delay=0.3@rank=0,step={step}' for step in (11, 12, 13, 21, 22, 23)]
 

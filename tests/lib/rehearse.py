@@ -25,6 +25,16 @@ run: {log_every: 1}
 checkpoint: {every_minutes: 0}
 reproducible: true
 '''
+# A layer of so many units on images, and what else there is.
+IMAGES = '''
+data: {path: data}
+model:
+  input: {shape: [28, 28, 1]}
+  layers:
+    - flatten: {}
+    - dense: {units: %d, activation: relu}
+    - dense: {units: 10, activation: softmax}
+%s'''
 TIMES = ('t', 'step_ms', 'samples_per_s', 'data_wait', 'seconds')
 GONE_SECONDS = 3
 MPIRUN = -1  # in the place of a rank

@@ -34,8 +34,6 @@ bool dl_checkpoint_is_tensor_name(const char *name);
 
 /* Opens a folder (RUN/checkpoints may be a link to a larger disk). DL_ERR_USAGE when it is missing. */
 DL_NODISCARD dl_status dl_checkpoint_open_folder(const char *path, int *fd);
-/* Brings the names in a folder to disk. */
-DL_NODISCARD dl_status dl_checkpoint_sync_folder(int fd, const char *path);
 /* fsync and close of a file that was written. The descriptor is closed in any case. */
 DL_NODISCARD dl_status dl_checkpoint_finish_file(int fd, const char *path);
 /* Writes all bytes at `offset`. The message of a failure has `n_wanted`, what the file still needs, and what

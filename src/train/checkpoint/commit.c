@@ -152,12 +152,12 @@ static dl_status publish(const dl_checkpoint_folder *folder) {
     DL_RETURN_ERROR_IF(dl_checkpoint_has(folder->fd, DL_CHECKPOINT_MANIFEST), DL_ERR_USAGE,
                        "%s is committed already", folder->path);
     /* The name of the step's folder first: once there is a manifest, nothing above it may get lost. */
-    DL_RETURN_IF_ERROR(dl_checkpoint_sync_folder(folder->parent, folder->parent_path));
+    DL_RETURN_IF_ERROR(dl_sync_folder(folder->parent, folder->parent_path));
     DL_RETURN_ERROR_IF(renameat(folder->fd, DL_CHECKPOINT_UNFINISHED, folder->fd, DL_CHECKPOINT_MANIFEST) !=
                            0,
                        DL_ERR_IO, "cannot rename %s/%s to %s: %s", folder->path, DL_CHECKPOINT_UNFINISHED,
                        DL_CHECKPOINT_MANIFEST, strerror(errno));
-    const dl_status status = dl_checkpoint_sync_folder(folder->fd, folder->path);
+    const dl_status status = dl_sync_folder(folder->fd, folder->path);
     if (status != DL_OK) { /* the caller takes it for failed: so it must be */
         (void)renameat(folder->fd, DL_CHECKPOINT_MANIFEST, folder->fd, DL_CHECKPOINT_UNFINISHED);
     }

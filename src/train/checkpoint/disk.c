@@ -31,13 +31,6 @@ static int sync_again(int fd) {
     return result;
 }
 
-dl_status dl_checkpoint_sync_folder(int fd, const char *path) {
-    /* Some network file systems cannot sync a folder and say EINVAL. */
-    DL_RETURN_ERROR_IF(sync_again(fd) != 0 && errno != EINVAL, DL_ERR_IO,
-                       "cannot write folder %s to disk: %s", path, strerror(errno));
-    return DL_OK;
-}
-
 dl_status dl_checkpoint_finish_file(int fd, const char *path) {
     /* Not tried again after EIO: the kernel may have dropped the pages, and say so only once. */
     const int failed = sync_again(fd) != 0 ? errno : 0;

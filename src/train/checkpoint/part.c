@@ -99,7 +99,7 @@ static dl_status write_file(part_writer *w) {
     const int fd = w->fd;
     w->fd = -1;
     DL_RETURN_IF_ERROR(dl_checkpoint_finish_file(fd, w->path));
-    return dl_checkpoint_sync_folder(w->folder.fd, w->folder.path);
+    return dl_sync_folder(w->folder.fd, w->folder.path);
 }
 
 /* {"file": ..., "tensors": [...]} of the manifest. */

@@ -123,7 +123,7 @@ static dl_status delete_checkpoint(const char *checkpoints, const dl_checkpoint 
                      renameat(folder.fd, DL_CHECKPOINT_MANIFEST, folder.fd, DL_CHECKPOINT_UNFINISHED) != 0,
                      done, DL_ERR_IO, "cannot delete %s: %s", folder.path, strerror(errno));
     /* No power loss may leave a manifest without its parts. */
-    DL_GOTO_IF_ERROR(status, dl_checkpoint_sync_folder(folder.fd, folder.path), done);
+    DL_GOTO_IF_ERROR(status, dl_sync_folder(folder.fd, folder.path), done);
     for (int i = 0; i < c->n_files; i++) {
         DL_GOTO_ERROR_IF(status, unlinkat(folder.fd, c->file[i].name, 0) != 0 && errno != ENOENT, done,
                          DL_ERR_IO, "cannot delete %s/%s: %s", folder.path, c->file[i].name, strerror(errno));
@@ -221,7 +221,7 @@ dl_status dl_checkpoint_set_aside(const char *checkpoints, int64_t step) {
     }
     const int why = errno;
     if (status == DL_OK) {
-        status = dl_checkpoint_sync_folder(folder, checkpoints);
+        status = dl_sync_folder(folder, checkpoints);
     } else {
         status = dl_error_raise(why == ENOENT ? DL_ERR_USAGE : DL_ERR_IO, __FILE__, __LINE__, __func__,
                                 "cannot rename %s to %s: %s", from, to, strerror(why));

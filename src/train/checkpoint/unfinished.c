@@ -60,7 +60,7 @@ static dl_status mark(const dl_checkpoint_folder *folder) {
         DL_RETURN_ERROR_IF(fd >= 0 && close(fd) != 0, DL_ERR_IO, "cannot close %s/%s: %s", folder->path,
                            DL_CHECKPOINT_UNFINISHED, strerror(errno));
     }
-    return dl_checkpoint_sync_folder(folder->fd, folder->path);
+    return dl_sync_folder(folder->fd, folder->path);
 }
 
 dl_status dl_checkpoint_enter(const char *checkpoints, int64_t step, dl_checkpoint_folder *out) {
