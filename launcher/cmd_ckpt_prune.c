@@ -42,7 +42,8 @@ static dl_status prune(const dl_arguments *arguments, const dl_ckpt_paths *paths
     }
     dl_status status = dl_resume_best_step(paths->folder, &best);
     if (status == DL_OK) {
-        status = dl_checkpoint_prune(paths->folder, (int)keep, &best, best > 0, &deleted, &n);
+        const dl_checkpoint_keep kept = {.newest = (int)keep, .pinned = &best, .n_pinned = best > 0};
+        status = dl_checkpoint_prune(paths->folder, &kept, &deleted, &n);
     }
     /* What is gone is said, also when not all went well. */
     const dl_status printed = n > 0 || status == DL_OK ? print_deleted(arguments, paths, deleted, n) : DL_OK;

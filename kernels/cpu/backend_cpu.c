@@ -146,7 +146,8 @@ static void cpu_memory_destroy(dl_device *device, void *memory, size_t n_bytes) 
     dl_pages_free(memory, n_bytes);
 }
 
-static dl_status cpu_move(dl_device *device, void *to, const void *from, size_t n_bytes, dl_stream *stream) {
+static dl_status cpu_upload(dl_device *device, void *to, const void *from, size_t n_bytes,
+                            dl_stream *stream) {
     (void)device;
     (void)stream;
     memcpy(to, from, n_bytes);
@@ -218,8 +219,8 @@ const dl_backend dl_backend_cpu = {
     .prepare = cpu_prepare,
     .memory_create = cpu_memory_create,
     .memory_destroy = cpu_memory_destroy,
-    .upload = cpu_move,
-    .download = cpu_move,
+    .upload = cpu_upload,
+    .download = dl_cpu_download,
     .n_algorithms = dl_cpu_product_algorithms,
     .algorithm_name = dl_cpu_product_algorithm_name,
     .layouts = cpu_layouts,

@@ -65,6 +65,10 @@ void dl_cpu_calls_destroy(dl_op *op);
  * dnnl_primitive_attr_destroy. */
 DL_NODISCARD dl_status dl_cpu_attr_create(dnnl_primitive_attr_t *out);
 
+/* backend->download (download.c). */
+DL_NODISCARD dl_status dl_cpu_download(dl_device *device, void *to, const void *from, size_t n_bytes,
+                                       dl_stream *stream);
+
 /* Most threads that run operations at the same time: the largest n_threads of a device opened so far. */
 int dl_cpu_concurrency(void);
 

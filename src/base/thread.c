@@ -20,7 +20,11 @@ enum { NICER = 15, NICEST = 19, TURN_NANOSECONDS = 100000 };
 
 /* It sleeps when it has worked for so long; so many times as long. To fall asleep and wake costs some 20 us,
  * which shorter turns would multiply. */
-static const double turn_seconds = 200e-6, rest_per_work = 40;
+static const double turn_seconds = 200e-6, rest_per_work = 200;
+
+/* From so many seconds of a task on rests grow shorter, so that no task lasts for ever: twice as long a task,
+ * half the rest. */
+static const double patient_seconds = 1;
 
 /* Of a thread that gives way; `pace` is NULL in others. */
 static _Thread_local struct {
@@ -63,8 +67,22 @@ void dl_thread_give_way(dl_thread_pace *pace) {
     if (syscall(SYS_sched_setattr, 0, &wanted, 0U) != 0) {
         (void)setpriority(PRIO_PROCESS, 0, nicer);
     }
+    atomic_store(&pace->began, dl_clock_seconds());
     giving_way.pace = pace;
     giving_way.worked = dl_clock_on_core();
+}
+
+/* Seconds of rest for a second of work. */
+static double rests_of(const dl_thread_pace *pace) {
+    const double lasted = dl_clock_seconds() - atomic_load(&pace->began);
+    return rest_per_work * (lasted > patient_seconds ? patient_seconds / lasted : 1);
+}
+
+void dl_thread_begin(dl_thread_pace *pace) {
+    atomic_store(&pace->began, dl_clock_seconds());
+    atomic_store(&pace->rested, 0);
+    atomic_store(&pace->begins, true);
+    atomic_store(&pace->hurry, 0);
 }
 
 void dl_thread_rest(void) {
@@ -72,11 +90,12 @@ void dl_thread_rest(void) {
     if (pace == NULL || atomic_load(&pace->hurry) != 0) {
         return;
     }
-    const double worked = dl_clock_on_core() - giving_way.worked;
+    const double since = dl_clock_on_core() - giving_way.worked;
+    const double worked = atomic_exchange(&pace->begins, false) ? turn_seconds : since;
     if (worked < turn_seconds) {
         return;
     }
-    const double start = dl_clock_seconds(), end = start + rest_per_work * worked;
+    const double start = dl_clock_seconds(), end = start + rests_of(pace) * worked;
     for (double left = end - start; left > 0 && atomic_load(&pace->hurry) == 0;
          left = end - dl_clock_seconds()) {
         doze(pace, left);

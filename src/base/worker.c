@@ -27,6 +27,7 @@ static void *work_on(void *context) {
             break;
         }
         (void)pthread_mutex_unlock(&worker->lock);
+        dl_thread_rest();
         worker->work(worker->context);
         (void)pthread_mutex_lock(&worker->lock);
         worker->work = NULL;
@@ -56,9 +57,11 @@ dl_status dl_worker_create(dl_worker **out) {
     return DL_OK;
 }
 
+void dl_worker_begin(dl_worker *worker) {
+    dl_thread_begin(&worker->pace);
+}
+
 void dl_worker_give(dl_worker *worker, void (*work)(void *context), void *context) {
-    atomic_store(&worker->pace.hurry, 0);
-    atomic_store(&worker->pace.rested, 0);
     (void)pthread_mutex_lock(&worker->lock);
     worker->work = work;
     worker->context = context;

@@ -14,16 +14,20 @@ DL_NODISCARD dl_status dl_worker_create(dl_worker **out);
 /* Hurries and waits for what is under way, then ends the thread; sets *worker to NULL; NULL-safe. */
 void dl_worker_destroy(dl_worker **worker);
 
-/* Hands over a job, unhurried. The one before must have been waited for. */
+/* A task of one or more jobs begins: unhurried, with the longest rests. The job before must have been waited
+ * for. */
+void dl_worker_begin(dl_worker *worker);
+
+/* Hands over a job of the task. The one before must have been waited for. */
 void dl_worker_give(dl_worker *worker, void (*work)(void *context), void *context);
 
-/* The job under way is waited for: it rests no more. */
+/* The task is waited for: no job of it rests any more. */
 void dl_worker_hurry(dl_worker *worker);
 
 /* Until the job is done; at once when there is none. */
 void dl_worker_wait(dl_worker *worker);
 
-/* Seconds that the job under way, or the last one, has rested. */
+/* Seconds that the jobs of the task have rested. */
 double dl_worker_rested(const dl_worker *worker);
 
 #endif

@@ -27,9 +27,9 @@ typedef struct dl_resume_options {
     bool strict;        /* a damaged newest one is an error */
 } dl_resume_options;
 
-/* Finds the checkpoint to go on from and reads every byte of it once (rank 0 does). Damaged ones are named
- * and passed over. DL_ERR_USAGE when `wanted` is not there, or there is no best epoch yet, DL_ERR_CORRUPT
- * when it is damaged. *out is the same on all ranks. Collective over the world. */
+/* Finds the checkpoint to go on from and reads every byte of it once, each rank its share. Damaged ones are
+ * named and passed over. DL_ERR_USAGE when `wanted` is not there, or there is no best epoch yet,
+ * DL_ERR_CORRUPT when it is damaged. *out is the same on all ranks. Collective over the world. */
 DL_NODISCARD dl_status dl_resume_find(dl_comm *world, const dl_resume_options *options, dl_resume *out);
 
 /* Rank 0, with the run's lock where the run goes on: has nobody else saved in the run directory since?

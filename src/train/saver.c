@@ -1,21 +1,14 @@
 #define _GNU_SOURCE
-#include "train/saver.h"
+#include "train/saver_parts.h"
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/worker.h"
-#include "train/save_failure.h"
-#include "train/snapshot.h"
+#include "train/rank_failure.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
-
-/* The word of a rank: the largest of all decides. */
-enum { WORD_IDLE, WORD_DONE, WORD_WORKING, WORD_FAILED, N_WORDS };
 
 enum { POLL_NANOSECONDS = 2000000 }; /* while ranks wait for each other's threads */
 
@@ -23,99 +16,20 @@ enum { POLL_NANOSECONDS = 2000000 }; /* while ranks wait for each other's thread
 #define FIRST_SECONDS 0.5
 #define SLOW_BYTES_PER_SECOND 100e6
 
-/* What is under way, the same on all ranks. */
-typedef enum phase { PHASE_NONE, PHASE_PARTS, PHASE_COMMIT } phase;
+/* --- failures --- */
 
-struct dl_saver {
-    dl_saver_options options;
-    char checkpoints[4096], config_digest[64];
-    int rank, n_ranks;
-    dl_comm *world;
-    dl_snapshot *snapshot;
-    dl_checkpoint_layout *layout; /* of the snapshot's slices */
-    phase phase;
-    dl_checkpoint_about about;
-    json_t *trainer; /* the position's, owned */
-    json_t *versions;
-    dl_text part; /* this rank's description */
-    char **parts; /* rank 0: everybody's, for the commit */
-    int *words;   /* of all ranks, while they wait for each other */
-    char *gathered;
-    int64_t committed;
-    bool gave_up;   /* by options.stop */
-    bool full_disk; /* the save under way is to find the disk full (inject.h) */
-    bool best;      /* the save under way is of the best epoch so far */
-    int64_t pinned; /* rank 0: step of the best epoch's checkpoint, 0: none */
-    double began;
-    double cost;       /* seconds that the last one took without its threads' rests, 0: there was none */
-    dl_worker *worker; /* of the phases; hurried while the main thread waits for it, or another save does */
-    bool hurries;      /* the save under way is to be over soon */
-    double rested;     /* seconds that its phases before this one have rested */
-    atomic_int word;
-    atomic_bool stop; /* the worker is to give up: another rank has failed, or options.stop */
-    dl_error error;
-};
-
-/* --- in the thread --- */
-
-static void write_part(void *context) {
-    dl_saver *saver = context;
-    dl_status status = dl_snapshot_check_finite(saver->snapshot);
-    if (status == DL_OK && saver->full_disk) {
-        status = dl_error_raise(DL_ERR_IO, __FILE__, __LINE__, __func__,
-                                "cannot write to %s: %s (by --inject)", saver->checkpoints, strerror(ENOSPC));
-    }
-    if (status == DL_OK) {
-        status = dl_checkpoint_write_part(saver->checkpoints, saver->about.step, saver->layout, &saver->stop,
-                                          &saver->part);
-    }
-    if (status != DL_OK) {
-        dl_error_take(&saver->error);
-    }
-    atomic_store(&saver->word, status == DL_OK ? WORD_DONE : WORD_FAILED);
+/* All ranks hear of one reason; *told: whose, and which. */
+static dl_status agree_on_failure(dl_saver *saver, dl_rank_failure *told) {
+    const bool failed = atomic_load(&saver->word) == DL_SAVER_FAILED;
+    return dl_rank_failure_agree(saver->world, failed ? &saver->error : NULL, told);
 }
 
-/* Rank 0: the checkpoint is there when the manifest is; then older ones may go. */
-static void commit(void *context) {
-    dl_saver *saver = context;
-    if (saver->options.metrics >= 0) {
-        (void)fdatasync(saver->options.metrics); /* its lines up to this step; one that failed was told */
-    }
-    dl_status status =
-        dl_checkpoint_commit(saver->checkpoints, &saver->about, (const char *const *)saver->parts);
-    if (status != DL_OK) {
-        dl_error_take(&saver->error);
-        atomic_store(&saver->word, WORD_FAILED);
-        return;
-    }
-    saver->pinned = saver->best ? saver->about.step : saver->pinned;
-    int n_deleted = 0;
-    const int keep = (int)saver->options.session->config->checkpoint.keep;
-    status =
-        dl_checkpoint_prune(saver->checkpoints, keep, &saver->pinned, saver->pinned > 0, NULL, &n_deleted);
-    if (status != DL_OK) { /* the new one is there all the same */
-        DL_WARN("older checkpoints are kept: %s", dl_error_last()->message);
-    }
-    atomic_store(&saver->word, WORD_DONE);
-}
-
-static void start(dl_saver *saver, void (*work)(void *)) {
-    atomic_store(&saver->word, WORD_WORKING);
-    atomic_store(&saver->stop, false);
-    dl_worker_give(saver->worker, work, saver);
-    if (saver->hurries) {
-        dl_worker_hurry(saver->worker);
-    }
-}
-
-/* --- a failed save --- */
-
+/* There is no checkpoint. */
 static dl_status give_up(dl_saver *saver) {
-    const bool failed = atomic_load(&saver->word) == WORD_FAILED;
-    dl_save_failure told;
-    DL_RETURN_IF_ERROR(dl_save_failure_agree(saver->world, failed ? &saver->error : NULL, &told));
+    dl_rank_failure told;
+    DL_RETURN_IF_ERROR(agree_on_failure(saver, &told));
     dl_checkpoint_abandon(saver->checkpoints, saver->about.step, saver->rank);
-    saver->phase = PHASE_NONE;
+    saver->phase = DL_SAVER_NONE;
     /* A save of the same step may begin at once: nobody removes what belongs to that one. */
     DL_RETURN_IF_ERROR(dl_comm_agree(saver->world, DL_OK, NULL));
     if (told.code == DL_INTERRUPTED) {
@@ -130,6 +44,18 @@ static dl_status give_up(dl_saver *saver) {
     if (saver->rank == 0) {
         DL_WARN("the checkpoint of step %" PRId64 " was not saved (rank %d): %s; training goes on",
                 saver->about.step, told.rank, told.message);
+    }
+    return DL_OK;
+}
+
+/* It is committed, and cannot be read again: whether it is whole after all is for who resumes to find out,
+ * and the older ones stay for that. */
+static dl_status keep_older(dl_saver *saver) {
+    dl_rank_failure told;
+    DL_RETURN_IF_ERROR(agree_on_failure(saver, &told));
+    saver->gave_up = told.code == DL_INTERRUPTED;
+    if (saver->rank == 0 && !saver->gave_up) {
+        DL_WARN("older checkpoints are kept (rank %d): %s", told.rank, told.message);
     }
     return DL_OK;
 }
@@ -165,13 +91,27 @@ static dl_status gather_parts(dl_saver *saver) {
 
 /* Of the save under way, as if it had hurried. */
 static double seconds_so_far(const dl_saver *saver) {
-    return dl_clock_seconds() - saver->began - saver->rested - dl_worker_rested(saver->worker);
+    return dl_clock_seconds() - saver->began - dl_worker_rested(saver->worker);
 }
 
-static dl_status finish_commit(dl_saver *saver) {
-    saver->phase = PHASE_NONE;
-    saver->committed = saver->about.step;
-    saver->cost = seconds_so_far(saver);
+/* Has this rank work in the phase? */
+static bool works_in(const dl_saver *saver, dl_saver_phase phase) {
+    return saver->rank == 0 || phase == DL_SAVER_PARTS || phase == DL_SAVER_READ_AGAIN;
+}
+
+static void enter(dl_saver *saver, dl_saver_phase phase) {
+    saver->phase = phase;
+    if (!works_in(saver, phase)) {
+        atomic_store(&saver->word, DL_SAVER_DONE);
+        return;
+    }
+    atomic_store(&saver->word, DL_SAVER_WORKING);
+    atomic_store(&saver->stop, false);
+    dl_worker_give(saver->worker, dl_saver_work, saver);
+}
+
+static dl_status finish(dl_saver *saver) {
+    saver->phase = DL_SAVER_NONE;
     if (saver->options.console != NULL) {
         dl_console_note(saver->options.console, "saved   checkpoint of step %" PRId64 "  %.1f MB in %.1f s",
                         saver->about.step, 1e-6 * (double)saver->snapshot->n_bytes * saver->n_ranks,
@@ -180,46 +120,71 @@ static dl_status finish_commit(dl_saver *saver) {
     return DL_OK;
 }
 
+/* All ranks have written their parts. */
+static dl_status begin_commit(dl_saver *saver) {
+    DL_RETURN_IF_ERROR(gather_parts(saver));
+    enter(saver, DL_SAVER_COMMIT);
+    return DL_OK;
+}
+
+/* The checkpoint is there. */
+static dl_status end_commit(dl_saver *saver, bool older_may_go) {
+    saver->committed = saver->about.step;
+    saver->cost = seconds_so_far(saver);
+    if (older_may_go) {
+        enter(saver, DL_SAVER_READ_AGAIN);
+        return DL_OK;
+    }
+    return finish(saver);
+}
+
+static dl_status end_read_again(dl_saver *saver, bool failed) {
+    if (failed) {
+        DL_RETURN_IF_ERROR(keep_older(saver));
+        return finish(saver);
+    }
+    enter(saver, DL_SAVER_PRUNE);
+    return DL_OK;
+}
+
 /* All ranks are done with the phase, or one has failed. */
 static dl_status advance(dl_saver *saver, int word) {
-    if (word == WORD_FAILED) {
+    const bool failed = word == DL_SAVER_FAILED;
+    if (failed) {
         atomic_store(&saver->stop, true);
         dl_saver_hurry(saver);
     }
     dl_worker_wait(saver->worker);
-    if (word == WORD_FAILED) {
-        return give_up(saver);
+    switch (saver->phase) {
+    case DL_SAVER_PARTS:
+        return failed ? give_up(saver) : begin_commit(saver);
+    case DL_SAVER_COMMIT:
+        return failed ? give_up(saver) : end_commit(saver, word == DL_SAVER_MORE);
+    case DL_SAVER_READ_AGAIN:
+        return end_read_again(saver, failed);
+    case DL_SAVER_PRUNE:
+    case DL_SAVER_NONE:
+        break;
     }
-    if (saver->phase == PHASE_COMMIT) {
-        return finish_commit(saver);
-    }
-    DL_RETURN_IF_ERROR(gather_parts(saver));
-    saver->phase = PHASE_COMMIT;
-    if (saver->rank == 0) {
-        saver->rested = dl_worker_rested(saver->worker);
-        start(saver, commit);
-        return DL_OK;
-    }
-    atomic_store(&saver->word, WORD_DONE);
-    return DL_OK;
+    return finish(saver);
 }
 
 /* With its phase: where the host is steps ahead of the device, words of the phase before come in behind its
  * end. */
 int dl_saver_word(dl_saver *saver) {
-    return saver == NULL || saver->phase == PHASE_NONE
-               ? WORD_IDLE
-               : (int)saver->phase * N_WORDS + atomic_load(&saver->word);
+    return saver == NULL || saver->phase == DL_SAVER_NONE
+               ? DL_SAVER_IDLE
+               : (int)saver->phase * DL_SAVER_N_WORDS + atomic_load(&saver->word);
 }
 
 bool dl_saver_is_busy(const dl_saver *saver) {
-    return saver->phase != PHASE_NONE;
+    return saver->phase != DL_SAVER_NONE;
 }
 
 dl_status dl_saver_step(dl_saver *saver, int word) {
-    const int told = word % N_WORDS;
-    const bool over = told == WORD_DONE || told == WORD_FAILED;
-    const bool is_ours = saver->phase != PHASE_NONE && word / N_WORDS == (int)saver->phase;
+    const int told = word % DL_SAVER_N_WORDS;
+    const bool over = told != DL_SAVER_IDLE && told != DL_SAVER_WORKING;
+    const bool is_ours = saver->phase != DL_SAVER_NONE && word / DL_SAVER_N_WORDS == (int)saver->phase;
     return is_ours && over ? advance(saver, told) : DL_OK;
 }
 
@@ -233,7 +198,7 @@ static void take_request(dl_saver *saver) {
 /* The largest word of all ranks. */
 static dl_status agree_on_word(dl_saver *saver, int *word) {
     const int mine = atomic_load(&saver->word);
-    *word = WORD_IDLE;
+    *word = DL_SAVER_IDLE;
     DL_RETURN_IF_ERROR(saver->world->functions->all_gather(saver->world, &mine, sizeof mine, saver->words));
     for (int i = 0; i < saver->n_ranks; i++) {
         *word = saver->words[i] > *word ? saver->words[i] : *word;
@@ -243,11 +208,11 @@ static dl_status agree_on_word(dl_saver *saver, int *word) {
 
 dl_status dl_saver_finish(dl_saver *saver) {
     dl_saver_hurry(saver);
-    while (saver->phase != PHASE_NONE) {
-        int word = WORD_IDLE;
+    while (saver->phase != DL_SAVER_NONE) {
+        int word = DL_SAVER_IDLE;
         take_request(saver);
         DL_RETURN_IF_ERROR(agree_on_word(saver, &word));
-        if (word == WORD_WORKING) {
+        if (word == DL_SAVER_WORKING) {
             (void)nanosleep(&(struct timespec){.tv_nsec = POLL_NANOSECONDS}, NULL);
         } else {
             DL_RETURN_IF_ERROR(advance(saver, word));
@@ -257,10 +222,9 @@ dl_status dl_saver_finish(dl_saver *saver) {
 }
 
 dl_status dl_saver_begin(dl_saver *saver, const dl_saver_position *position) {
-    DL_RETURN_ERROR_IF(saver->phase != PHASE_NONE, DL_ERR_INTERNAL, "a save is under way already");
+    DL_RETURN_ERROR_IF(saver->phase != DL_SAVER_NONE, DL_ERR_INTERNAL, "a save is under way already");
     saver->began = dl_clock_seconds();
-    saver->hurries = false;
-    saver->rested = 0;
+    dl_worker_begin(saver->worker);
     DL_RETURN_IF_ERROR(dl_snapshot_take(saver->snapshot));
     json_decref(saver->trainer);
     saver->trainer = json_deep_copy(position->trainer);
@@ -275,13 +239,11 @@ dl_status dl_saver_begin(dl_saver *saver, const dl_saver_position *position) {
     saver->best = position->best;
     saver->full_disk = saver->options.injections != NULL && dl_inject_full_disk(saver->options.injections);
     dl_text_free(&saver->part);
-    saver->phase = PHASE_PARTS;
-    start(saver, write_part);
+    enter(saver, DL_SAVER_PARTS);
     return DL_OK;
 }
 
 void dl_saver_hurry(dl_saver *saver) {
-    saver->hurries = true;
     dl_worker_hurry(saver->worker);
 }
 
@@ -293,7 +255,7 @@ double dl_saver_cost(const dl_saver *saver) {
     const double guessed =
         FIRST_SECONDS + (double)saver->snapshot->n_bytes * saver->n_ranks / SLOW_BYTES_PER_SECOND;
     const double cost = saver->cost > 0 ? saver->cost : guessed;
-    const double so_far = saver->phase != PHASE_NONE ? seconds_so_far(saver) : 0;
+    const double so_far = saver->phase != DL_SAVER_NONE ? seconds_so_far(saver) : 0;
     return so_far > cost ? so_far : cost;
 }
 

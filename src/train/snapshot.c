@@ -28,7 +28,9 @@ static dl_status make_room(dl_snapshot *snapshot) {
     for (int i = 0; i < snapshot->n_slices; i++) {
         snapshot->n_bytes += dl_state_slice_bytes(&snapshot->slice[i]);
     }
-    DL_RETURN_IF_ERROR(dl_alloc(snapshot->n_bytes, 1, &snapshot->copy));
+    void *copy = NULL;
+    DL_RETURN_IF_ERROR(dl_pages_alloc(snapshot->n_bytes, &copy));
+    snapshot->copy = copy;
     memset(snapshot->copy, 1, snapshot->n_bytes); /* pages that exist: the first copy is as quick as others */
     const char *at = snapshot->copy;
     for (int i = 0; i < snapshot->n_slices; i++) {
@@ -60,7 +62,7 @@ void dl_snapshot_destroy(dl_snapshot **snapshot) {
     dl_state_destroy(&one->state);
     dl_free(&one->slice);
     dl_free(&one->source);
-    dl_free(&one->copy);
+    dl_pages_free(one->copy, one->n_bytes);
     dl_free(snapshot);
 }
 

@@ -29,7 +29,7 @@ import rehearse
 BLOCK = 1 << 20
 HUNDRED, LOOKED_AT = 100, 10
 # overrides, steps that a save may take and saves in a run, least share of the rate without saving
-MODELS = {'mnist_cnn': ([], 100, 20, 0.98), 'ptb_medium': (['train.clip_norm=0'], 10, 4, 0.90)}
+MODELS = {'mnist_cnn': ([], 200, 20, 0.98), 'ptb_medium': (['train.clip_norm=0'], 40, 3, 0.90)}
 LARGE = '''
 data: {path: data/text, stride: 200}
 model:

@@ -3,7 +3,8 @@
 """The thread that saves beside training finds no room for a part: on rank 0, on rank 1 (tests/tools/signal_at.c). With
 on_error: continue each failure is told once, by rank, path and cause, nothing of the save is left, and training ends
 with the same weights; with stop it ends with 74. The same command goes on when there is room again. Files beyond the
-limit of sizes are exit status 74 as well, and no signal's end. Parameters that are not finite are never kept."""
+limit of sizes are exit status 74 as well, and no signal's end. Parameters that are not finite are never kept. Where the
+disk of one rank keeps other bytes than were written, that is told by rank, path and bytes, and nothing older goes."""
 import os
 import re
 import resource
@@ -62,6 +63,22 @@ def check_stop(limited):
     wrong = rehearse.difference(folder, 'runs/whole')
     if wrong or not rehearse.committed(folder):
         dltest.fail(f'rank {limited}, then with room: {wrong}')
+
+
+def check_damaged(wrong):
+    """Rank `wrong` finds at each save that is to replace an older one that the disk has not kept what it wrote."""
+    folder = f'runs/damaged-{wrong}'
+    words = ['net.yaml', f'run.dir={folder}', f'train.max_steps={STEPS}', 'checkpoint.every_steps=10',
+             'checkpoint.keep=2', 'checkpoint.best=none']
+    for step in (15, 25, 35):  # in which saves get on
+        words += ['--inject', f'delay=0.3@rank=0,step={step}']
+    code, out = rehearse.Job(2, words, LD_PRELOAD=PRELOAD, SIGNAL_AT=f'1000:{wrong}:{IN_PARTS}',
+                             DLTRAIN_INJECT='1').finish()
+    message = rf'checkpoints are kept \(rank {wrong}\): \S*/step-(\d+) is damaged: part-0000{wrong}\.h5: bytes 0-'
+    steps = [int(step) for step in re.findall(message, out)]
+    saved, there = [int(step) for step in re.findall(r'^saved .* step (\d+) ', out, re.M)], rehearse.committed(folder)
+    if code != 0 or len(saved) < 3 or there != saved or steps != saved[2:]:
+        dltest.fail(f'rank {wrong}, a disk that forgets: exit status {code}, told of {steps}, {there} are there\n{out}')
 
 
 def check_done():
@@ -130,6 +147,7 @@ def main():
     n = sum(check_continue(limited) for limited in (0, 1))
     for limited in (0, 1):
         check_stop(limited)
+        check_damaged(limited)
     check_done()
     check_weights()
     check_not_finite()

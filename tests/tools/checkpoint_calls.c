@@ -39,7 +39,7 @@ static dl_status save_second(const char *folder) {
 
 static dl_status delete_oldest(const char *folder) {
     int n = 0;
-    return dl_checkpoint_prune(folder, 1, NULL, 0, NULL, &n);
+    return dl_checkpoint_prune(folder, &(dl_checkpoint_keep){.newest = 1}, NULL, &n);
 }
 
 static dl_status clean_up(const char *folder) {

@@ -1,7 +1,8 @@
 /* Preloaded (LD_PRELOAD) into the program: a signal, or a failure, at a place in the run instead of a time.
  *
  * SIGNAL_AT="NUMBER:RANK:TEXT": when rank RANK has written bytes that hold TEXT, to any file, it gets the
- * signal NUMBER, once. A NUMBER below zero: just before. 0: there is no room for any such bytes (ENOSPC). */
+ * signal NUMBER, once. A NUMBER below zero: just before. 0: there is no room for any such bytes (ENOSPC).
+ * 1000: the disk keeps other bytes, and nobody says so. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <signal.h>
@@ -10,6 +11,8 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+enum { DAMAGE = 1000 };
 
 static struct {
     int number, before;
@@ -33,6 +36,15 @@ static void send_signal(void) {
     (void)raise(at.number);
 }
 
+/* One byte of the text is not what was written. */
+static void damage(int fd, const char *bytes, size_t n_bytes, off_t offset) {
+    const char *text = memmem(bytes, n_bytes, at.text, strlen(at.text));
+    const char other = (char)(text[0] ^ 0x10);
+    if (offset >= 0) {
+        (void)syscall(SYS_pwrite64, fd, &other, (size_t)1, offset + (text - bytes));
+    }
+}
+
 /* offset < 0: where the file stands. */
 static ssize_t write_bytes(int fd, const void *bytes, size_t n_bytes, off_t offset) {
     const char *text = at.text;
@@ -46,7 +58,9 @@ static ssize_t write_bytes(int fd, const void *bytes, size_t n_bytes, off_t offs
     }
     const ssize_t n = offset < 0 ? syscall(SYS_write, fd, bytes, n_bytes)
                                  : syscall(SYS_pwrite64, fd, bytes, n_bytes, offset);
-    if (is_there && !at.before) {
+    if (is_there && at.number == DAMAGE) {
+        damage(fd, bytes, n_bytes, offset);
+    } else if (is_there && !at.before) {
         send_signal();
     }
     return n;

@@ -283,6 +283,19 @@ static void do_job(void *context) {
     one->done = true;
 }
 
+/* Of 20 ms of work: 4 s, were all rests as long as the first. */
+static void rests_grow_shorter(void **state) {
+    (void)state;
+    dl_worker *worker = NULL;
+    job one = {.milliseconds = 20};
+    assert_int_equal(dl_worker_create(&worker), DL_OK);
+    dl_worker_begin(worker);
+    dl_worker_give(worker, do_job, &one);
+    dl_worker_wait(worker);
+    assert_true(dl_worker_rested(worker) > 1.5 && dl_worker_rested(worker) < 3.5);
+    dl_worker_destroy(&worker);
+}
+
 static void a_worker_does_one_job_after_another(void **state) {
     (void)state;
     dl_worker *worker = NULL;
@@ -290,19 +303,24 @@ static void a_worker_does_one_job_after_another(void **state) {
     assert_int_equal(dl_worker_create(&worker), DL_OK);
     dl_worker_wait(worker); /* for nothing */
     for (int i = 0; i < 3; i++) {
-        job one = {.milliseconds = 2};
+        job one = {.milliseconds = 2}, next = {.milliseconds = 2};
+        dl_worker_begin(worker);
         dl_worker_give(worker, do_job, &one);
         if (i == 1) {
             dl_worker_hurry(worker);
         }
         dl_worker_wait(worker);
-        assert_true(one.done);
-        assert_true(i == 1 ||
-                    dl_worker_rested(worker) > 10e-3); /* who hurried one job does not hurry the next */
+        const double rested = dl_worker_rested(worker);
+        dl_worker_give(worker, do_job, &next);
+        dl_worker_wait(worker);
+        assert_true(one.done && next.done);
+        /* Who hurried one task hurried all its jobs, and not the next task. */
+        assert_true(i == 1 ? dl_worker_rested(worker) - rested < 5e-3 : rested > 10e-3);
         first = i == 0 ? one.thread : first;
         assert_true(pthread_equal(one.thread, first));
     }
-    job last = {.milliseconds = 50}; /* with rests two seconds */
+    job last = {.milliseconds = 50}; /* with rests some seconds */
+    dl_worker_begin(worker);
     dl_worker_give(worker, do_job, &last);
     const double asked = dl_clock_seconds();
     dl_worker_destroy(&worker);
@@ -325,6 +343,7 @@ int main(void) {
         cmocka_unit_test(a_thread_gives_way_alone),
         cmocka_unit_test(rests_spread_the_work),
         cmocka_unit_test(who_rests_is_woken),
+        cmocka_unit_test(rests_grow_shorter),
         cmocka_unit_test(a_worker_does_one_job_after_another),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

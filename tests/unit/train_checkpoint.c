@@ -1,44 +1,13 @@
 /* Checkpoints: what any number of ranks writes comes back slice by slice; what is unfinished, damaged,
- * foreign or newer is told apart; deleting and cleaning touch nothing else. */
+ * foreign or newer is told apart; cleaning touches nothing else. */
 #define _GNU_SOURCE
-#include "checkpoint_support.h"
-#include "data_support.h"
+#include "checkpoint_folder.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-
-static const char *folder_of(void **state) {
-    return path_in(*state, "checkpoints");
-}
-
-static const char *step_path(void **state, int64_t step, const char *file) {
-    char name[128];
-    (void)snprintf(name, sizeof name, "checkpoints/step-%08lld%s%s", (long long)step,
-                   file[0] != '\0' ? "/" : "", file);
-    return path_in(*state, name);
-}
-
-/* Changes one byte of a file. */
-static void damage(const char *path, int64_t at) {
-    char byte = 0;
-    const int fd = open(path, O_RDWR);
-    assert_true(fd >= 0);
-    assert_int_equal(pread(fd, &byte, 1, at), 1);
-    byte = (char)(byte ^ 0x10);
-    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
-    assert_int_equal(close(fd), 0);
-}
-
-static void put_file(const char *path, const char *content) {
-    FILE *stream = fopen(path, "w");
-    assert_non_null(stream);
-    assert_true(fputs(content, stream) >= 0);
-    assert_int_equal(fclose(stream), 0);
-}
 
 /* Every number of ranks writes the same tensors. */
 static void any_ranks(void **state) {
@@ -266,48 +235,6 @@ static void cleaned(void **state) {
     assert_int_equal(access(step_path(state, 5, "part-00000.h5"), F_OK), 0);
 }
 
-static void pruned(void **state) {
-    const char *folder = folder_of(state);
-    int64_t *deleted = NULL;
-    int n = 9;
-    for (int64_t step = 1; step <= 6; step++) {
-        assert_ok(sample_save(folder, step, 2));
-    }
-    put_file(step_path(state, 1, "notes.txt"), "mine\n");
-    assert_int_equal(unlink(step_path(state, 5, "part-00001.h5")),
-                     0); /* not whole: neither counted nor deleted */
-    assert_error(dl_checkpoint_prune(folder, 0, NULL, 0, NULL, &n), DL_ERR_USAGE, "at least 1");
-    assert_ok(dl_checkpoint_prune(folder, 2, (int64_t[]){2}, 1, &deleted, &n));
-    assert_int_equal(n, 2);
-    assert_int_equal(deleted[0], 3);
-    assert_int_equal(deleted[1], 1);
-    dl_free(&deleted);
-    for (int64_t step = 2; step <= 6; step += 2) {
-        assert_ok(sample_load(step_path(state, step, "")));
-    }
-    assert_int_equal(access(step_path(state, 5, "part-00000.h5"), F_OK), 0);
-    assert_int_equal(access(step_path(state, 1, "notes.txt"), F_OK), 0);
-    assert_int_equal(access(step_path(state, 1, "part-00000.h5"), F_OK), -1);
-    assert_int_equal(access(step_path(state, 1, "manifest.json.unfinished"), F_OK), -1);
-    assert_int_equal(access(step_path(state, 3, ""), F_OK), -1);
-}
-
-/* Nothing older is deleted while the newest is damaged. */
-static void pruned_only_when_safe(void **state) {
-    const char *folder = folder_of(state);
-    int n = 9;
-    for (int64_t step = 1; step <= 4; step++) {
-        assert_ok(sample_save(folder, step, 1));
-    }
-    damage(step_path(state, 4, "part-00000.h5"), 4500);
-    assert_error(dl_checkpoint_prune(folder, 1, NULL, 0, NULL, &n), DL_ERR_CORRUPT,
-                 "part-00000.h5: bytes 0-");
-    assert_int_equal(n, 0);
-    for (int64_t step = 1; step <= 3; step++) {
-        assert_ok(sample_load(step_path(state, step, "")));
-    }
-}
-
 /* A checkpoint may be copied to another name, but not to another step's. */
 static void copies(void **state) {
     bool silent = false;
@@ -454,27 +381,11 @@ static void beside_reading(void **state) {
     assert_ok(sample_load(step_path(state, 20, "")));
 }
 
-#define TEST(function) cmocka_unit_test_setup_teardown(function, make_folder, remove_folder)
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(any_ranks),
-        TEST(any_slice),
-        TEST(many_blocks),
-        TEST(stopped),
-        TEST(shares),
-        TEST(not_covered),
-        TEST(too_much_to_say),
-        TEST(in_the_way),
-        TEST(cleaned),
-        TEST(pruned),
-        TEST(pruned_only_when_safe),
-        TEST(copies),
-        TEST(links),
-        TEST(golden),
-        TEST(one_layout),
-        TEST(size_limit),
-        TEST(beside_reading),
+        TEST(any_ranks),   TEST(any_slice),       TEST(many_blocks), TEST(stopped),    TEST(shares),
+        TEST(not_covered), TEST(too_much_to_say), TEST(in_the_way),  TEST(cleaned),    TEST(copies),
+        TEST(links),       TEST(golden),          TEST(one_layout),  TEST(size_limit), TEST(beside_reading),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -95,12 +95,31 @@ DL_NODISCARD dl_status dl_checkpoint_path(const char *checkpoints, int64_t step,
  * the mark of an unfinished save and no manifest; in them, files named as ours. *n_removed: folders. */
 DL_NODISCARD dl_status dl_checkpoint_clean(const char *checkpoints, int *n_removed);
 
-/* Rank 0: deletes all but the newest `keep` checkpoints and those of the steps pinned[n_pinned], after it has
- * read the newest again and found it undamaged (DL_ERR_CORRUPT: nothing is deleted). Checkpoints that are not
- * whole are neither counted nor deleted, files that the manifest does not name stay. The steps deleted go
- * into *deleted (release with dl_free), which may be NULL. */
-DL_NODISCARD dl_status dl_checkpoint_prune(const char *checkpoints, int keep, const int64_t *pinned,
-                                           int n_pinned, int64_t **deleted, int *n_deleted);
+/* Which checkpoints are not to be deleted. */
+typedef struct dl_checkpoint_keep {
+    int newest;            /* so many, at least 1 */
+    const int64_t *pinned; /* and those of the steps pinned[n_pinned] */
+    int n_pinned;
+    int64_t read_again; /* the newest, when dl_checkpoint_read_again was called for all its parts; or 0 */
+} dl_checkpoint_keep;
+
+/* Rank 0: is there any that dl_checkpoint_prune would delete, by the names? */
+DL_NODISCARD dl_status dl_checkpoint_prunes(const char *checkpoints, const dl_checkpoint_keep *keep,
+                                            bool *out);
+
+/* Any rank, when its part is committed: reads it again, from the disk and past what the system remembers of
+ * it where it can be told to, and compares every block with `part`, the part's description. DL_ERR_CORRUPT
+ * names the damaged bytes. `stop` (may be NULL) is looked at before each block: DL_INTERRUPTED. Not
+ * collective. */
+DL_NODISCARD dl_status dl_checkpoint_read_again(const char *checkpoints, int64_t step, const char *part,
+                                                const atomic_bool *stop);
+
+/* Rank 0: deletes the others, after it has read the newest again, unless the ranks did, and found it
+ * undamaged (DL_ERR_CORRUPT: nothing is deleted). Checkpoints that are not whole are neither counted nor
+ * deleted, files that the manifest does not name stay. The steps deleted go into *deleted (release with
+ * dl_free), which may be NULL. */
+DL_NODISCARD dl_status dl_checkpoint_prune(const char *checkpoints, const dl_checkpoint_keep *keep,
+                                           int64_t **deleted, int *n_deleted);
 
 /* Rank 0: renames a step's folder to step-N.aside-K, where nothing looks for it and nothing deletes it:
  * before training goes on from an older step, and for damaged ones in the way. */

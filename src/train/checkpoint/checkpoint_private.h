@@ -85,9 +85,10 @@ typedef struct dl_checkpoint_entry {
 } dl_checkpoint_entry;
 
 struct dl_checkpoint {
-    char path[PATH_MAX]; /* of the folder */
-    int folder;          /* descriptor, -1: a manifest without its folder */
-    bool from_disk;      /* files are verified as the disk has them, not as the system remembers them */
+    char path[PATH_MAX];     /* of the folder */
+    int folder;              /* descriptor, -1: a manifest without its folder */
+    bool from_disk;          /* files are verified as the disk has them, not as the system remembers them */
+    const atomic_bool *stop; /* verifying ends when it is set; may be NULL */
     json_t *root;
     dl_pool *pool;
     dl_checkpoint_about about;
@@ -116,6 +117,10 @@ DL_NODISCARD dl_status dl_checkpoint_take_no_more(const char *path, const json_t
                                                   size_t n);
 /* True for 32 lower-case hexadecimal digits. */
 bool dl_checkpoint_is_digest(const char *text);
+
+/* Reads an object of "files", whose place in the manifest is `where`. */
+DL_NODISCARD dl_status dl_checkpoint_parse_file(const char *path, const json_t *value, const char *where,
+                                                dl_checkpoint_file *out);
 
 /* Reads "tensors" into checkpoint->entry, after its files. */
 DL_NODISCARD dl_status dl_checkpoint_parse_tensors(dl_checkpoint *checkpoint, const char *path);

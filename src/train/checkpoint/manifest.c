@@ -173,10 +173,9 @@ static dl_status parse_about(dl_checkpoint *c, const char *path) {
     return dl_checkpoint_take_no_more(path, c->root, "", FORMAT_KEYS);
 }
 
-static dl_status parse_file(const char *path, const json_t *value, int number, dl_checkpoint_file *out) {
-    char where[32];
+dl_status dl_checkpoint_parse_file(const char *path, const json_t *value, const char *where,
+                                   dl_checkpoint_file *out) {
     json_t *blocks = NULL;
-    (void)snprintf(where, sizeof where, "files[%d]", number);
     DL_RETURN_ERROR_IF(!json_is_object(value), DL_ERR_CORRUPT, "%s is damaged: %s must be an object", path,
                        where);
     DL_RETURN_IF_ERROR(
@@ -211,7 +210,9 @@ static dl_status parse_files(dl_checkpoint *c, const char *path) {
                        path, n, c->about.ranks);
     DL_RETURN_IF_ERROR(dl_pool_alloc(c->pool, n, sizeof *c->file, &c->file));
     for (size_t i = 0; i < n; i++) {
-        DL_RETURN_IF_ERROR(parse_file(path, json_array_get(files, i), (int)i, &c->file[i]));
+        char where[32];
+        (void)snprintf(where, sizeof where, "files[%zu]", i);
+        DL_RETURN_IF_ERROR(dl_checkpoint_parse_file(path, json_array_get(files, i), where, &c->file[i]));
         DL_RETURN_ERROR_IF(i > 0 && strcmp(c->file[i - 1].name, c->file[i].name) >= 0, DL_ERR_CORRUPT,
                            "%s is damaged: files[%zu] is not in order of names", path, i);
         c->n_files++;

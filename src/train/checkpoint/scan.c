@@ -1,6 +1,5 @@
-/* Which checkpoints there are, and what may go. */
+/* Which checkpoints there are; what earlier jobs left; what stood in the way. */
 #define _GNU_SOURCE
-#include "base/thread.h"
 #include "train/checkpoint/checkpoint_private.h"
 #include "train/checkpoint/unfinished.h"
 
@@ -108,98 +107,6 @@ dl_status dl_checkpoint_clean(const char *checkpoints, int *n_removed) {
     }
     (void)close(folder);
     dl_free(&list.step);
-    return status;
-}
-
-/* --- deleting --- */
-
-/* Takes the commit back and deletes what the manifest names. A crash leaves an unfinished folder, which
- * dl_checkpoint_clean removes. */
-static dl_status delete_checkpoint(const char *checkpoints, const dl_checkpoint *c) {
-    dl_checkpoint_folder folder;
-    dl_status status = DL_OK;
-    DL_GOTO_IF_ERROR(status, dl_checkpoint_enter_existing(checkpoints, c->about.step, &folder), done);
-    DL_GOTO_ERROR_IF(status,
-                     renameat(folder.fd, DL_CHECKPOINT_MANIFEST, folder.fd, DL_CHECKPOINT_UNFINISHED) != 0,
-                     done, DL_ERR_IO, "cannot delete %s: %s", folder.path, strerror(errno));
-    /* No power loss may leave a manifest without its parts. */
-    DL_GOTO_IF_ERROR(status, dl_sync_folder(folder.fd, folder.path), done);
-    for (int i = 0; i < c->n_files; i++) {
-        DL_GOTO_ERROR_IF(status, unlinkat(folder.fd, c->file[i].name, 0) != 0 && errno != ENOENT, done,
-                         DL_ERR_IO, "cannot delete %s/%s: %s", folder.path, c->file[i].name, strerror(errno));
-        dl_thread_rest();
-    }
-    DL_GOTO_ERROR_IF(status, unlinkat(folder.fd, DL_CHECKPOINT_UNFINISHED, 0) != 0, done, DL_ERR_IO,
-                     "cannot delete %s: %s", folder.path, strerror(errno));
-    (void)rmdir(folder.path); /* it stays when there are files of others in it */
-done:
-    dl_checkpoint_leave(&folder);
-    return status;
-}
-
-static bool is_pinned(int64_t step, const int64_t *pinned, int n_pinned) {
-    for (int i = 0; i < n_pinned; i++) {
-        if (pinned[i] == step) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static dl_status verify_newest(const char *checkpoints, int64_t step) {
-    char path[PATH_MAX];
-    dl_checkpoint *c = NULL;
-    DL_RETURN_IF_ERROR(dl_checkpoint_path(checkpoints, step, path, sizeof path));
-    dl_status status = dl_checkpoint_open(path, &c);
-    if (status == DL_OK) {
-        c->from_disk = true;
-        status = dl_checkpoint_verify(c, 0, 1);
-    }
-    dl_checkpoint_close(&c);
-    return status;
-}
-
-/* One of the older ones: counted, kept or deleted. */
-static dl_status prune_one(const char *checkpoints, int64_t step, bool may_delete, int *n_whole, bool *gone) {
-    char path[PATH_MAX];
-    dl_checkpoint *c = NULL;
-    DL_RETURN_IF_ERROR(dl_checkpoint_path(checkpoints, step, path, sizeof path));
-    dl_status status = dl_checkpoint_open(path, &c);
-    if (status == DL_ERR_CORRUPT || status == DL_ERR_USAGE) {
-        return DL_OK; /* not whole: not counted, not deleted */
-    }
-    *n_whole += status == DL_OK;
-    if (status == DL_OK && may_delete) {
-        status = delete_checkpoint(checkpoints, c);
-        *gone = status == DL_OK;
-    }
-    dl_checkpoint_close(&c);
-    dl_thread_rest();
-    return status;
-}
-
-dl_status dl_checkpoint_prune(const char *checkpoints, int keep, const int64_t *pinned, int n_pinned,
-                              int64_t **deleted, int *n_deleted) {
-    int64_t *steps = NULL;
-    int n = 0, n_whole = 1, n_gone = 0;
-    DL_RETURN_ERROR_IF(keep < 1, DL_ERR_USAGE, "at least 1 checkpoint must be kept, not %d", keep);
-    DL_RETURN_IF_ERROR(dl_checkpoint_scan(checkpoints, &steps, &n));
-    dl_status status = n > keep ? verify_newest(checkpoints, steps[0]) : DL_OK;
-    for (int i = 1; n > keep && i < n && status == DL_OK; i++) {
-        bool gone = false;
-        const bool may_delete = n_whole >= keep && !is_pinned(steps[i], pinned, n_pinned);
-        const int64_t step = steps[i];
-        status = prune_one(checkpoints, step, may_delete, &n_whole, &gone);
-        if (gone) {
-            steps[n_gone++] = step; /* the array is reused for the result: n_gone <= i */
-        }
-    }
-    *n_deleted = n_gone;
-    if (deleted != NULL) {
-        *deleted = steps;
-    } else {
-        dl_free(&steps);
-    }
     return status;
 }
 

@@ -1,15 +1,15 @@
-#include "train/save_failure.h"
+#include "train/rank_failure.h"
 
 #include "base/mem.h"
 
 #include <stdio.h>
 
 /* DL_OK: the rank has not failed. DL_INTERRUPTED: it was asked to give up. */
-static bool failed_by_itself(const dl_save_failure *one) {
+static bool failed_by_itself(const dl_rank_failure *one) {
     return one->code != DL_OK && one->code != DL_INTERRUPTED;
 }
 
-static int culprit(const dl_save_failure *all, int n) {
+static int culprit(const dl_rank_failure *all, int n) {
     int found = 0;
     for (int i = 1; i < n && !failed_by_itself(&all[found]); i++) {
         const bool better = failed_by_itself(&all[i]) || all[found].code == DL_OK;
@@ -18,11 +18,11 @@ static int culprit(const dl_save_failure *all, int n) {
     return found;
 }
 
-dl_status dl_save_failure_agree(dl_comm *world, const dl_error *own, dl_save_failure *out) {
-    dl_save_failure mine = {.rank = world->rank, .code = DL_OK}, *all = NULL;
+dl_status dl_rank_failure_agree(dl_comm *world, const dl_error *own, dl_rank_failure *out) {
+    dl_rank_failure mine = {.rank = world->rank, .code = DL_OK}, *all = NULL;
     if (own != NULL) {
         mine.code = own->code;
-        (void)snprintf(mine.message, sizeof mine.message, "%.500s", own->message);
+        (void)snprintf(mine.message, sizeof mine.message, "%s", own->message);
     }
     DL_RETURN_IF_ERROR(dl_alloc((size_t)world->size, sizeof *all, &all));
     const dl_status status = world->functions->all_gather(world, &mine, sizeof mine, all);
