@@ -1,6 +1,7 @@
 /* Saving beside training: between two steps the state is copied into memory of its own, a thread of each rank
  * writes it while training goes on, and when all ranks' parts are on disk rank 0's thread commits the
- * checkpoint. When older ones may go then, each rank's thread reads its part again, and rank 0's removes them.
+ * checkpoint. When older ones may go then, each rank's thread reads its part again, and rank 0's removes
+ * them.
  *
  * How far each rank is travels in the control word of every step (DL_CONTROL_PART, reduced by maximum), so
  * all ranks take the next turn at the same step and nobody waits. */

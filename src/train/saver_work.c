@@ -1,4 +1,5 @@
 /* What the thread of a save does (saver.c gives it). */
+#define _GNU_SOURCE
 #include "base/log.h"
 #include "train/saver_parts.h"
 
