@@ -33,8 +33,10 @@ static dl_status describe(const dl_checkpoint *checkpoint, const char *path, dl_
 }
 
 /* What the manifest says, without a look at the tensors. */
-static dl_status glance(const char *path, dl_resume *out) {
+static dl_status glance(const char *checkpoints, int64_t step, dl_resume *out) {
+    char path[PATH_MAX];
     dl_checkpoint *checkpoint = NULL;
+    DL_RETURN_IF_ERROR(dl_checkpoint_path(checkpoints, step, path, sizeof path));
     dl_status status = dl_checkpoint_open(path, &checkpoint);
     if (status == DL_OK) {
         status = describe(checkpoint, path, out);
@@ -43,29 +45,27 @@ static dl_status glance(const char *path, dl_resume *out) {
     return status;
 }
 
-static dl_status glance_at_step(const char *checkpoints, int64_t step, dl_resume *out) {
-    char path[PATH_MAX];
-    DL_RETURN_IF_ERROR(dl_checkpoint_path(checkpoints, step, path, sizeof path));
-    return glance(path, out);
-}
-
 /* --- reading it all, together --- */
 
-static dl_status verify_share(const dl_comm *world, const char *path) {
+/* `out` may be NULL. */
+static dl_status verify_share(const dl_comm *world, const char *path, dl_resume *out) {
     dl_checkpoint *checkpoint = NULL;
     dl_status status = dl_checkpoint_open(path, &checkpoint);
     if (status == DL_OK) {
         status = dl_checkpoint_verify(checkpoint, world->rank, world->size);
+    }
+    if (status == DL_OK && out != NULL) {
+        status = describe(checkpoint, path, out);
     }
     dl_checkpoint_close(&checkpoint);
     return status;
 }
 
 /* The same answer on all ranks. */
-static dl_status verify_together(dl_comm *world, const char *path) {
+static dl_status verify_together(dl_comm *world, const char *path, dl_resume *out) {
     dl_rank_failure told;
     dl_error error;
-    const dl_status status = verify_share(world, path);
+    const dl_status status = verify_share(world, path, out);
     if (status != DL_OK) {
         dl_error_take(&error);
     }
@@ -87,7 +87,7 @@ static dl_status help(dl_comm *world) {
         if (!wanted.more) {
             return DL_OK;
         }
-        (void)verify_together(world, wanted.path); /* what follows from it is for rank 0 to say */
+        (void)verify_together(world, wanted.path, NULL); /* what follows from it is for rank 0 to say */
     }
 }
 
@@ -100,8 +100,7 @@ static dl_status ask(dl_comm *world, const char *path) {
 
 static dl_status examine(dl_comm *world, const char *path, dl_resume *out) {
     DL_RETURN_IF_ERROR(ask(world, path));
-    DL_RETURN_IF_ERROR(verify_together(world, path));
-    return glance(path, out);
+    return verify_together(world, path, out);
 }
 
 /* --- which one --- */
@@ -115,7 +114,7 @@ static int64_t search_best(const char *checkpoints, const int64_t *steps, int n)
     int64_t best_epoch = -1;
     for (int i = 0; i < n; i++) {
         dl_resume each;
-        if (glance_at_step(checkpoints, steps[i], &each) != DL_OK) {
+        if (glance(checkpoints, steps[i], &each) != DL_OK) {
             continue;
         }
         best_epoch = best_epoch < 0 ? each.trainer.best.epoch : best_epoch;
